@@ -1,0 +1,50 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Every module is built with warnings as errors. `Lifetimes` allows a type to hand out a `Span` of its own bytes.
+let settings: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+// The arrows between the targets point downward only; Sources/README.md draws them.
+let package = Package(
+    name: "Sluice",
+    targets: [
+        .systemLibrary(name: "CLinux"),
+        .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+        .systemLibrary(name: "CAres", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
+
+        .target(name: "SluiceBytes", swiftSettings: settings),
+        .target(name: "SluiceStreams", dependencies: ["SluiceBytes"], swiftSettings: settings),
+        .target(name: "SluiceHTTP", dependencies: ["SluiceBytes", "CNghttp2"], swiftSettings: settings),
+        .target(name: "SluiceIO", dependencies: ["SluiceBytes", "CLinux", "COpenSSL", "CAres"], swiftSettings: settings),
+        .target(name: "SluiceConfig", dependencies: ["SluiceBytes", "SluiceStreams", "CYAML"], swiftSettings: settings),
+        .target(
+            name: "SluiceProxy",
+            dependencies: ["SluiceBytes", "SluiceStreams", "SluiceHTTP", "SluiceIO", "SluiceConfig"],
+            swiftSettings: settings),
+        .target(
+            name: "SluiceDemo", dependencies: ["SluiceBytes", "SluiceStreams", "SluiceHTTP", "SluiceIO"],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "sluice", dependencies: ["SluiceProxy", "SluiceConfig", "SluiceIO", "SluiceDemo"],
+            swiftSettings: settings),
+
+        .target(
+            name: "SluiceTesting", dependencies: ["SluiceBytes"], path: "Tests/SluiceTesting", swiftSettings: settings),
+        .testTarget(
+            name: "SluiceBytesTests", dependencies: ["SluiceBytes", "SluiceTesting"], swiftSettings: settings),
+        .testTarget(
+            name: "SluiceStreamsTests", dependencies: ["SluiceStreams", "SluiceTesting"], swiftSettings: settings),
+        .testTarget(
+            name: "SluiceHTTPTests", dependencies: ["SluiceHTTP", "SluiceTesting"], swiftSettings: settings),
+        .testTarget(name: "SluiceIOTests", dependencies: ["SluiceIO", "SluiceTesting"], swiftSettings: settings),
+        .testTarget(
+            name: "SluiceConfigTests", dependencies: ["SluiceConfig", "SluiceTesting"], swiftSettings: settings),
+        .testTarget(
+            name: "SluiceProxyTests", dependencies: ["SluiceProxy", "SluiceTesting"], swiftSettings: settings),
+    ]
+)

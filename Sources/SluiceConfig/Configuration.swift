@@ -1,0 +1,79 @@
+import SluiceBytes
+
+/// A whole, checked configuration: every name in it resolves, every value is in range. Immutable, shared by all workers.
+public struct Configuration: Sendable {
+    public var listeners: [ListenerSpec]
+    /// Event loops; nil is one for each core.
+    public var workers: Int?
+    public var limits: Limits
+    public var log: LogSpec
+    public var upstreams: [UpstreamSpec]
+    /// In the order of the file; the first that matches a request takes it.
+    public var routes: [Route]
+    /// How long live streams may go on after SIGTERM.
+    public var drainTimeout: Interval
+
+    public init(
+        listeners: [ListenerSpec], workers: Int? = nil, limits: Limits = Limits(), log: LogSpec = LogSpec(),
+        upstreams: [UpstreamSpec], routes: [Route], drainTimeout: Interval = .seconds(600)
+    ) {
+        (self.listeners, self.workers, self.limits, self.log) = (listeners, workers, limits, log)
+        (self.upstreams, self.routes, self.drainTimeout) = (upstreams, routes, drainTimeout)
+    }
+}
+
+/// A key or password. Its description is `***`, so that no log, error or dump can show it.
+public struct Secret: Sendable, Equatable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    /// The one way to the value; search for it to see every place a secret goes to.
+    public let revealed: String
+
+    public init(_ value: String) { revealed = value }
+
+    public var description: String { "***" }
+    public var debugDescription: String { "***" }
+    public var customMirror: Mirror { Mirror(self, children: []) }
+}
+
+/// Where clients connect: `host:port`, `[v6]:port` or `unix:/path`.
+public struct ListenerSpec: Sendable, Equatable {
+    public var address: String
+    public var tls: ServerTLSSpec?
+
+    public init(address: String, tls: ServerTLSSpec? = nil) { (self.address, self.tls) = (address, tls) }
+}
+
+/// Paths of PEM files. The first certificate answers a client that names no host (SNI) or an unknown one.
+public struct ServerTLSSpec: Sendable, Equatable {
+    public struct Certificate: Sendable, Equatable {
+        public var certificate: String
+        public var privateKey: String
+
+        public init(certificate: String, privateKey: String) {
+            (self.certificate, self.privateKey) = (certificate, privateKey)
+        }
+    }
+    public var certificates: [Certificate]
+    public var clientCA: String?
+    public var requireClientCertificate: Bool
+    /// 1.2 or 1.3.
+    public var minimumVersion: String
+
+    public init(
+        certificates: [Certificate], clientCA: String? = nil, requireClientCertificate: Bool = false,
+        minimumVersion: String = "1.2"
+    ) {
+        (self.certificates, self.clientCA) = (certificates, clientCA)
+        (self.requireClientCertificate, self.minimumVersion) = (requireClientCertificate, minimumVersion)
+    }
+}
+
+public struct LogSpec: Sendable, Equatable {
+    public enum Level: String, CaseIterable, Sendable { case debug, info, warning, error }
+    public enum Format: String, CaseIterable, Sendable { case json, text }
+    public var level: Level = .info
+    public var format: Format = .json
+    /// One line for each exchange, at its end.
+    public var access = true
+
+    public init() {}
+}

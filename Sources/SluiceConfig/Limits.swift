@@ -1,0 +1,32 @@
+import SluiceBytes
+
+/// Every bound in one place. The configuration key of each is its name in snake case, which errors and logs repeat.
+public struct Limits: Sendable, Equatable {
+    public var requestHeadBytes = 32 << 10
+    public var requestFields = 100
+    public var targetBytes = 8 << 10
+    public var upstreamHeadBytes = 64 << 10
+    public var upstreamFields = 200
+    public var requestBodyBytes = 32 << 20
+    public var chunkExtensionBytes = 16 << 10
+    /// Bytes waiting in one direction of a stream at which reading its source pauses, and below which it goes on.
+    public var streamBufferHighBytes = 64 << 10
+    public var streamBufferLowBytes = 16 << 10
+    /// One event of a stream while it is assembled.
+    public var eventBytes = 8 << 20
+    /// TLS handshake, request head, HTTP/2 preface.
+    public var handshakeTimeout = Interval.seconds(10)
+    public var requestHeadTimeout = Interval.seconds(10)
+    /// Between two reads of a request body.
+    public var requestBodyTimeout = Interval.seconds(30)
+    public var clientIdleTimeout = Interval.seconds(60)
+    public var upstreamIdleTimeout = Interval.seconds(55)
+    /// A client that takes nothing while data waits for it.
+    public var slowClient = Interval.seconds(30)
+    /// All workers together.
+    public var connections = 10_000
+    /// Idle connections kept for each upstream and worker.
+    public var idleUpstreamConnections = 64
+
+    public init() {}
+}

@@ -1,0 +1,61 @@
+import SluiceBytes
+import SluiceStreams
+
+/// Which requests, from what format, to which upstream, into what format.
+public struct Route: Sendable {
+    public enum Path: Sendable, Equatable {
+        case exact(String)
+        /// `/v1/*` is kept as `/v1/`.
+        case prefix(String)
+    }
+    /// Where a `when:` condition looks.
+    public enum Subject: Sendable, Hashable {
+        /// Keys and indexes from the root of the JSON body: `body.messages[0].role`.
+        case body([String])
+        case header(String)
+        case query(String)
+    }
+    public enum Response: Sendable, Equatable {
+        case format(StreamFormat)
+        /// By `?format=`, `Accept`, then the dialect of the request.
+        case auto
+    }
+    public enum OnDisconnect: String, Sendable, CaseIterable { case cancel, drain }
+
+    public var path: Path
+    public var host: String?
+    /// Upper case; empty is any but TRACE and CONNECT.
+    public var methods: [String] = []
+    /// All must hold. Globs: `*` any run, `?` any one character.
+    public var conditions: [(subject: Subject, glob: String)] = []
+    public var request: RequestFormat
+    public var response: Response
+    /// An index into `Configuration.upstreams`.
+    public var upstream: Int
+    /// The path put behind the upstream's base, in place of the one that the upstream's dialect defines.
+    public var upstreamPath: String?
+    public var model: String?
+    public var system: String?
+    /// JSON object texts, merged into the request: where the client is silent, and over what it says.
+    public var defaults: String?
+    public var overrides: String?
+    public var keepalive = Interval.seconds(15)
+    /// nil is never.
+    public var earlyHeaders: Interval?
+    public var onDisconnect = OnDisconnect.cancel
+    /// Lets the client's own `Authorization`, `x-api-key` and `Cookie` reach the upstream.
+    public var forwardCredentials = false
+    public var responseHeaders: [(name: String, value: String)] = []
+
+    public init(path: Path, request: RequestFormat, response: Response, upstream: Int) {
+        (self.path, self.request, self.response, self.upstream) = (path, request, response, upstream)
+    }
+
+    /// As in the configuration: for logs and metrics.
+    public var label: String {
+        switch path {
+        case .exact(let path): path
+        case .prefix(let path): path + "*"
+        }
+    }
+}

@@ -1,0 +1,71 @@
+import SluiceBytes
+import SluiceStreams
+
+/// One provider: where it is, what it speaks, how it is spoken to.
+public struct UpstreamSpec: Sendable {
+    /// How the bytes of its streams are read.
+    public enum Wire: Sendable, Equatable {
+        case dialect(Dialect)
+        case custom(CustomDialect)
+    }
+    public var name: String
+    public var url: UpstreamURL
+    public var wire: Wire
+    public var apiKey: Secret?
+    /// Put on each request after hop-by-hop fields are gone; values may be secrets.
+    public var headers: [(name: String, value: Secret)]
+    public var tls: ClientTLSSpec
+    public var timeouts: Timeouts
+
+    public init(
+        name: String, url: UpstreamURL, wire: Wire = .dialect(.openAIChat), apiKey: Secret? = nil,
+        headers: [(name: String, value: Secret)] = [], tls: ClientTLSSpec = ClientTLSSpec(),
+        timeouts: Timeouts = Timeouts()
+    ) {
+        (self.name, self.url, self.wire, self.apiKey) = (name, url, wire, apiKey)
+        (self.headers, self.tls, self.timeouts) = (headers, tls, timeouts)
+    }
+}
+
+/// `http(s)://host[:port][/base]`, or `unix:/path/of.sock` for plain HTTP over a unix socket.
+public struct UpstreamURL: Sendable, Hashable {
+    public var isTLS: Bool
+    /// A name, an IPv4 address, or an IPv6 address without brackets; empty for a unix socket.
+    public var host: String
+    public var port: Int
+    public var unixPath: String?
+    /// Without a trailing slash; empty, or begins with one: `/v1`.
+    public var basePath: String
+
+    public init(isTLS: Bool, host: String, port: Int, unixPath: String? = nil, basePath: String = "") {
+        (self.isTLS, self.host, self.port, self.unixPath, self.basePath) = (isTLS, host, port, unixPath, basePath)
+    }
+}
+
+public struct ClientTLSSpec: Sendable, Hashable {
+    /// A PEM file in place of the system's CA store.
+    public var ca: String?
+    /// In place of the URL's host, for SNI and for the host-name check.
+    public var serverName: String?
+    public var verify = true
+    /// For upstreams that ask for a client certificate.
+    public var certificate: String?
+    public var privateKey: String?
+
+    public init() {}
+}
+
+/// Zero is "no limit".
+public struct Timeouts: Sendable, Equatable {
+    public var connect = Interval.seconds(5)
+    /// From the request's last byte to the response's head.
+    public var headers = Interval.seconds(120)
+    /// From the response's head to its first event with content.
+    public var firstToken = Interval.seconds(120)
+    /// Between two reads of the response body.
+    public var idle = Interval.seconds(120)
+    /// The whole exchange.
+    public var total = Interval.zero
+
+    public init() {}
+}

@@ -1,0 +1,88 @@
+import SluiceBytes
+
+/// Header fields in the order they came, names compared without case (RFC 9110 §5).
+///
+/// One byte array holds all names and values; the fields are ranges into it. Values are bytes: obs-text is carried,
+/// never decoded. Names keep the case they came in.
+public struct HeaderFields: Sendable, Equatable {
+    private struct Field: Sendable, Equatable {
+        var nameStart: Int32
+        var nameCount: Int32
+        var valueCount: Int32  // the value stands right behind the name
+    }
+    private var bytes: [UInt8] = []
+    private var fields: [Field] = []
+
+    public init() {}
+
+    public var count: Int { fields.count }
+    /// Bytes of all names and values.
+    public var byteCount: Int { bytes.count }
+
+    public mutating func append(name: Span<UInt8>, value: Span<UInt8>) {
+        let start = Int32(truncatingIfNeeded: bytes.count)
+        for index in name.indices { bytes.append(name[index]) }
+        for index in value.indices { bytes.append(value[index]) }
+        let nameCount = Int32(truncatingIfNeeded: name.count)
+        fields.append(
+            Field(nameStart: start, nameCount: nameCount, valueCount: Int32(truncatingIfNeeded: value.count)))
+    }
+
+    public mutating func append(_ name: String, _ value: String) {
+        let (name, value) = (Array(name.utf8), Array(value.utf8))
+        append(name: name.span, value: value.span)
+    }
+
+    @_lifetime(borrow self)
+    public func name(at index: Int) -> Span<UInt8> {
+        let field = fields[index]
+        return bytes.span.extracting(Int(field.nameStart)..<Int(field.nameStart + field.nameCount))
+    }
+
+    @_lifetime(borrow self)
+    public func value(at index: Int) -> Span<UInt8> {
+        let field = fields[index]
+        let start = Int(field.nameStart + field.nameCount)
+        return bytes.span.extracting(start..<(start + Int(field.valueCount)))
+    }
+
+    public func nameString(at index: Int) -> String { Self.string(name(at: index)) }
+    public func valueString(at index: Int) -> String { Self.string(value(at: index)) }
+
+    /// The first field of that name (given in lower case).
+    public func firstIndex(of name: StaticString) -> Int? {
+        fields.indices.first { ASCII.equalFolded(self.name(at: $0), name) }
+    }
+
+    public func contains(_ name: StaticString) -> Bool { firstIndex(of: name) != nil }
+
+    /// The first value of that name (given in lower case), or nil.
+    public func first(_ name: StaticString) -> String? { firstIndex(of: name).map { valueString(at: $0) } }
+
+    /// The first value of a name known only at run time, compared without case.
+    public func first(named name: String) -> String? {
+        let wanted = name.utf8.map(ASCII.lowercase)
+        let found = fields.indices.first { index in
+            let candidate = self.name(at: index)
+            guard candidate.count == wanted.count else { return false }
+            for position in candidate.indices where ASCII.lowercase(candidate[position]) != wanted[position] {
+                return false
+            }
+            return true
+        }
+        return found.map { valueString(at: $0) }
+    }
+
+    /// Keeps the fields for which `isIncluded` holds; order and bytes of the kept ones stay.
+    public func filtered(_ isIncluded: (Int) -> Bool) -> HeaderFields {
+        var kept = HeaderFields()
+        for index in fields.indices where isIncluded(index) {
+            kept.append(name: name(at: index), value: value(at: index))
+        }
+        return kept
+    }
+
+    private static func string(_ bytes: Span<UInt8>) -> String {
+        bytes.withUnsafeBufferPointer { String(decoding: $0, as: UTF8.self) }
+    }
+}

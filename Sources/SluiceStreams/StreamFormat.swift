@@ -1,0 +1,38 @@
+/// A provider's stream as it comes in: `dialect:` of an upstream, `--from` on the command line.
+public enum Dialect: String, CaseIterable, Sendable {
+    case openAIChat = "openai-chat"
+    /// Bytes that nobody reads; only for `passthrough` routes.
+    case raw
+}
+
+/// A stream as it goes out to a client: `response:` of a route, `--to` on the command line.
+public enum StreamFormat: String, CaseIterable, Sendable {
+    case text
+    case sseText = "sse-text"
+    case sseJSON = "sse-json"
+    case ndjson
+    case openAIChat = "openai-chat"
+    case passthrough
+}
+
+/// What a client sends: `request:` of a route.
+public enum RequestFormat: String, CaseIterable, Sendable {
+    case openAIChat = "openai-chat"
+    case prompt
+    case passthrough
+}
+
+/// A dialect that the configuration describes by paths such as `choices[0].delta.content` (`dialects:`).
+public struct CustomDialect: Equatable, Sendable {
+    public enum Framing: String, CaseIterable, Sendable { case sse, ndjson }
+    public var framing: Framing
+    public var text: String
+    public var finish: String?
+    public var error: String?
+    /// The payload that ends the stream, e.g. `[DONE]`.
+    public var done: String?
+
+    public init(framing: Framing, text: String, finish: String? = nil, error: String? = nil, done: String? = nil) {
+        (self.framing, self.text, self.finish, self.error, self.done) = (framing, text, finish, error, done)
+    }
+}
