@@ -1,0 +1,144 @@
+import CLinux
+import Glibc
+import SluiceBytes
+
+/// Connects to the first of several addresses that answers (RFC 8305): the next one is tried when the last failed, or
+/// has not answered for 250 ms; the first socket that connects wins and the others are closed.
+///
+/// Ends exactly once: by its result, or by `cancel`, after which it says nothing.
+public final class Connector: TimerHandler {
+    public typealias Completion = (Result<Connected, SystemError>) -> Void
+
+    /// A connected socket on its way to its owner; whoever gets it takes it out once.
+    public final class Connected {
+        public let address: SocketAddress
+        private var socket: Int32
+
+        fileprivate init(_ socket: Int32, _ address: SocketAddress) { (self.socket, self.address) = (socket, address) }
+
+        deinit { if socket >= 0 { _ = Glibc.close(socket) } }
+
+        public func take() -> Descriptor {
+            precondition(socket >= 0, "a socket was taken twice")
+            let taken = socket
+            socket = -1
+            return Descriptor(owning: taken)
+        }
+    }
+
+    private final class Attempt: EventHandler {
+        let fd: Int32
+        let address: SocketAddress
+        unowned let connector: Connector
+
+        init(_ fd: Int32, _ address: SocketAddress, _ connector: Connector) {
+            (self.fd, self.address, self.connector) = (fd, address, connector)
+        }
+
+        func ready(_ readiness: Readiness, on loop: EventLoop) {
+            var code: Int32 = 0
+            var length = socklen_t(MemoryLayout<Int32>.size)
+            if getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &length) != 0 { code = errno }
+            connector.attemptEnded(self, code: code)
+        }
+    }
+
+    private static let stagger = Interval.milliseconds(250)
+
+    private let loop: EventLoop
+    private var waiting: ArraySlice<SocketAddress>
+    private var attempts: [Attempt] = []
+    private var completion: Completion?
+    private var timer = TimerID.none
+    private var lastError = SystemError("connect", ECONNREFUSED)
+    /// Bytes the kernel may hold from this peer, or nil for its own choice.
+    private let receiveBufferBytes: Int32?
+
+    /// The completion is called later, never from inside `init`.
+    public init(
+        to addresses: [SocketAddress], on loop: EventLoop, receiveBufferBytes: Int32? = nil,
+        completion: @escaping Completion
+    ) {
+        (self.loop, self.receiveBufferBytes) = (loop, receiveBufferBytes)
+        waiting = addresses[...]
+        self.completion = completion
+        startNext()
+    }
+
+    public func cancel() {
+        completion = nil
+        stop(keeping: nil)
+    }
+
+    public func timerFired(_ timer: TimerID, on loop: EventLoop) {
+        guard timer == self.timer else { return }
+        self.timer = .none
+        startNext()
+    }
+
+    private func startNext() {
+        while let address = waiting.popFirst() {
+            do throws(SystemError) {
+                try start(address)
+                if !waiting.isEmpty {
+                    loop.cancel(timer)
+                    timer = loop.schedule(after: Self.stagger, handler: self)
+                }
+                return
+            } catch {
+                lastError = error
+            }
+        }
+        guard attempts.isEmpty else { return }
+        let error = lastError
+        loop.afterTurn { [self] in end(.failure(error)) }
+    }
+
+    private func start(_ address: SocketAddress) throws(SystemError) {
+        let type = Int32(SL_STREAM) | Int32(SL_NONBLOCK) | Int32(SL_CLOEXEC)
+        let socket = Descriptor(owning: try SystemError.check("socket") { Glibc.socket(address.family, type, 0) })
+        let fd = socket.raw
+        if case .ip = address { _ = setOption(fd, Int32(IPPROTO_TCP), TCP_NODELAY, 1) }
+        if let receiveBufferBytes { _ = setOption(fd, SOL_SOCKET, SO_RCVBUF, receiveBufferBytes) }
+        let code = address.withSockaddr { pointer, length in connect(fd, pointer, length) == 0 ? 0 : errno }
+        guard code == 0 || code == EINPROGRESS || code == EINTR else { throw SystemError("connect", code) }
+        let attempt = Attempt(fd, address, self)
+        try loop.register(fd, interest: .writable, handler: attempt)
+        _ = socket.release()  // from here on `attempts` owns it
+        attempts.append(attempt)
+    }
+
+    private func attemptEnded(_ attempt: Attempt, code: Int32) {
+        guard attempts.contains(where: { $0 === attempt }) else { return }
+        if code == 0 {
+            stop(keeping: attempt)
+            end(.success(Connected(attempt.fd, attempt.address)))
+            return
+        }
+        lastError = SystemError("connect", code)
+        close(attempt)
+        attempts.removeAll { $0 === attempt }
+        startNext()
+    }
+
+    private func stop(keeping winner: Attempt?) {
+        loop.cancel(timer)
+        timer = .none
+        waiting = []
+        for attempt in attempts {
+            if attempt === winner { loop.unregister(attempt.fd) } else { close(attempt) }
+        }
+        attempts = []
+    }
+
+    private func close(_ attempt: Attempt) {
+        loop.unregister(attempt.fd)
+        _ = Glibc.close(attempt.fd)
+    }
+
+    private func end(_ result: Result<Connected, SystemError>) {
+        guard let completion else { return }
+        self.completion = nil
+        completion(result)
+    }
+}

@@ -1,0 +1,40 @@
+import Glibc
+
+/// A system call that failed: which, and why.
+public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
+    public let call: StaticName
+    public let code: Int32
+
+    /// A `StaticString` that can be compared.
+    public struct StaticName: Equatable, Sendable, CustomStringConvertible {
+        let text: StaticString
+        public static func == (left: StaticName, right: StaticName) -> Bool { left.description == right.description }
+        public var description: String { text.description }
+    }
+
+    public init(_ call: StaticString, _ code: Int32) { (self.call, self.code) = (StaticName(text: call), code) }
+
+    public var description: String { "\(call): \(String(cString: strerror(code)))" }
+
+    /// Runs `body` until it is not interrupted; throws if it returned a negative number.
+    @discardableResult
+    static func check<N: FixedWidthInteger>(_ call: StaticString, _ body: () -> N) throws(SystemError) -> N {
+        while true {
+            let result = body()
+            if result >= 0 { return result }
+            let code = errno
+            if code != EINTR { throw SystemError(call, code) }
+        }
+    }
+
+    /// The same for calls that would block: nil stands for EAGAIN.
+    static func attempt<N: FixedWidthInteger>(_ call: StaticString, _ body: () -> N) throws(SystemError) -> N? {
+        while true {
+            let result = body()
+            if result >= 0 { return result }
+            let code = errno
+            if code == EAGAIN || code == EWOULDBLOCK { return nil }
+            if code != EINTR { throw SystemError(call, code) }
+        }
+    }
+}
