@@ -332,4 +332,28 @@ import Testing
             #expect(pair.bothAreUp && !pair.server.isResumed)
         }
     }
+
+    // MARK: - Threads
+
+    /// Workers share contexts: what they seal, choose and resume must not depend on who else is at it.
+    @Test func threadsShareContexts() async throws {
+        let (server, client) = (try Self.server(Self.manyCertificates), try Self.client())
+        let resumed = try await withThrowingTaskGroup(of: Int.self) { group in
+            for _ in 0..<4 {
+                group.addTask {
+                    var resumed = 0
+                    for round in 0..<40 {
+                        let name = round % 2 == 0 ? "default.test" : "second.test"
+                        let pair = try TLSPair(server, client, name: name)
+                        pair.connect()
+                        try #require(pair.bothAreUp && pair.client.peerSubject == "CN=" + name)
+                        if pair.server.isResumed { resumed += 1 }
+                    }
+                    return resumed
+                }
+            }
+            return try await group.reduce(0, +)
+        }
+        #expect(resumed > 0)
+    }
 }
