@@ -65,8 +65,8 @@ public final class Resolver: TimerHandler {
         if let address = IPAddress(host) { return answer([completion], .success([address])) }
         guard let channel else { return answer([completion], .failure(setupFailure)) }
         let name = host.lowercased()
-        // c-ares would stop reading at a NUL and look up another name than the one that was meant.
-        guard !name.isEmpty, name.utf8.count <= 254, !name.utf8.contains(0) else {
+        // No host name has other bytes, and c-ares would stop reading at a NUL and look up another name than was meant.
+        guard !name.isEmpty, name.utf8.count <= 254, name.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
             return answer([completion], .failure(.notFound(host)))
         }
         if let known = cache.answer(for: name, now: loop.now) { return answer([completion], known) }

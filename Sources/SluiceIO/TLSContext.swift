@@ -1,6 +1,7 @@
 import COpenSSL
 import Glibc
 
+/// The oldest version that is spoken; older ones than these are broken.
 public enum TLSVersion: Sendable {
     case tls1_2, tls1_3
     var number: Int32 { self == .tls1_3 ? TLS1_3_VERSION : TLS1_2_VERSION }
@@ -88,6 +89,7 @@ public final class TLSContext: @unchecked Sendable {
 
     /// - Throws: `.configuration` naming the file that cannot be read or used.
     public static func server(_ options: TLSServerOptions) throws(TLSError) -> TLSContext {
+        startLibrary
         guard !options.certificates.isEmpty else { throw .configuration("a listener needs a certificate") }
         var identities: [TLSIdentity] = []
         for (certificate, key) in options.certificates {
@@ -110,6 +112,7 @@ public final class TLSContext: @unchecked Sendable {
 
     /// - Throws: `.configuration` naming the file that cannot be read or used.
     public static func client(_ options: TLSClientOptions) throws(TLSError) -> TLSContext {
+        startLibrary
         var identities: [TLSIdentity] = []
         switch (options.certificatePath, options.keyPath) {
         case (let certificate?, let key?):
@@ -147,6 +150,11 @@ public final class TLSContext: @unchecked Sendable {
     }
 
     // MARK: - Settings
+
+    /// OpenSSL must not clean up when the process exits: workers may still be inside of it then.
+    private static let startLibrary: Void = {
+        _ = OPENSSL_init_crypto(UInt64(OPENSSL_INIT_NO_ATEXIT), nil)
+    }()
 
     private func applyCommonSettings(_ minimumVersion: TLSVersion) throws(TLSError) {
         SSL_CTX_set_options(pointer, SL_OP_NO_RENEGOTIATION | SL_OP_NO_COMPRESSION | SL_OP_SERVER_PREFERENCE)

@@ -101,6 +101,25 @@ import Testing
         #expect(throws: TLSError.handshake("http request")) { try pair.sendFromServer([1]) }
     }
 
+    /// Whatever a peer says first, it ends in an error or in a handshake, and never in plaintext.
+    @Test func everyChangedByteOfTheHelloIsSurvived() throws {
+        let server = try Self.server(Self.manyCertificates)
+        let client = try Self.client { $0.alpn = ["h2"] }
+        let pair = try TLSPair(server, client)
+        pair.feedClient([])
+        let hello = TLSPair.take(&pair.toServer)
+        #expect(hello.count > 200)
+        for index in hello.indices {
+            for mask: UInt8 in [0x01, 0x80, 0xFF] {
+                var changed = hello
+                changed[index] ^= mask
+                let victim = try TLSPair(server, client)
+                victim.feedServer(changed[...])
+                #expect(!victim.server.isHandshakeComplete && victim.serverReceived.isEmpty)
+            }
+        }
+    }
+
     // MARK: - ALPN
 
     @Test(
