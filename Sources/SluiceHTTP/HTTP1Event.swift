@@ -22,6 +22,8 @@ public enum HTTPError: Error, Equatable, Sendable {
     case limit(Limit)
     case unsupportedTransferCoding
     case unsupportedVersion
+    /// An Expect other than 100-continue: 417.
+    case expectationFailed
     /// The peer closed inside a message.
     case truncated
 }
