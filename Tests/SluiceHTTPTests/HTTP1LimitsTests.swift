@@ -15,6 +15,12 @@ import Testing
         }
     }
 
+    @Test(arguments: [
+        ("request_head_bytes", 431), ("request_fields", 431), ("target_bytes", 414), ("chunk_extension_bytes", 400),
+    ]) func eachLimitHasAStatus(name: String, status: Int) {
+        #expect(HTTPError.limit(Limit(name, 1)).requestStatus == status)
+    }
+
     @Test func headBytesCountToTheEmptyLine() {
         let start = "GET / HTTP/1.1\r\nHost: a\r\nX: "
         let fill = 120 - start.utf8.count - 4
