@@ -1,7 +1,46 @@
+/* OpenSSL's headers, and as functions and numbers what they offer as macros, which Swift cannot see. */
 #ifndef SLUICE_COPENSSL_H
 #define SLUICE_COPENSSL_H
 #include <openssl/bio.h>
+#include <openssl/core_names.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+
+static inline void sl_BIO_set_retry_read(BIO *b) { BIO_set_retry_read(b); }
+static inline void sl_BIO_clear_retry_flags(BIO *b) { BIO_clear_retry_flags(b); }
+static inline long sl_BIO_get_mem_data(BIO *b, char **data) { return BIO_get_mem_data(b, data); }
+
+static inline long sl_SSL_CTX_set_mode(SSL_CTX *c, long mode) { return SSL_CTX_set_mode(c, mode); }
+static inline int sl_SSL_CTX_set_min_proto_version(SSL_CTX *c, int version) {
+    return SSL_CTX_set_min_proto_version(c, version);
+}
+static inline long sl_SSL_CTX_set_session_cache_mode(SSL_CTX *c, long mode) {
+    return SSL_CTX_set_session_cache_mode(c, mode);
+}
+static inline void sl_SSL_CTX_set_servername_callback(SSL_CTX *c, int (*callback)(SSL *, int *, void *), void *arg) {
+    SSL_CTX_set_tlsext_servername_callback(c, callback);
+    SSL_CTX_set_tlsext_servername_arg(c, arg);
+}
+static inline int sl_SSL_set_tlsext_host_name(SSL *s, const char *name) {
+    return (int)SSL_set_tlsext_host_name(s, name);
+}
+
+static inline STACK_OF(X509) *sl_sk_X509_new(void) { return sk_X509_new_null(); }
+static inline int sl_sk_X509_push(STACK_OF(X509) *stack, X509 *x) { return sk_X509_push(stack, x); }
+static inline void sl_sk_X509_free(STACK_OF(X509) *stack) { sk_X509_pop_free(stack, X509_free); }
+
+static const uint64_t SL_OP_NO_RENEGOTIATION = SSL_OP_NO_RENEGOTIATION;
+static const uint64_t SL_OP_NO_COMPRESSION = SSL_OP_NO_COMPRESSION;
+static const uint64_t SL_OP_SERVER_PREFERENCE = SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA;
+static const long SL_MODE_RELEASE_BUFFERS = SSL_MODE_RELEASE_BUFFERS;
+static const long SL_SESS_CACHE_OFF = SSL_SESS_CACHE_OFF;
+static const long SL_SESS_CACHE_CLIENT_EXTERNAL = SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL;
+static const int SL_BIO_TYPE_SOURCE_SINK = BIO_TYPE_SOURCE_SINK;
+static const int SL_BIO_CTRL_FLUSH = BIO_CTRL_FLUSH;
+static const unsigned long SL_NAME_RFC2253 = XN_FLAG_RFC2253;
 #endif

@@ -79,8 +79,8 @@ struct BodyFraming {
             if isLast { chunked += 1 }
             if !HTTP1Grammar.isToken(coding) { isGrammatical = false }
         }
-        guard isGrammatical, isLast, chunked == 1, value[0] != ASCII.comma, value[value.count - 1] != ASCII.comma,
-            value.count > "chunked".utf8.count + 1
+        // An empty element at either end leaves it open which coding is the last.
+        guard isGrammatical, isLast, chunked == 1, value[0] != ASCII.comma, value[value.count - 1] != ASCII.comma
         else { throw .malformed("Transfer-Encoding does not end in one chunked") }
         throw .unsupportedTransferCoding
     }

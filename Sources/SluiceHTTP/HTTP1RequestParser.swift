@@ -12,7 +12,8 @@ public struct HTTP1RequestParser {
     private var skippedEmptyLine = false
     /// Of the message last begun: false after `Connection: close`, and in HTTP/1.0 without `Connection: keep-alive`.
     public private(set) var keepsAlive = true
-    /// The message last begun announces a body and waits for an interim 100 before it sends it.
+    /// The message last begun announces a body and may wait for an interim 100 before it sends it; stays true until the
+    /// next message begins.
     public private(set) var expectsContinue = false
     private var collector = HTTP1HeadCollector()
     private var body = HTTP1BodyReader()

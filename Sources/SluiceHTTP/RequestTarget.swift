@@ -56,7 +56,7 @@ public struct RequestTarget: Sendable, Equatable {
                     self = dots == 1 ? .current : .parent
                     return
                 }
-                if rest.first == ASCII.semicolon {
+                if rest.first == ASCII.semicolon || rest.starts(with: "%3B".utf8) {
                     self = .ambiguous
                     return
                 }
