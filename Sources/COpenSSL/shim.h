@@ -34,6 +34,16 @@ static inline STACK_OF(X509) *sl_sk_X509_new(void) { return sk_X509_new_null(); 
 static inline int sl_sk_X509_push(STACK_OF(X509) *stack, X509 *x) { return sk_X509_push(stack, x); }
 static inline void sl_sk_X509_free(STACK_OF(X509) *stack) { sk_X509_pop_free(stack, X509_free); }
 
+/* Without a callback OpenSSL would ask the terminal for the password of an encrypted key, and wait. */
+static inline int sl_no_password(char *buffer, int size, int writing, void *arg) {
+    (void)buffer, (void)size, (void)writing, (void)arg;
+    return -1;
+}
+static inline X509 *sl_PEM_read_X509(BIO *b) { return PEM_read_bio_X509(b, NULL, sl_no_password, NULL); }
+static inline EVP_PKEY *sl_PEM_read_PrivateKey(BIO *b) {
+    return PEM_read_bio_PrivateKey(b, NULL, sl_no_password, NULL);
+}
+
 static const uint64_t SL_OP_NO_RENEGOTIATION = SSL_OP_NO_RENEGOTIATION;
 static const uint64_t SL_OP_NO_COMPRESSION = SSL_OP_NO_COMPRESSION;
 static const uint64_t SL_OP_SERVER_PREFERENCE = SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA;

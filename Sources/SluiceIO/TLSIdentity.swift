@@ -43,14 +43,14 @@ final class TLSIdentity: @unchecked Sendable {
     private static func readCertificates(_ path: String) throws(TLSError) -> (OpaquePointer, OpaquePointer) {
         let file = try open(path)
         defer { BIO_free(file) }
-        guard let leaf = PEM_read_bio_X509(file, nil, neverAsk, nil) else {
+        guard let leaf = sl_PEM_read_X509(file) else {
             throw .configuration("\(path): no PEM certificate (\(TLSError.takeReason().text))")
         }
         guard let chain = sl_sk_X509_new() else {
             X509_free(leaf)
             throw .configuration("\(path): \(TLSError.takeReason().text)")
         }
-        while let next = PEM_read_bio_X509(file, nil, neverAsk, nil) {
+        while let next = sl_PEM_read_X509(file) {
             if sl_sk_X509_push(chain, next) == 0 { X509_free(next) }
         }
         // The end of the file shows as "no start line"; anything else is a damaged certificate of the chain.
@@ -67,7 +67,7 @@ final class TLSIdentity: @unchecked Sendable {
     private static func readKey(_ path: String) throws(TLSError) -> OpaquePointer {
         let file = try open(path)
         defer { BIO_free(file) }
-        guard let key = PEM_read_bio_PrivateKey(file, nil, neverAsk, nil) else {
+        guard let key = sl_PEM_read_PrivateKey(file) else {
             throw .configuration("\(path): no unencrypted PEM private key (\(TLSError.takeReason().text))")
         }
         return key
@@ -80,7 +80,4 @@ final class TLSIdentity: @unchecked Sendable {
         }
         return file
     }
-
-    /// Without it OpenSSL would ask the terminal for the password of an encrypted key, and wait.
-    private static let neverAsk: pem_password_cb = { _, _, _, _ in -1 }
 }
