@@ -44,6 +44,15 @@ static inline EVP_PKEY *sl_PEM_read_PrivateKey(BIO *b) {
     return PEM_read_bio_PrivateKey(b, NULL, sl_no_password, NULL);
 }
 
+static inline int sl_EVP_MAC_set_sha256(EVP_MAC_CTX *c, const unsigned char *key, size_t count) {
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, (void *)key, count),
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)"SHA256", 0),
+        OSSL_PARAM_construct_end(),
+    };
+    return EVP_MAC_CTX_set_params(c, params);
+}
+
 static const uint64_t SL_OP_NO_RENEGOTIATION = SSL_OP_NO_RENEGOTIATION;
 static const uint64_t SL_OP_NO_COMPRESSION = SSL_OP_NO_COMPRESSION;
 static const uint64_t SL_OP_SERVER_PREFERENCE = SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA;

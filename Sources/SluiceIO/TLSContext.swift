@@ -53,7 +53,7 @@ public struct TLSClientOptions: Sendable {
 ///
 /// Shared by all workers. Sound because `SSL_CTX` is reference-counted and nothing here changes its settings after the
 /// factory returned: what `SSL_new` and handshakes read is constant, what OpenSSL still writes (counters, references)
-/// stands under its own locks, and our one mutable part, `sessions`, is guarded by a `Mutex`.
+/// stands under its own locks, and our mutable parts, `sessions` and `ticketKeys`, are guarded by a `Mutex` each.
 public final class TLSContext: @unchecked Sendable {
     let pointer: OpaquePointer
     /// Peers without a certificate we trust are refused, so `peerSubject` can be believed.
@@ -63,6 +63,8 @@ public final class TLSContext: @unchecked Sendable {
     /// ALPN names with their length bytes; OpenSSL may point into it until the context goes.
     private let protocols: UnsafeMutableBufferPointer<UInt8>
     let sessions = TLSSessionCache()
+    /// Set on servers.
+    let ticketKeys: TicketKeys?
 
     private init(
         isServer: Bool, verifiesPeer: Bool, identities: [TLSIdentity], minimumVersion: TLSVersion, alpn: [String]
@@ -72,6 +74,7 @@ public final class TLSContext: @unchecked Sendable {
             throw .configuration(TLSError.takeReason().text)
         }
         self.pointer = pointer
+        ticketKeys = isServer ? TicketKeys(now: EventLoop.clock()) : nil
         (self.isServer, self.verifiesPeer, self.identities) = (isServer, verifiesPeer, identities)
         protocols = .allocate(capacity: wire.count)
         _ = protocols.initialize(from: wire)
@@ -167,6 +170,7 @@ public final class TLSContext: @unchecked Sendable {
     /// Tickets carry the session, so workers share nothing but the keys and no session is kept here.
     private func setUpServerSessions() {
         _ = sl_SSL_CTX_set_session_cache_mode(pointer, SL_SESS_CACHE_OFF)
+        if ticketKeys != nil { TicketKeys.install(on: pointer) }
         SSL_CTX_set_num_tickets(pointer, 2)
         let name: StaticString = "sluice"
         SSL_CTX_set_session_id_context(pointer, name.utf8Start, UInt32(name.utf8CodeUnitCount))

@@ -164,6 +164,9 @@ public final class TLSEngine {
         return true
     }
 
+    /// What seals a server's tickets.
+    var ticketKeys: TicketKeys? { context.ticketKeys }
+
     static func from(_ ssl: OpaquePointer?) -> TLSEngine? {
         guard let ssl, let pointer = SSL_get_ex_data(ssl, 0) else { return nil }
         return Unmanaged<TLSEngine>.fromOpaque(pointer).takeUnretainedValue()

@@ -28,17 +28,20 @@ public enum TLSError: Error, Equatable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// The first entry of this thread's error queue, which is the root of the others; empties the queue.
+    /// Empties this thread's error queue into one reason: that of the SSL library, which speaks of the protocol, or else
+    /// the first entry, which is the root of the others.
     static func takeReason(_ fallback: String = "unknown error") -> (text: String, isAlert: Bool) {
-        let code = ERR_get_error()
-        ERR_clear_error()
-        guard code != 0 else { return (fallback, false) }
-        let reason = ERR_GET_REASON(code)
-        if let text = ERR_reason_error_string(code) {
-            // Reasons of the SSL library from 1000 up are alerts that the peer sent (SSL_AD_REASON_OFFSET).
-            return (String(cString: text), ERR_GET_LIB(code) == ERR_LIB_SSL && reason >= SSL_AD_REASON_OFFSET)
+        var reason: UInt = 0
+        while true {
+            let code = ERR_get_error()
+            guard code != 0 else { break }
+            if reason == 0 || ERR_GET_LIB(code) == ERR_LIB_SSL { reason = code }
         }
-        if ERR_GET_LIB(code) == 2 { return (String(cString: strerror(reason)), false) }  // ERR_LIB_SYS: errno
-        return ("OpenSSL error \(code)", false)
+        guard reason != 0 else { return (fallback, false) }
+        if ERR_GET_LIB(reason) == ERR_LIB_SYS { return (String(cString: strerror(ERR_GET_REASON(reason))), false) }
+        guard let text = ERR_reason_error_string(reason) else { return ("OpenSSL error \(reason)", false) }
+        // Reasons of the SSL library from 1000 up are alerts that the peer sent.
+        let isAlert = ERR_GET_LIB(reason) == ERR_LIB_SSL && ERR_GET_REASON(reason) >= SSL_AD_REASON_OFFSET
+        return (String(cString: text), isAlert)
     }
 }
