@@ -200,6 +200,9 @@ public final class EventLoop {
         }
     }
 
+    /// Seconds since 1970, for what people and providers call time.
+    public static func unixTime() -> Int { time(nil) }
+
     /// The monotonic clock.
     public static func clock() -> Instant {
         var time = timespec()

@@ -255,7 +255,12 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             var options = EncoderOptions()
             options.id = "chatcmpl-" + record.requestID
             options.model = model
-            bridge = StreamBridge(decoder: decoder, encoder: StreamEncoders.make(format, options: options))
+            options.created = EventLoop.unixTime()
+            if let encoder = StreamEncoders.make(format, options: options) {
+                bridge = StreamBridge(decoder: decoder, encoder: encoder)
+            } else {
+                bridge = StreamBridge(relaying: decoder)
+            }
         }
         record.responseFields = ResponseFields.passedOn(head.fields)
         mode = .stream
@@ -431,12 +436,14 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
 
     /// Tells the upstream's own error in the client's dialect, with what a client can act on.
     private func relayError(_ status: Int, _ fields: HeaderFields) {
-        let body = JSONValue.parse(requestBody.span)
-        let said = body?.errorMessage
+        var body = ByteQueue()
+        swap(&body, &requestBody)
+        let document = JSONValue.parse(body.span)
+        let said = document?.errorMessage
         let error = ProxyError(.status(status), .upstream, said ?? "upstream answered with status \(status)")
         let passed = ResponseFields.passedOn(fields)
-        if (400..<500).contains(status), case .object? = body {
-            respond(error, body: requestBody.span, passed)
+        if (400..<500).contains(status), case .object? = document {
+            respond(error, body: body.span, passed)
         } else {
             respond(error, passed)
         }

@@ -38,7 +38,7 @@ struct ExchangeRecord {
 
     /// The record at the exchange's end. `reason`: done, client_gone, slow_client, or a `ProxyError.reason`.
     consuming func finished(
-        _ reason: String, at now: Instant, started: Instant, sent: Int, bridge: borrowing StreamBridge?
+        _ reason: String, at now: Instant, started: Instant, sent: Int, bridge: StreamBridge?
     ) -> ExchangeRecord {
         self.reason = reason
         duration = now - started

@@ -16,18 +16,16 @@ public final class LogWriter: Sendable {
     }
     private let spec: LogSpec
     private let pending = Mutex(Pending())
-    private let wake: Int32
+    private let wakeup: Wakeup
     private static let limitBytes = 4 << 20
 
     /// - Throws: if the thread or its descriptor cannot be made.
     public init(_ spec: LogSpec) throws(SystemError) {
         self.spec = spec
-        wake = eventfd(0, 0)
-        guard wake >= 0 else { throw SystemError("eventfd", errno) }
+        wakeup = try Wakeup()
         try startThread(named: "log") { [self] in
             while true {
-                var count: UInt64 = 0
-                if eventfd_read(wake, &count) != 0 && errno != EINTR { return }
+                wakeup.wait()
                 flush()
             }
         }
@@ -41,7 +39,9 @@ public final class LogWriter: Sendable {
             return taken
         }
         var rest = taken.bytes[...]
-        if taken.dropped > 0 { rest += Array("{\"level\":\"warning\",\"event\":\"log_dropped\",\"lines\":\(taken.dropped)}\n".utf8) }
+        if taken.dropped > 0 {
+            rest += Array("{\"level\":\"warning\",\"event\":\"log_dropped\",\"lines\":\(taken.dropped)}\n".utf8)
+        }
         while !rest.isEmpty {
             let written = rest.withUnsafeBytes { Glibc.write(1, $0.baseAddress, $0.count) }
             if written < 0 && errno == EINTR { continue }
@@ -100,7 +100,7 @@ public final class LogWriter: Sendable {
             }
             return wasEmpty
         }
-        if wasEmpty { _ = eventfd_write(wake, 1) }
+        if wasEmpty { wakeup.signal() }
     }
 
     private static func rank(_ level: LogSpec.Level) -> Int {

@@ -18,7 +18,7 @@ enum ResponseFields {
     }
 
     /// An upstream's own head, relayed: end-to-end fields only, ours put in after.
-    static func relayed(_ head: ResponseHead, _ requestID: String, _ route: Route) -> ResponseHead {
+    static func relayed(_ head: ResponseHead, _ requestID: String, _ route: Route?) -> ResponseHead {
         let isStream = ContentType(head.fields).isStream
         let kept = head.fields.endToEnd()
         var fields = kept.filtered { index in
@@ -60,8 +60,7 @@ enum ResponseFields {
     }
 
     static func appendJSON(_ text: String, into out: inout ByteQueue) {
-        let bytes = Array(text.utf8)
-        appendJSONString(bytes.span, into: &out)
+        JSONText.appendQuoted(text, into: &out)
     }
 
     private static func appendStreaming(to fields: inout HeaderFields, _ requestID: String) {
