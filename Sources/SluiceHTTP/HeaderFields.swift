@@ -19,10 +19,16 @@ public struct HeaderFields: Sendable, Equatable {
     /// Bytes of all names and values.
     public var byteCount: Int { bytes.count }
 
+    /// Makes room for `bytes` bytes of names and values, and for as many fields as those usually hold.
+    mutating func reserve(bytes count: Int) {
+        bytes.reserveCapacity(count)
+        fields.reserveCapacity(min(count / 32 + 1, 128))
+    }
+
     public mutating func append(name: Span<UInt8>, value: Span<UInt8>) {
         let start = Int32(truncatingIfNeeded: bytes.count)
-        for index in name.indices { bytes.append(name[index]) }
-        for index in value.indices { bytes.append(value[index]) }
+        name.withUnsafeBufferPointer { bytes.append(contentsOf: $0) }
+        value.withUnsafeBufferPointer { bytes.append(contentsOf: $0) }
         let nameCount = Int32(truncatingIfNeeded: name.count)
         fields.append(
             Field(nameStart: start, nameCount: nameCount, valueCount: Int32(truncatingIfNeeded: value.count)))

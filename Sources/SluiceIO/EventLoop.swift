@@ -54,6 +54,8 @@ public final class EventLoop {
 
     /// Read once a turn, after waiting: every deadline within a turn is measured from the same point.
     public private(set) var now: Instant
+    /// Whatever runs on this loop, for work that comes through the mailbox and must find it.
+    public weak var owner: AnyObject?
     /// Where other threads leave work for this loop.
     public let mailbox: Mailbox
 
@@ -197,6 +199,9 @@ public final class EventLoop {
             for item in work { item() }
         }
     }
+
+    /// Seconds since 1970, for what people and providers call time.
+    public static func unixTime() -> Int { time(nil) }
 
     /// The monotonic clock.
     public static func clock() -> Instant {

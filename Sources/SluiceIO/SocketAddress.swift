@@ -92,9 +92,8 @@ public enum SocketAddress: Hashable, Sendable, CustomStringConvertible {
 
     /// What the kernel filled in; nil for a family that Sluice does not speak.
     init?(_ storage: sockaddr_storage) {
-        var storage = storage
-        let address: SocketAddress? = withUnsafeBytes(of: &storage) { raw in
-            switch Int32(storage.ss_family) {
+        let address: SocketAddress? = withUnsafeBytes(of: storage) { raw in
+            switch Int32(raw.load(as: sa_family_t.self)) {
             case AF_INET:
                 let value = raw.load(as: sockaddr_in.self)
                 return .ip(.v4(UInt32(bigEndian: value.sin_addr.s_addr)), port: UInt16(bigEndian: value.sin_port))

@@ -20,7 +20,7 @@ public struct StreamFailure: Equatable, Sendable {
 /// `TokenEvent`s in, body bytes in the client's stream format out. Pure: no socket, no clock.
 public protocol StreamEncoder {
     /// The response's `content-type`.
-    static var contentType: StaticString { get }
+    var contentType: StaticString { get }
 
     /// Appends the events' bytes to `out`. An `error` event is written in the format's own way; after it, `fail` adds
     /// nothing but says how the body must end.

@@ -14,14 +14,31 @@ public enum HTTP1Event<Head> {
     case end
 }
 
-/// Why a message was refused.
+/// Why a message was refused. What throws it can say nothing more about its connection, which is closed.
 public enum HTTPError: Error, Equatable, Sendable {
-    /// Grammar, or an ambiguous length. Requests: 400 and close. Responses: 502.
+    /// Grammar, or an ambiguous length.
     case malformed(String)
-    /// Requests: 431, or 414 for `target`, 501 for an unknown transfer coding, 505 for a version.
     case limit(Limit)
     case unsupportedTransferCoding
     case unsupportedVersion
+    /// An Expect other than 100-continue.
+    case expectationFailed
     /// The peer closed inside a message.
     case truncated
+
+    /// The status that answers a request refused so; a response refused so is a 502.
+    public var requestStatus: Int {
+        switch self {
+        case .malformed, .truncated: 400
+        case .limit(let limit):
+            switch limit.name {
+            case "target_bytes": 414
+            case "chunk_extension_bytes": 400
+            default: 431
+            }
+        case .unsupportedTransferCoding: 501
+        case .unsupportedVersion: 505
+        case .expectationFailed: 417
+        }
+    }
 }

@@ -1,0 +1,253 @@
+import SluiceBytes
+import SluiceHTTP
+import SluiceIO
+
+/// One HTTP/1.1 client: reads requests one after the other and writes their answers in the same order.
+///
+/// While an exchange runs, bytes of further (pipelined) requests stay in the `Connection`, which then reads no more.
+final class ClientConnection: ConnectionDelegate, ClientStream, TimerHandler {
+    private let worker: Worker
+    private let connection: Connection
+    private var parser: HTTP1RequestParser
+    private var exchange: Exchange?
+    private var isRequestRead = true
+    /// What is left of the request's body is so small that reading it costs less than a new connection.
+    private var isBodySmall = false
+    private var keepsAlive = true
+    private var version = RequestHead.Version.http11
+    private var isChunked = false
+    private var isUntilClose = false
+    /// A head that waits for the first body bytes, to leave in one write with them.
+    private var headBytes = ByteQueue()
+    private var hasSentHead = false
+    private var isOver = false
+    private var timer = TimerID.none
+    /// When the connection was accepted, or last became free for a request.
+    private var idleSince: Instant
+    /// When the first byte of a head that is not whole came.
+    private var headStarted: Instant?
+    private var isFirstRequest = true
+    /// `Connection.sentBytes` when the exchange began.
+    private var sentBefore = 0
+
+    init(_ connection: Connection, worker: Worker) {
+        (self.connection, self.worker) = (connection, worker)
+        parser = HTTP1RequestParser(limits: worker.snapshot.configuration.limits.http1Request)
+        idleSince = worker.loop.now
+        connection.lowMarkBytes = worker.snapshot.configuration.limits.streamBufferLowBytes
+        timer = worker.loop.schedule(at: idleDeadline(), handler: self)
+    }
+
+    func start() { connection.start(self) }
+
+    /// No further request is taken; the connection closes when its exchange is over.
+    func drain() {
+        keepsAlive = false
+        if exchange == nil { closeNow() }
+    }
+
+    /// Ends a live exchange with an error in its own dialect.
+    func failForDrain() { exchange?.fail(ProxyError(.draining, .proxy, "the server is going down")) }
+
+    // MARK: - ConnectionDelegate
+
+    func connectionEstablished(_ connection: Connection) {}
+
+    func connection(_ connection: Connection, received bytes: Span<UInt8>) -> Int {
+        var offset = 0
+        do throws(HTTPError) {
+            while !isOver {
+                if isRequestRead, exchange != nil { return offset }
+                switch try parser.next(bytes, at: &offset) {
+                case .needMore:
+                    noteHead()
+                    return bytes.count
+                case .head(let head, let length): begin(head, length)
+                case .interim: break
+                case .body(let range): exchange?.requestBody(bytes.extracting(range))
+                case .end:
+                    isRequestRead = true
+                    if let exchange { exchange.requestEnd() } else { becomeIdle() }
+                }
+            }
+        } catch {
+            refuse(error)
+        }
+        return bytes.count
+    }
+
+    func connectionEnded(_ connection: Connection) {
+        if exchange != nil { exchange?.clientGone() }
+        closeNow()
+    }
+
+    func connectionDrained(_ connection: Connection) { exchange?.clientDrained() }
+
+    func connection(_ connection: Connection, failed error: ConnectionError) {
+        exchange?.clientGone()
+        closeNow()
+    }
+
+    // MARK: - Requests
+
+    private func begin(_ head: RequestHead, _ length: BodyLength) {
+        (isRequestRead, hasSentHead, headStarted) = (false, false, nil)
+        isFirstRequest = false
+        keepsAlive = parser.keepsAlive && !worker.isDraining
+        version = head.version
+        switch length {
+        case .none: isBodySmall = true
+        case .fixed(let count): isBodySmall = count <= worker.snapshot.configuration.limits.streamBufferHighBytes
+        default: isBodySmall = false
+        }
+        sentBefore = connection.sentBytes
+        let exchange = Exchange(head, bodyLength: length, client: self, worker: worker)
+        self.exchange = exchange
+        exchange.begin()
+    }
+
+    /// A partial head starts the clock that a slow sender is measured by.
+    private func noteHead() {
+        guard exchange == nil, headStarted == nil, !parser.isIdle else { return }
+        headStarted = worker.loop.now
+        worker.loop.move(timer, to: idleDeadline())
+    }
+
+    /// A request that is not HTTP, or crosses a limit: an answer, and the end of the connection, since nobody knows
+    /// where the next request would begin.
+    private func refuse(_ error: HTTPError) {
+        keepsAlive = false
+        isRequestRead = true
+        if let exchange { return exchange.fail(Self.proxyError(error)) }
+        let head = RequestHead(method: "-", target: "-", authority: "")
+        (hasSentHead, sentBefore) = (false, connection.sentBytes)
+        let exchange = Exchange(head, bodyLength: .none, client: self, worker: worker)
+        self.exchange = exchange
+        exchange.fail(Self.proxyError(error))
+    }
+
+    private static func proxyError(_ error: HTTPError) -> ProxyError {
+        switch error {
+        case .limit(let limit):
+            let status = limit.name == "target_bytes" ? 414 : limit.name == "chunk_extension_bytes" ? 400 : 431
+            return ProxyError(.limit(limit, status: status), .client, "the request is over the limit \(limit.name)")
+        case .unsupportedTransferCoding:
+            let limit = Limit("transfer_coding", 0)
+            return ProxyError(.limit(limit, status: 501), .client, "the request's transfer coding is not supported")
+        case .unsupportedVersion:
+            return ProxyError(.limit(Limit("version", 0), status: 505), .client, "this HTTP version is not supported")
+        case .malformed(let what):
+            return ProxyError(.badRequest, .client, "the request is not valid HTTP: \(what)")
+        default: return ProxyError(.badRequest, .client, "the request is not valid HTTP")
+        }
+    }
+
+    private func exchangeOver() {
+        exchange = nil
+        headBytes.removeAll()
+        headBytes.releaseIfEmpty()
+        guard keepsAlive, isRequestRead || isBodySmall, !worker.isDraining else {
+            isOver = true
+            worker.loop.cancel(timer)
+            connection.closeAfterFlush()
+            worker.forget(self)
+            return
+        }
+        becomeIdle()
+        if connection.hasLeftover { worker.loop.afterTurn { [weak self] in self?.connection.redeliver() } }
+    }
+
+    private func becomeIdle() {
+        idleSince = worker.loop.now
+        worker.loop.move(timer, to: idleDeadline())
+    }
+
+    private func closeNow() {
+        guard !isOver else { return }
+        isOver = true
+        exchange = nil
+        worker.loop.cancel(timer)
+        connection.close()
+        worker.forget(self)
+    }
+
+    // MARK: - Time
+
+    private func idleDeadline() -> Instant {
+        let limits = worker.snapshot.configuration.limits
+        if let headStarted { return headStarted + limits.requestHeadTimeout }
+        return idleSince + (isFirstRequest ? limits.handshakeTimeout : limits.clientIdleTimeout)
+    }
+
+    func timerFired(_ timer: TimerID, on loop: EventLoop) {
+        guard timer == self.timer, !isOver else { return }
+        self.timer = .none
+        // An exchange has its own timer; this one looks again later.
+        let deadline = exchange == nil ? idleDeadline() : loop.now + .seconds(10)
+        if deadline > loop.now {
+            self.timer = loop.schedule(at: deadline, handler: self)
+        } else if headStarted != nil {
+            let error = ProxyError(.requestTimeout, .client, "the request did not arrive in time")
+            keepsAlive = false
+            isRequestRead = true
+            (hasSentHead, sentBefore) = (false, connection.sentBytes)
+            let exchange = Exchange(
+                RequestHead(method: "-", target: "-", authority: ""), bodyLength: .none, client: self, worker: worker)
+            self.exchange = exchange
+            exchange.fail(error)
+        } else {
+            closeNow()
+        }
+    }
+
+    // MARK: - ClientStream
+
+    var waitingBytes: Int { connection.pendingBytes }
+    var lastProgress: Instant { connection.lastProgress }
+    var sentBytes: Int { connection.sentBytes - sentBefore }
+    var peerText: String { connection.peer.addressText }
+
+    func sendHead(_ head: ResponseHead, length: BodyLength) {
+        var length = length
+        if case .chunked = length, version == .http10 { length = .untilClose }
+        isChunked = length == .chunked
+        isUntilClose = length == .untilClose
+        if isUntilClose || !(isRequestRead || isBodySmall) { keepsAlive = false }
+        hasSentHead = true
+        HTTP1Serializer.response(head, length: length, keepAlive: keepsAlive, version: version, into: &headBytes)
+    }
+
+    func openBody(in out: inout ByteQueue) -> ByteQueue.Mark? {
+        if !headBytes.isEmpty { out.append(moving: &headBytes) }
+        return isChunked ? HTTP1Serializer.openChunk(in: &out) : nil
+    }
+
+    func flushBody(_ mark: ByteQueue.Mark?, _ out: inout ByteQueue, isLast: Bool) {
+        if let mark { HTTP1Serializer.closeChunk(mark, in: &out) }
+        if isLast, isChunked { HTTP1Serializer.lastChunk(into: &out) }
+        if !out.isEmpty { connection.send(&out) }
+        if isLast { exchangeOver() }
+    }
+
+    func flush() { if !headBytes.isEmpty { connection.send(&headBytes) } }
+
+    func abort() {
+        keepsAlive = false
+        isOver = true
+        exchange = nil
+        worker.loop.cancel(timer)
+        // Without the last chunk, a chunked or counted body is visibly cut. Where the close is the end, only a reset tells.
+        if isUntilClose { connection.abort() } else { connection.closeAfterFlush() }
+        worker.forget(self)
+    }
+
+    func sendContinue() {
+        guard parser.expectsContinue, !isRequestRead, !hasSentHead else { return }
+        var bytes = ByteQueue()
+        HTTP1Serializer.interim(100, into: &bytes)
+        connection.send(&bytes)
+    }
+
+    func pauseBody() { connection.pauseReading() }
+    func resumeBody() { connection.resumeReading() }
+}

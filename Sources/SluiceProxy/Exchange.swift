@@ -1,0 +1,616 @@
+import SluiceBytes
+import SluiceConfig
+import SluiceHTTP
+import SluiceIO
+import SluiceStreams
+
+/// One request and its answer, from the head of the one to the last byte of the other.
+///
+/// It knows no socket: a `ClientStream` and an `UpstreamStream` carry out what it decides, and the loop tells it the
+/// time. It ends exactly once, in `end`, where everything it holds is let go and its log line is written.
+final class Exchange: UpstreamStreamDelegate, TimerHandler {
+    enum Phase { case request, connecting, head, firstToken, body, errorBody, over }
+
+    /// What is done with the upstream's body.
+    private enum Mode {
+        case undecided
+        /// A stream that is decoded and encoded, or relayed with a tap.
+        case stream
+        /// Something else, relayed as it is.
+        case document
+        /// The body of an error status, collected to be told in the client's dialect.
+        case error(status: Int, HeaderFields)
+        /// The client has gone and the route wants the upstream to finish.
+        case drain
+    }
+
+    let head: RequestHead
+    let worker: Worker
+    /// A cycle while the exchange lives: the client's connection lets go of it when told that it is over.
+    private let client: any ClientStream
+    private let bodyLength: BodyLength
+    private(set) var phase = Phase.request
+    private var mode = Mode.undecided
+    private var record: ExchangeRecord
+
+    private var route: Route?
+    private var pool: UpstreamPool?
+    private var dial: Dial?
+    private var upstream: (any UpstreamStream)?
+
+    /// The client's body: whole where it is translated, what the upstream has not taken yet where it is relayed.
+    private var requestBody = ByteQueue()
+    private var isBodyRelayed = false
+    private var isRequestComplete = false
+    /// The request as it goes out, kept until the upstream has answered, so that a stale connection costs nothing.
+    private var outgoing: UpstreamRequest?
+    private var hasRetried = false
+
+    private var bridge: StreamBridge?
+    private var needsSniffing = false
+    private var isCommitted = false
+    /// Encoded bytes from before the first token; with them the status could still change.
+    private var held = ByteQueue()
+    private var isBodyOpen = false
+    private var bodyMark: ByteQueue.Mark?
+    private var isUpstreamPaused = false
+
+    private var timer = TimerID.none
+    private let started: Instant
+    private var phaseStarted: Instant
+    private var lastUpstreamRead: Instant
+    private var lastClientWrite: Instant
+    /// Set when the dialect's terminator came: the upstream has this long to end its message.
+    private var endGrace: Instant?
+
+    private static let errorBodyLimit = 64 << 10
+    private static let grace = Interval.seconds(1)
+
+    init(_ head: RequestHead, bodyLength: BodyLength, client: any ClientStream, worker: Worker) {
+        (self.head, self.bodyLength, self.client, self.worker) = (head, bodyLength, client, worker)
+        started = worker.loop.now
+        (phaseStarted, lastUpstreamRead, lastClientWrite) = (started, started, started)
+        record = ExchangeRecord(head, worker: worker)
+        worker.exchangeBegan()
+    }
+
+    private var now: Instant { worker.loop.now }
+    private var limits: Limits { worker.snapshot.configuration.limits }
+
+    // MARK: - The request
+
+    /// Finds the route. Call once, before any body byte.
+    func begin() {
+        arm()
+        findRoute(body: nil)
+        if phase == .request, route == nil || !isBodyRelayed { client.sendContinue() }
+    }
+
+    private func findRoute(body: JSONValue?) {
+        guard let path = RequestTarget(head.target).normalizedPath else {
+            return fail(ProxyError(.badRequest, .client, "the request's path is not valid"))
+        }
+        record.path = path
+        switch worker.snapshot.routes.match(head, path: path, body: body) {
+        case .route(let index): choose(worker.snapshot.configuration.routes[index])
+        case .needsBody: break
+        case .notFound: fail(ProxyError(.notFound, .client, "no route for this path"))
+        case .methodNotAllowed(let allowed):
+            fail(ProxyError(.methodNotAllowed, .client, "method not allowed here"), fields: [("Allow", allowed)])
+        }
+    }
+
+    private func choose(_ route: Route) {
+        self.route = route
+        record.route = route.label
+        let pool = worker.pool(route.upstream)
+        self.pool = pool
+        record.upstream = pool.spec.name
+        if case .fixed(let length) = bodyLength, length > limits.requestBodyBytes { return failBodyLimit() }
+        guard route.request == .passthrough, requestBody.isEmpty, !isRequestComplete else { return }
+        switch bodyLength {
+        case .fixed(let length) where length <= limits.streamBufferHighBytes: break
+        case .none: break
+        default:
+            // Too large to hold: it flows through as the upstream takes it, and so can be sent only once.
+            isBodyRelayed = true
+            buildAndConnect()
+        }
+    }
+
+    func requestBody(_ bytes: Span<UInt8>) {
+        guard phase != .over else { return }
+        phaseStarted = phase == .request ? now : phaseStarted
+        if isBodyRelayed { return relay(bytes) }
+        guard requestBody.count + bytes.count <= limits.requestBodyBytes else { return failBodyLimit() }
+        requestBody.append(bytes)
+    }
+
+    func requestEnd() {
+        guard phase != .over else { return }
+        isRequestComplete = true
+        if isBodyRelayed {
+            relay(Span<UInt8>())
+            return
+        }
+        if route == nil {
+            let body = JSONValue.parse(requestBody.span)
+            findRoute(body: body ?? .object([]))
+            guard phase != .over, route != nil else { return }
+        }
+        buildAndConnect()
+    }
+
+    private func failBodyLimit() {
+        let limit = Limit("request_body_bytes", limits.requestBodyBytes)
+        fail(ProxyError(.limit(limit, status: 413), .client, "the request body is larger than \(limit.value) bytes"))
+    }
+
+    private func buildAndConnect() {
+        guard let route, let pool else { return }
+        do throws(ProxyError) {
+            let context = UpstreamRequest.Context(
+                head: head, route: route, upstream: pool.spec, requestID: record.requestID, path: record.path)
+            let request = try UpstreamRequest.make(
+                context, body: requestBody.span, relayedLength: isBodyRelayed ? bodyLength : nil)
+            outgoing = request
+            record.format = request.format
+            requestBody.removeAll()
+            requestBody.releaseIfEmpty()
+            if isBodyRelayed { client.sendContinue() }
+            connect(fresh: isBodyRelayed)
+        } catch {
+            fail(error)
+        }
+    }
+
+    private func connect(fresh: Bool) {
+        enter(.connecting)
+        dial = pool?.acquire(for: self, fresh: fresh)
+        if phase != .connecting { dial = nil }
+    }
+
+    /// Sends on body bytes with the framing that the upstream was told; an empty span after the end closes it.
+    private func relay(_ bytes: Span<UInt8>) {
+        if case .chunked = bodyLength {
+            if !bytes.isEmpty {
+                let mark = HTTP1Serializer.openChunk(in: &requestBody)
+                requestBody.append(bytes)
+                HTTP1Serializer.closeChunk(mark, in: &requestBody)
+            }
+            if isRequestComplete { HTTP1Serializer.lastChunk(into: &requestBody) }
+        } else {
+            requestBody.append(bytes)
+        }
+        guard let upstream else {
+            if requestBody.count >= limits.streamBufferHighBytes { client.pauseBody() }
+            return
+        }
+        upstream.send(&requestBody)
+        if upstream.waitingBytes >= limits.streamBufferHighBytes { client.pauseBody() }
+    }
+
+    // MARK: - The upstream's answer
+
+    func upstreamReady(_ stream: any UpstreamStream) {
+        guard phase == .connecting, let outgoing else { return stream.cancel() }
+        dial = nil
+        upstream = stream
+        enter(.head)
+        (stream as? UpstreamConnection)?.expectResponse(to: outgoing.method)
+        var bytes = ByteQueue()
+        bytes.append(outgoing.head)
+        bytes.append(outgoing.body)
+        stream.send(&bytes)
+        if isBodyRelayed { relayHeld() }
+    }
+
+    private func relayHeld() {
+        upstream?.send(&requestBody)
+        client.resumeBody()
+    }
+
+    func upstreamDrained() {
+        if isBodyRelayed, !isRequestComplete { client.resumeBody() }
+    }
+
+    func upstreamHead(_ head: ResponseHead) {
+        guard phase == .head, let route, let pool else { return }
+        lastUpstreamRead = now
+        record.upstreamStatus = head.status
+        let request = outgoing
+        if !isBodyRelayed || isRequestComplete { outgoing = nil }
+        let type = ContentType(head.fields)
+        if route.request == .passthrough {
+            beginPassthrough(head, type, pool)
+        } else if !(200..<300).contains(head.status) {
+            mode = .error(status: head.status, head.fields)
+            enter(.errorBody)
+        } else if let request, !request.wantsStream {
+            sendDocument(head)
+        } else {
+            beginStream(head, type, format: request?.format ?? .text, model: request?.model ?? "", pool)
+        }
+    }
+
+    private func beginPassthrough(_ head: ResponseHead, _ type: ContentType, _ pool: UpstreamPool) {
+        guard head.status == 200, type.isStream, pool.spec.wire != .dialect(.raw) else { return sendDocument(head) }
+        bridge = StreamBridge(relaying: pool.spec.wire.makeDecoder(eventBytes: limits.eventBytes))
+        mode = .stream
+        sendStreamHead(ResponseFields.relayed(head, record.requestID, route))
+        enter(.firstToken)
+    }
+
+    private func beginStream(
+        _ head: ResponseHead, _ type: ContentType, format: StreamFormat, model: String, _ pool: UpstreamPool
+    ) {
+        if type.isHTML {
+            return fail(ProxyError(.malformed(.head), .upstream, "upstream answered with HTML where a stream was expected"))
+        }
+        needsSniffing = !type.isStream
+        let decoder = pool.spec.wire.makeDecoder(eventBytes: limits.eventBytes)
+        if format == .openAIChat, pool.spec.wire == .dialect(.openAIChat) {
+            bridge = StreamBridge(relaying: decoder, failingAs: StreamEncoders.make(format, options: EncoderOptions()))
+        } else {
+            var options = EncoderOptions()
+            options.id = "chatcmpl-" + record.requestID
+            options.model = model
+            options.created = EventLoop.unixTime()
+            if let encoder = StreamEncoders.make(format, options: options) {
+                bridge = StreamBridge(decoder: decoder, encoder: encoder)
+            } else {
+                bridge = StreamBridge(relaying: decoder)
+            }
+        }
+        record.responseFields = ResponseFields.passedOn(head.fields)
+        mode = .stream
+        enter(.firstToken)
+    }
+
+    private func sendDocument(_ head: ResponseHead) {
+        mode = .document
+        let length = ResponseFields.bodyLength(head, method: self.head.method)
+        commit(ResponseFields.relayed(head, record.requestID, route), length: length)
+        enter(.body)
+    }
+
+    func upstreamBody(_ bytes: Span<UInt8>) {
+        lastUpstreamRead = now
+        switch mode {
+        case .stream: streamBody(bytes)
+        case .document:
+            openBody()
+            worker.scratch.append(bytes)
+        case .error:
+            if requestBody.count + bytes.count <= Self.errorBodyLimit { requestBody.append(bytes) }
+        case .drain, .undecided: break
+        }
+    }
+
+    private func streamBody(_ bytes: Span<UInt8>) {
+        if needsSniffing {
+            needsSniffing = false
+            guard ContentType.looksLikeStream(bytes) else {
+                return fail(ProxyError(.malformed(.head), .upstream, "upstream answered with something that is no stream"))
+            }
+        }
+        if isCommitted { openBody() }
+        do throws(StreamError) {
+            try bridge?.consume(bytes, batch: &worker.batch, into: &worker.scratch)
+        } catch {
+            return fail(ProxyError(.malformed(.body), .upstream, "upstream sent what is not its dialect", detail: "\(error)"))
+        }
+        guard let bridge else { return }
+        if phase == .firstToken { firstEvents(bridge) }
+        if endGrace == nil, bridge.progress.sawEnd {
+            endGrace = now + Self.grace
+            arm()
+        }
+    }
+
+    /// Holds the answer back until there is a token: until then the status can still tell the truth.
+    private func firstEvents(_ bridge: borrowing StreamBridge) {
+        let progress = bridge.progress
+        if progress.sawError && !progress.sawContent && !isCommitted {
+            return fail(ProxyError(.inStream(bridge.errorKind ?? .provider), .upstream, bridge.errorMessage))
+        }
+        if progress.sawContent || progress.sawFinish || progress.sawEnd {
+            record.firstToken = now
+            enter(.body)
+            if !isCommitted { commitStream() }
+        } else if !isCommitted {
+            held.append(moving: &worker.scratch)
+            if held.count > limits.streamBufferHighBytes { commitStream() }
+        }
+    }
+
+    private func commitStream() {
+        guard let bridge else { return }
+        var early = ByteQueue()
+        early.append(moving: &held)
+        early.append(moving: &worker.scratch)
+        held.releaseIfEmpty()
+        sendStreamHead(ResponseFields.stream(bridge.contentType, record, route))
+        openBody()
+        worker.scratch.append(moving: &early)
+    }
+
+    private func sendStreamHead(_ head: ResponseHead) { commit(head, length: .chunked) }
+
+    private func commit(_ head: ResponseHead, length: BodyLength) {
+        isCommitted = true
+        record.status = head.status
+        client.sendHead(head, length: length)
+    }
+
+    private func openBody() {
+        guard !isBodyOpen else { return }
+        isBodyOpen = true
+        bodyMark = client.openBody(in: &worker.scratch)
+    }
+
+    func upstreamPaused() {
+        guard phase != .over else { return }
+        flushBody(isLast: false)
+    }
+
+    private func flushBody(isLast: Bool) {
+        if !isBodyOpen {
+            guard isLast else { return }
+            openBody()
+        }
+        isBodyOpen = false
+        lastClientWrite = now
+        client.flushBody(bodyMark, &worker.scratch, isLast: isLast)
+        if isLast || isUpstreamPaused { return }
+        if client.waitingBytes > limits.streamBufferHighBytes {
+            isUpstreamPaused = true
+            record.pauses += 1
+            upstream?.pauseReading()
+            arm()
+        }
+    }
+
+    /// The client has taken what waited, down to the low mark.
+    func clientDrained() {
+        guard isUpstreamPaused, phase != .over else { return }
+        isUpstreamPaused = false
+        lastUpstreamRead = now
+        upstream?.resumeReading()
+        arm()
+    }
+
+    func upstreamEnd() {
+        guard phase != .over else { return }
+        upstream = nil
+        switch mode {
+        case .stream: finishStream()
+        case .document:
+            flushBody(isLast: true)
+            end("done")
+        case .error(let status, let fields): relayError(status, fields)
+        case .drain: end("client_gone")
+        case .undecided: break
+        }
+    }
+
+    private func finishStream() {
+        if isCommitted { openBody() }
+        let ending: BodyEnding
+        do throws(StreamError) {
+            ending = try bridge?.finish(batch: &worker.batch, into: &worker.scratch) ?? .abort
+        } catch {
+            return fail(ProxyError(.malformed(.body), .upstream, "upstream sent what is not its dialect", detail: "\(error)"))
+        }
+        let progress = bridge?.progress ?? StreamProgress()
+        if !isCommitted {
+            guard progress.isComplete else {
+                worker.scratch.removeAll()
+                if progress.sawError, let bridge {
+                    return fail(ProxyError(.inStream(bridge.errorKind ?? .provider), .upstream, bridge.errorMessage))
+                }
+                return fail(ProxyError(.closed(.firstToken), .upstream, "upstream ended its stream before the first token"))
+            }
+            commitStream()
+        }
+        let isTrueEnd = bridge?.endedTruly ?? false
+        let reason = isTrueEnd ? "done" : progress.sawError ? "upstream_error" : "eof"
+        flushBody(isLast: ending == .complete)
+        if ending == .abort { client.abort() }
+        end(reason)
+    }
+
+    func upstreamFailed(_ error: ProxyError) {
+        guard phase != .over else { return }
+        let wasReused = upstream?.isReused ?? false
+        (upstream, dial) = (nil, nil)
+        if phase == .head, wasReused, !hasRetried, !isBodyRelayed, outgoing != nil, case .closed = error.kind {
+            // The upstream had closed the idle connection before it saw the request; on a fresh one nothing is lost.
+            hasRetried = true
+            record.retries += 1
+            return connect(fresh: true)
+        }
+        if case .drain = mode { return end("client_gone") }
+        fail(error)
+    }
+
+    /// Tells the upstream's own error in the client's dialect, with what a client can act on.
+    private func relayError(_ status: Int, _ fields: HeaderFields) {
+        var body = ByteQueue()
+        swap(&body, &requestBody)
+        let document = JSONValue.parse(body.span)
+        let said = document?.errorMessage
+        let error = ProxyError(.status(status), .upstream, said ?? "upstream answered with status \(status)")
+        let passed = ResponseFields.passedOn(fields)
+        if (400..<500).contains(status), case .object? = document {
+            respond(error, body: body.span, passed)
+        } else {
+            respond(error, passed)
+        }
+    }
+
+    // MARK: - Failing
+
+    /// Ends the exchange with `error`: as a status while there is none yet, else in the stream's own way.
+    func fail(_ error: ProxyError, fields: [(String, String)] = []) {
+        guard phase != .over else { return }
+        letGoOfUpstream()
+        record.detail = error.detail.isEmpty ? error.message : "\(error.message): \(error.detail)"
+        guard isCommitted else {
+            worker.scratch.removeAll()
+            var extra = HeaderFields()
+            for (name, value) in fields { extra.append(name, value) }
+            if error.status == 503 { extra.append("Retry-After", "1") }
+            return respond(error, extra)
+        }
+        guard case .stream = mode else {
+            flushBody(isLast: false)
+            client.abort()
+            return end(error.reason)
+        }
+        openBody()
+        let ending = bridge?.fail(error.streamFailure, into: &worker.scratch) ?? .abort
+        flushBody(isLast: ending == .complete)
+        if ending == .abort { client.abort() }
+        end(error.reason)
+    }
+
+    private func respond(_ error: ProxyError, _ fields: HeaderFields) {
+        var body = ByteQueue()
+        ResponseFields.appendErrorBody(error, into: &body)
+        respond(error, body: body.span, fields)
+    }
+
+    private func respond(_ error: ProxyError, body: Span<UInt8>, _ fields: HeaderFields) {
+        var fields = fields
+        fields.append("Content-Type", "application/json")
+        fields.append("X-Request-Id", record.requestID)
+        commit(ResponseHead(status: error.status, fields: fields), length: .fixed(body.count))
+        openBody()
+        worker.scratch.append(body)
+        flushBody(isLast: true)
+        end(error.reason)
+    }
+
+    /// The client closed, reset, or takes nothing. Whatever the upstream is doing for it ends now.
+    func clientGone(_ reason: String = "client_gone") {
+        guard phase != .over else { return }
+        if route?.onDisconnect == .drain, reason == "client_gone", phase == .body || phase == .firstToken {
+            mode = .drain
+            if isUpstreamPaused { upstream?.resumeReading() }
+            return
+        }
+        letGoOfUpstream()
+        end(reason)
+    }
+
+    private func letGoOfUpstream() {
+        dial?.cancel()
+        upstream?.cancel()
+        (dial, upstream) = (nil, nil)
+    }
+
+    private func end(_ reason: String) {
+        phase = .over
+        worker.loop.cancel(timer)
+        letGoOfUpstream()
+        worker.exchangeEnded(record.finished(reason, at: now, started: started, sent: client.sentBytes, bridge: bridge))
+        bridge = nil
+        outgoing = nil
+    }
+
+    // MARK: - Time
+
+    private func enter(_ phase: Phase) {
+        self.phase = phase
+        phaseStarted = now
+        arm()
+    }
+
+    /// Sets the one timer to the earliest deadline. Tokens do not move it: it looks at their time when it fires.
+    private func arm() {
+        let deadline = nextDeadline()
+        if timer == .none {
+            timer = worker.loop.schedule(at: deadline, handler: self)
+        } else {
+            worker.loop.move(timer, to: deadline)
+        }
+    }
+
+    private func nextDeadline() -> Instant {
+        let timeouts = pool?.spec.timeouts ?? Timeouts()
+        var deadline = Instant.distantFuture
+        func add(_ start: Instant, _ interval: Interval) {
+            if interval > .zero { deadline = min(deadline, start + interval) }
+        }
+        switch phase {
+        case .request: add(phaseStarted, limits.requestBodyTimeout)
+        case .connecting: add(phaseStarted, timeouts.connect)
+        case .head: add(phaseStarted, timeouts.headers)
+        case .firstToken: add(phaseStarted, timeouts.firstToken)
+        case .body, .errorBody: if !isUpstreamPaused { add(lastUpstreamRead, timeouts.idle) }
+        case .over: return .distantFuture
+        }
+        if phase != .request { add(started, timeouts.total) }
+        if let endGrace { deadline = min(deadline, endGrace) }
+        if client.waitingBytes > 0 { add(client.lastProgress, limits.slowClient) }
+        if isCommitted, case .stream = mode, let route { add(lastClientWrite, route.keepalive) }
+        if !isCommitted, let early = route?.earlyHeaders, phase == .head || phase == .firstToken { add(started, early) }
+        return deadline
+    }
+
+    func timerFired(_ timer: TimerID, on loop: EventLoop) {
+        guard timer == self.timer, phase != .over else { return }
+        self.timer = .none
+        checkDeadlines()
+        if phase != .over, self.timer == .none { arm() }
+    }
+
+    private func checkDeadlines() {
+        let timeouts = pool?.spec.timeouts ?? Timeouts()
+        func passed(_ start: Instant, _ interval: Interval) -> Bool { interval > .zero && now >= start + interval }
+
+        if let endGrace, now >= endGrace {
+            letGoOfUpstream()
+            return finishStream()
+        }
+        if client.waitingBytes > 0, passed(client.lastProgress, limits.slowClient) {
+            client.abort()
+            return clientGone("slow_client")
+        }
+        if phase != .request, passed(started, timeouts.total) { return failTimeout(.total) }
+        switch phase {
+        case .request where passed(phaseStarted, limits.requestBodyTimeout):
+            return fail(ProxyError(.requestTimeout, .client, "the request body did not arrive in time"))
+        case .connecting where passed(phaseStarted, timeouts.connect): return failTimeout(.connect)
+        case .head where passed(phaseStarted, timeouts.headers): return failTimeout(.head)
+        case .firstToken where passed(phaseStarted, timeouts.firstToken): return failTimeout(.firstToken)
+        case .body where !isUpstreamPaused && passed(lastUpstreamRead, timeouts.idle): return failTimeout(.body)
+        case .errorBody where passed(lastUpstreamRead, timeouts.idle): return failTimeout(.body)
+        default: break
+        }
+        if !isCommitted, let early = route?.earlyHeaders, phase == .firstToken || phase == .head, passed(started, early) {
+            commitEarly()
+        }
+        if isCommitted, let route, passed(lastClientWrite, route.keepalive) { sendKeepalive() }
+    }
+
+    private func failTimeout(_ phase: ProxyError.Phase) {
+        fail(ProxyError(.timeout(phase), .upstream, "upstream did not answer in time"))
+    }
+
+    private func commitEarly() {
+        guard bridge != nil else { return }
+        commitStream()
+        flushBody(isLast: false)
+        client.flush()
+    }
+
+    private func sendKeepalive() {
+        lastClientWrite = now
+        guard client.waitingBytes == 0, bridge != nil else { return }
+        openBody()
+        if bridge?.keepalive(into: &worker.scratch) == true { record.pings += 1 }
+        flushBody(isLast: false)
+    }
+}

@@ -1,0 +1,58 @@
+import SluiceBytes
+import SluiceHTTP
+import SluiceStreams
+
+/// What an exchange leaves behind: the fields of its access line. No prompt, no token, no secret.
+struct ExchangeRecord {
+    let requestID: String
+    let traceparent: String?
+    let method: String
+    var path: String
+    var route = ""
+    var upstream = ""
+    var format = StreamFormat.passthrough
+    var status = 0
+    var upstreamStatus = 0
+    var firstToken: Instant?
+    var retries = 0
+    var pauses = 0
+    var pings = 0
+    /// What failed, for the operator: may name hosts, never a secret.
+    var detail = ""
+    /// Fields of the upstream's response that clients act on: rate limits, retry-after.
+    var responseFields = HeaderFields()
+
+    private(set) var reason = ""
+    private(set) var duration = Interval.zero
+    private(set) var timeToFirstToken: Interval?
+    private(set) var sentBytes = 0
+    private(set) var eventCount = 0
+    private(set) var usage: Usage?
+
+    init(_ head: RequestHead, worker: Worker) {
+        method = head.method
+        path = "-"
+        requestID = Self.acceptable(head.fields.first("x-request-id")) ?? worker.makeID()
+        traceparent = Self.acceptable(head.fields.first("traceparent"))
+    }
+
+    /// The record at the exchange's end. `reason`: done, client_gone, slow_client, or a `ProxyError.reason`.
+    consuming func finished(
+        _ reason: String, at now: Instant, started: Instant, sent: Int, bridge: StreamBridge?
+    ) -> ExchangeRecord {
+        self.reason = reason
+        duration = now - started
+        timeToFirstToken = firstToken.map { $0 - started }
+        sentBytes = sent
+        eventCount = bridge?.progress.eventCount ?? 0
+        usage = bridge?.usage
+        return self
+    }
+
+    /// An id from outside is kept only if it cannot break a log or a header.
+    private static func acceptable(_ id: String?) -> String? {
+        guard let id, (1...128).contains(id.utf8.count), id.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != 0x22 })
+        else { return nil }
+        return id
+    }
+}

@@ -1,0 +1,167 @@
+import Glibc
+import SluiceBytes
+import SluiceConfig
+import SluiceIO
+import SluiceStreams
+import Synchronization
+
+/// One line for each thing worth telling, JSON or text, on standard output.
+///
+/// Workers only append to a bounded queue; a thread of its own writes, so that a blocked pipe never blocks a loop. What
+/// does not fit is dropped and counted.
+public final class LogWriter: Sendable {
+    private struct Pending {
+        var bytes: [UInt8] = []
+        var dropped = 0
+    }
+    private let spec: LogSpec
+    private let pending = Mutex(Pending())
+    private let wakeup: Wakeup
+    private static let limitBytes = 4 << 20
+
+    /// - Throws: if the thread or its descriptor cannot be made.
+    public init(_ spec: LogSpec) throws(SystemError) {
+        self.spec = spec
+        wakeup = try Wakeup()
+        try startThread(named: "log") { [self] in
+            while true {
+                wakeup.wait()
+                flush()
+            }
+        }
+    }
+
+    /// Writes what waits; also called before the process exits.
+    public func flush() {
+        let taken = pending.withLock { waiting in
+            let taken = waiting
+            waiting = Pending()
+            return taken
+        }
+        var rest = taken.bytes[...]
+        if taken.dropped > 0 {
+            rest += Array("{\"level\":\"warning\",\"event\":\"log_dropped\",\"lines\":\(taken.dropped)}\n".utf8)
+        }
+        while !rest.isEmpty {
+            let written = rest.withUnsafeBytes { Glibc.write(1, $0.baseAddress, $0.count) }
+            if written < 0 && errno == EINTR { continue }
+            guard written > 0 else { return }
+            rest = rest.dropFirst(written)
+        }
+    }
+
+    /// One event with its fields. Values are plain text; a `Secret` shows as `***`.
+    public func write(_ level: LogSpec.Level, _ event: String, _ fields: KeyValuePairs<String, String> = [:]) {
+        guard Self.rank(level) >= Self.rank(spec.level) else { return }
+        var line = Line(spec.format)
+        line.add("time", Self.timestamp())
+        line.add("level", level.rawValue)
+        line.add("event", event)
+        for (name, value) in fields { line.add(name, value) }
+        post(&line)
+    }
+
+    func access(_ record: ExchangeRecord) {
+        var line = Line(spec.format)
+        line.add("time", Self.timestamp())
+        line.add("level", "info")
+        line.add("event", "exchange")
+        line.add("request_id", record.requestID)
+        line.add("route", record.route)
+        line.add("method", record.method)
+        line.add("path", record.path)
+        line.add("status", record.status)
+        line.add("end", record.reason)
+        line.add("upstream", record.upstream)
+        line.add("format", record.format.rawValue)
+        line.add("duration_ms", Int(clamping: record.duration.milliseconds))
+        if let first = record.timeToFirstToken { line.add("first_token_ms", Int(clamping: first.milliseconds)) }
+        line.add("events", record.eventCount)
+        line.add("bytes_sent", record.sentBytes)
+        if let input = record.usage?.input { line.add("input_tokens", input) }
+        if let output = record.usage?.output { line.add("output_tokens", output) }
+        if record.retries > 0 { line.add("retries", record.retries) }
+        if record.pauses > 0 { line.add("pauses", record.pauses) }
+        if record.pings > 0 { line.add("pings", record.pings) }
+        if record.upstreamStatus != 0 { line.add("upstream_status", record.upstreamStatus) }
+        if let trace = record.traceparent { line.add("traceparent", trace) }
+        if !record.detail.isEmpty { line.add("detail", record.detail) }
+        post(&line)
+    }
+
+    private func post(_ line: inout Line) {
+        let bytes = line.finished()
+        let wasEmpty = pending.withLock { waiting in
+            let wasEmpty = waiting.bytes.isEmpty
+            if waiting.bytes.count + bytes.count > Self.limitBytes {
+                waiting.dropped += 1
+            } else {
+                waiting.bytes += bytes
+            }
+            return wasEmpty
+        }
+        if wasEmpty { wakeup.signal() }
+    }
+
+    private static func rank(_ level: LogSpec.Level) -> Int {
+        switch level {
+        case .debug: 0
+        case .info: 1
+        case .warning: 2
+        case .error: 3
+        }
+    }
+
+    /// RFC 3339, UTC, milliseconds.
+    private static func timestamp() -> String {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        var parts = tm()
+        gmtime_r(&time.tv_sec, &parts)
+        func pad(_ value: Int, _ width: Int) -> String {
+            let digits = String(value)
+            return String(repeating: "0", count: max(0, width - digits.count)) + digits
+        }
+        let date = "\(pad(Int(parts.tm_year) + 1900, 4))-\(pad(Int(parts.tm_mon) + 1, 2))-\(pad(Int(parts.tm_mday), 2))"
+        let clock = "\(pad(Int(parts.tm_hour), 2)):\(pad(Int(parts.tm_min), 2)):\(pad(Int(parts.tm_sec), 2))"
+        return "\(date)T\(clock).\(pad(time.tv_nsec / 1_000_000, 3))Z"
+    }
+}
+
+/// One line under construction.
+private struct Line: ~Copyable {
+    private let format: LogSpec.Format
+    private var out = ByteQueue()
+    private var isFirst = true
+
+    init(_ format: LogSpec.Format) { self.format = format }
+
+    mutating func add(_ name: String, _ value: String) {
+        open(name)
+        ResponseFields.appendJSON(value, into: &out)
+    }
+
+    mutating func add(_ name: String, _ value: Int) {
+        open(name)
+        out.append(decimal: value)
+    }
+
+    mutating func finished() -> [UInt8] {
+        out.append(format == .json ? "}\n" : "\n")
+        return out.withUnsafeBytes { Array($0) }
+    }
+
+    private mutating func open(_ name: String) {
+        switch format {
+        case .json:
+            out.append(isFirst ? "{" : ",")
+            ResponseFields.appendJSON(name, into: &out)
+            out.append(":")
+        case .text:
+            if !isFirst { out.append(" ") }
+            out.append(name)
+            out.append("=")
+        }
+        isFirst = false
+    }
+}

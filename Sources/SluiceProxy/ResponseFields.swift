@@ -1,0 +1,80 @@
+import SluiceBytes
+import SluiceConfig
+import SluiceHTTP
+import SluiceStreams
+
+/// The fields of the answers to clients.
+enum ResponseFields {
+    /// The head of a stream that Sluice writes itself: never cached, transformed or buffered on its way.
+    static func stream(_ contentType: String, _ record: ExchangeRecord, _ route: Route?) -> ResponseHead {
+        var fields = HeaderFields()
+        fields.append("Content-Type", contentType)
+        appendStreaming(to: &fields, record.requestID)
+        for index in 0..<record.responseFields.count {
+            fields.append(name: record.responseFields.name(at: index), value: record.responseFields.value(at: index))
+        }
+        appendRoute(route, to: &fields)
+        return ResponseHead(status: 200, fields: fields)
+    }
+
+    /// An upstream's own head, relayed: end-to-end fields only, ours put in after.
+    static func relayed(_ head: ResponseHead, _ requestID: String, _ route: Route?) -> ResponseHead {
+        let isStream = ContentType(head.fields).isStream
+        let kept = head.fields.endToEnd()
+        var fields = kept.filtered { index in
+            let name = kept.name(at: index)
+            if ASCII.equalFolded(name, "x-request-id") { return false }
+            return !isStream
+                || !(ASCII.equalFolded(name, "cache-control") || ASCII.equalFolded(name, "x-accel-buffering"))
+        }
+        if isStream { appendStreaming(to: &fields, requestID) } else { fields.append("X-Request-Id", requestID) }
+        appendRoute(route, to: &fields)
+        return ResponseHead(status: head.status, fields: fields)
+    }
+
+    /// How the relayed body is delimited towards the client.
+    static func bodyLength(_ head: ResponseHead, method: String) -> BodyLength {
+        if head.status == 204 || head.status == 304 || method == "HEAD" { return .none }
+        if let text = head.fields.first("content-length"), let length = Int(text), length >= 0 { return .fixed(length) }
+        return .chunked
+    }
+
+    /// Fields of an upstream's response that a client acts on, whatever its dialect.
+    static func passedOn(_ fields: HeaderFields) -> HeaderFields {
+        fields.filtered { index in
+            let name = fields.name(at: index)
+            if ASCII.equalFolded(name, "retry-after") { return true }
+            return hasPrefix(name, "x-ratelimit-") || hasPrefix(name, "anthropic-ratelimit-")
+        }
+    }
+
+    /// `{"error":{"message","type","param":null,"code"}}`: what the OpenAI SDKs read, and what any other client can.
+    static func appendErrorBody(_ error: ProxyError, into out: inout ByteQueue) {
+        out.append("{\"error\":{\"message\":")
+        appendJSON(error.message, into: &out)
+        out.append(",\"type\":")
+        appendJSON(error.type, into: &out)
+        out.append(",\"param\":null,\"code\":")
+        appendJSON(error.reason, into: &out)
+        out.append("}}\n")
+    }
+
+    static func appendJSON(_ text: String, into out: inout ByteQueue) {
+        JSONText.appendQuoted(text, into: &out)
+    }
+
+    private static func appendStreaming(to fields: inout HeaderFields, _ requestID: String) {
+        fields.append("Cache-Control", "no-cache, no-transform")
+        fields.append("X-Accel-Buffering", "no")
+        fields.append("X-Request-Id", requestID)
+    }
+
+    private static func appendRoute(_ route: Route?, to fields: inout HeaderFields) {
+        for (name, value) in route?.responseHeaders ?? [] { fields.append(name, value) }
+    }
+
+    private static func hasPrefix(_ name: Span<UInt8>, _ prefix: StaticString) -> Bool {
+        let length = prefix.utf8CodeUnitCount
+        return name.count >= length && ASCII.equalFolded(name.extracting(0..<length), prefix)
+    }
+}

@@ -1,0 +1,102 @@
+import SluiceConfig
+import SluiceHTTP
+import SluiceStreams
+
+/// Finds the route of a request: the first of the file that matches in path, method, host and every condition.
+struct RouteTable: Sendable {
+    enum Match {
+        case route(Int)
+        /// A route whose conditions look into the body comes first: ask again with the body.
+        case needsBody
+        case notFound
+        case methodNotAllowed(allowed: String)
+    }
+
+    private let routes: [Route]
+
+    init(_ routes: [Route]) { self.routes = routes }
+
+    /// - Parameters:
+    ///   - path: normalised, without the query.
+    ///   - body: nil while it has not been read.
+    func match(_ head: RequestHead, path: String, body: JSONValue?) -> Match {
+        var allowed: [String] = []
+        for (index, route) in routes.enumerated() {
+            guard Self.matches(route.path, path), Self.matchesHost(route.host, head.authority) else { continue }
+            guard Self.allows(route, head.method) else {
+                allowed += route.methods
+                continue
+            }
+            switch Self.conditionsHold(route, head, body: body) {
+            case true?: return .route(index)
+            case false?: continue
+            case nil: return .needsBody
+            }
+        }
+        return allowed.isEmpty ? .notFound : .methodNotAllowed(allowed: allowed.joined(separator: ", "))
+    }
+
+    private static func matches(_ pattern: Route.Path, _ path: String) -> Bool {
+        switch pattern {
+        case .exact(let exact): exact == path
+        case .prefix(let prefix): path.hasPrefix(prefix) || path + "/" == prefix
+        }
+    }
+
+    private static func matchesHost(_ host: String?, _ authority: String) -> Bool {
+        guard let host else { return true }
+        var name = Substring(authority)
+        if let colon = name.lastIndex(of: ":"), !name.hasSuffix("]") { name = name[..<colon] }
+        return host.lowercased() == name.lowercased()
+    }
+
+    private static func allows(_ route: Route, _ method: String) -> Bool {
+        if method == "TRACE" || method == "CONNECT" { return false }
+        return route.methods.isEmpty || route.methods.contains(method)
+    }
+
+    /// nil: a condition needs the body, which is not there yet, and no other one has failed.
+    private static func conditionsHold(_ route: Route, _ head: RequestHead, body: JSONValue?) -> Bool? {
+        var needsBody = false
+        for (subject, glob) in route.conditions {
+            let value: String?
+            switch subject {
+            case .header(let name): value = head.fields.first(named: name)
+            case .query(let name): value = RequestTarget(head.target).value(named: name)
+            case .body(let path):
+                guard let body else {
+                    needsBody = true
+                    continue
+                }
+                value = body.text(at: path)
+            }
+            guard let value, Glob.matches(glob, value) else { return false }
+        }
+        return needsBody ? nil : true
+    }
+}
+
+/// `*` stands for any run of characters, `?` for one.
+enum Glob {
+    static func matches(_ pattern: String, _ text: String) -> Bool {
+        let (pattern, text) = (Array(pattern.utf8), Array(text.utf8))
+        var (at, position) = (0, 0)
+        var star: (pattern: Int, text: Int)?
+        while position < text.count {
+            if at < pattern.count, pattern[at] == UInt8(ascii: "*") {
+                star = (at, position)
+                at += 1
+            } else if at < pattern.count, pattern[at] == text[position] || pattern[at] == UInt8(ascii: "?") {
+                at += 1
+                position += 1
+            } else if let back = star {
+                star = (back.pattern, back.text + 1)
+                at = back.pattern + 1
+                position = back.text + 1
+            } else {
+                return false
+            }
+        }
+        return pattern[at...].allSatisfy { $0 == UInt8(ascii: "*") }
+    }
+}

@@ -1,0 +1,50 @@
+import SluiceConfig
+import SluiceIO
+import SluiceStreams
+
+/// A configuration with everything that is built from it: routes, certificates, trust. Immutable, shared by all
+/// workers; a reload makes a new one, and exchanges that began on the old one keep it until they end.
+public final class ServerSnapshot: Sendable {
+    public let configuration: Configuration
+    let routes: RouteTable
+    /// By listener; nil where it is plain.
+    let serverTLS: [TLSContext?]
+    /// By upstream; nil where its URL is plain.
+    let clientTLS: [TLSContext?]
+
+    /// - Throws: for a certificate or key that cannot be read or used; names the file.
+    public init(_ configuration: Configuration) throws(TLSError) {
+        self.configuration = configuration
+        routes = RouteTable(configuration.routes)
+        var servers: [TLSContext?] = []
+        for listener in configuration.listeners {
+            guard let tls = listener.tls else {
+                servers.append(nil)
+                continue
+            }
+            servers.append(try TLSContext.server(Self.options(tls)))
+        }
+        var clients: [TLSContext?] = []
+        for upstream in configuration.upstreams {
+            guard upstream.url.isTLS else {
+                clients.append(nil)
+                continue
+            }
+            clients.append(try TLSContext.client(Self.options(upstream.tls)))
+        }
+        (serverTLS, clientTLS) = (servers, clients)
+    }
+
+    private static func options(_ spec: ServerTLSSpec) -> TLSServerOptions {
+        TLSServerOptions(
+            certificates: spec.certificates.map { ($0.certificate, $0.privateKey) }, clientCAPath: spec.clientCA,
+            requireClientCertificate: spec.requireClientCertificate,
+            minimumVersion: spec.minimumVersion == "1.3" ? .tls1_3 : .tls1_2, alpn: ["http/1.1"])
+    }
+
+    private static func options(_ spec: ClientTLSSpec) -> TLSClientOptions {
+        TLSClientOptions(
+            caPath: spec.ca, verify: spec.verify, certificatePath: spec.certificate, keyPath: spec.privateKey,
+            alpn: ["http/1.1"])
+    }
+}

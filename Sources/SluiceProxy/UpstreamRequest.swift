@@ -1,0 +1,219 @@
+import SluiceBytes
+import SluiceConfig
+import SluiceHTTP
+import SluiceStreams
+
+/// The request as it goes to an upstream: made from the client's by the route, sent in one write, kept until answered.
+struct UpstreamRequest {
+    /// What it is made from besides the body.
+    struct Context {
+        let head: RequestHead
+        let route: Route
+        let upstream: UpstreamSpec
+        let requestID: String
+        let path: String
+    }
+    let method: String
+    /// Serialized head and, unless it is relayed, the whole body.
+    let head: [UInt8]
+    let body: [UInt8]
+    /// What the client gets back.
+    let format: StreamFormat
+    let wantsStream: Bool
+    let model: String
+
+    /// - Parameter relayedLength: not nil where the body follows later as it arrives; `body` is empty then.
+    /// - Throws: 400 for a body that is not of the route's request format.
+    static func make(
+        _ context: Context, body: Span<UInt8>, relayedLength: BodyLength?
+    ) throws(ProxyError) -> UpstreamRequest {
+        if context.route.request == .passthrough {
+            return relayed(context, body: body.array, length: relayedLength ?? .fixed(body.count))
+        }
+        let format = try responseFormat(context)
+        var request: JSONValue
+        switch context.route.request {
+        case .prompt: request = try promptRequest(context, body)
+        default: request = try chatRequest(body)
+        }
+        let original = request
+        apply(context.route, to: &request)
+        if context.route.request == .prompt, request["model"] == nil { request["model"] = .string("gpt-4o-mini") }
+        let wantsStream = format != .openAIChat || request["stream"] == .bool(true)
+        if wantsStream, format != .openAIChat {
+            request["stream"] = .bool(true)
+            if request["stream_options"] == nil, format != .text {
+                request["stream_options"] = .object([(key: "include_usage", value: .bool(true))])
+            }
+        }
+        // Bytes that need no change are sent as they came: number text, key order and spacing are the client's own.
+        let bytes = request == original && context.route.request == .openAIChat ? body.array : request.serialized()
+        var model = ""
+        if case .string(let name)? = request["model"] { model = name }
+        var fields = HeaderFields()
+        fields.append("Content-Type", "application/json")
+        fields.append("Accept", wantsStream ? "text/event-stream" : "application/json")
+        fields.append("User-Agent", "sluice")
+        appendOwn(context, to: &fields)
+        let path = context.upstream.url.basePath + (context.route.upstreamPath ?? "/chat/completions")
+        let head = serialize("POST", path, fields, context.upstream, .fixed(bytes.count))
+        return UpstreamRequest(
+            method: "POST", head: head, body: bytes, format: format, wantsStream: wantsStream, model: model)
+    }
+
+    // MARK: - Passthrough
+
+    private static func relayed(_ context: Context, body: [UInt8], length: BodyLength) -> UpstreamRequest {
+        let head = context.head
+        let kept = head.fields.endToEnd()
+        var fields = kept.filtered { index in
+            let name = kept.name(at: index)
+            if isReplaced(name) { return false }
+            return context.route.forwardCredentials || !isCredential(name)
+        }
+        appendOwn(context, to: &fields)
+        var length = length
+        if case .fixed(0) = length, head.method == "GET" || head.method == "HEAD" { length = .none }
+        let target = relayedPath(context) + query(of: head.target)
+        return UpstreamRequest(
+            method: head.method, head: serialize(head.method, target, fields, context.upstream, length), body: body,
+            format: .passthrough, wantsStream: true, model: "")
+    }
+
+    /// A prefix route keeps what stands behind the prefix; an exact one goes to the dialect's own path, if it has one.
+    private static func relayedPath(_ context: Context) -> String {
+        let base = context.upstream.url.basePath
+        if let path = context.route.upstreamPath { return base + path }
+        switch context.route.path {
+        case .prefix(let prefix): return base + "/" + context.path.dropFirst(prefix.count)
+        case .exact: return context.upstream.wire == .dialect(.raw) ? base + context.path : base + "/chat/completions"
+        }
+    }
+
+    private static func query(of target: String) -> String {
+        guard let mark = target.firstIndex(of: "?") else { return "" }
+        return String(target[mark...])
+    }
+
+    private static func isReplaced(_ name: Span<UInt8>) -> Bool {
+        for own: StaticString in ["accept-encoding", "x-request-id", "host"] where ASCII.equalFolded(name, own) {
+            return true
+        }
+        return false
+    }
+
+    private static func isCredential(_ name: Span<UInt8>) -> Bool {
+        for field: StaticString in ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"]
+        where ASCII.equalFolded(name, field) { return true }
+        return false
+    }
+
+    // MARK: - Bodies
+
+    private static func chatRequest(_ body: Span<UInt8>) throws(ProxyError) -> JSONValue {
+        guard let value = JSONValue.parse(body), case .object = value else {
+            throw ProxyError(.badRequest, .client, "the request body is not a JSON object")
+        }
+        guard case .array? = value["messages"] else {
+            throw ProxyError(.badRequest, .client, "the request body has no array 'messages'")
+        }
+        return value
+    }
+
+    /// `?prompt=`, a JSON object with `prompt` or `message`, or a text body.
+    private static func promptRequest(_ context: Context, _ body: Span<UInt8>) throws(ProxyError) -> JSONValue {
+        guard let prompt = prompt(context, body), !prompt.isEmpty else {
+            throw ProxyError(
+                .badRequest, .client, "no prompt: give ?prompt=, a JSON body with 'prompt' or 'message', or a text body")
+        }
+        let message = JSONValue.object([(key: "role", value: .string("user")), (key: "content", value: .string(prompt))])
+        return .object([(key: "messages", value: .array([message]))])
+    }
+
+    private static func prompt(_ context: Context, _ body: Span<UInt8>) -> String? {
+        if let prompt = RequestTarget(context.head.target).value(named: "prompt") { return prompt }
+        if body.isEmpty { return nil }
+        let type = ContentType(context.head.fields).essence
+        if type == "text/plain" { return String(decoding: body.array, as: UTF8.self) }
+        guard let value = JSONValue.parse(body) else {
+            return type == "application/json" ? nil : String(decoding: body.array, as: UTF8.self)
+        }
+        if case .string(let prompt)? = value["prompt"] { return prompt }
+        if case .string(let message)? = value["message"] { return message }
+        return nil
+    }
+
+    private static func apply(_ route: Route, to request: inout JSONValue) {
+        if let defaults = route.defaults, case .object(let members)? = JSONValue.parse(defaults) {
+            for (key, value) in members where request[key] == nil { request[key] = value }
+        }
+        if let overrides = route.overrides, case .object(let members)? = JSONValue.parse(overrides) {
+            for (key, value) in members { request[key] = value }
+        }
+        if let model = route.model { request["model"] = .string(model) }
+        if let system = route.system, case .array(let messages)? = request["messages"] {
+            let own = JSONValue.object([(key: "role", value: .string("system")), (key: "content", value: .string(system))])
+            request["messages"] = .array([own] + messages)
+        }
+    }
+
+    /// What `response: auto` stands for: `?format=` if given, else what `Accept` asks for, else the request's own dialect.
+    private static func responseFormat(_ context: Context) throws(ProxyError) -> StreamFormat {
+        if case .format(let format) = context.route.response { return format }
+        if let name = RequestTarget(context.head.target).value(named: "format") {
+            if let format = StreamFormat(rawValue: name), format != .passthrough { return format }
+            let choices = StreamFormat.allCases.filter { $0 != .passthrough }.map(\.rawValue).joined(separator: ", ")
+            throw ProxyError(.badRequest, .client, "format '\(name.prefix(40))' is not one of \(choices)")
+        }
+        let accept = context.head.fields.first("accept")?.lowercased() ?? ""
+        if context.route.request == .openAIChat { return .openAIChat }
+        if accept.contains("text/event-stream") { return .sseText }
+        if accept.contains("ndjson") || accept.contains("jsonl") || accept.contains("json-lines") { return .ndjson }
+        return .text
+    }
+
+    // MARK: - Heads
+
+    /// Fields that Sluice itself adds; secrets go in last, after everything of the client's has been sorted out.
+    private static func appendOwn(_ context: Context, to fields: inout HeaderFields) {
+        fields.append("Accept-Encoding", "identity")
+        fields.append("X-Request-Id", context.requestID)
+        if context.route.request != .passthrough, let trace = context.head.fields.first("traceparent") {
+            fields.append("traceparent", trace)
+        }
+        if let key = context.upstream.apiKey { fields.append("Authorization", "Bearer " + key.revealed) }
+        for (name, value) in context.upstream.headers { fields.append(name, value.revealed) }
+    }
+
+    private static func serialize(
+        _ method: String, _ target: String, _ fields: HeaderFields, _ upstream: UpstreamSpec, _ length: BodyLength
+    ) -> [UInt8] {
+        let head = RequestHead(
+            method: method, target: target.isEmpty ? "/" : target, authority: upstream.url.authority, fields: fields)
+        var out = ByteQueue()
+        HTTP1Serializer.request(head, length: length, into: &out)
+        return out.withUnsafeBytes { Array($0) }
+    }
+}
+
+extension UpstreamURL {
+    /// For `Host`: the port only where it is not the scheme's own.
+    var authority: String {
+        if unixPath != nil { return "localhost" }
+        let name = host.contains(":") ? "[\(host)]" : host
+        return port == (isTLS ? 443 : 80) ? name : "\(name):\(port)"
+    }
+}
+
+extension UpstreamSpec.Wire {
+    func makeDecoder(eventBytes: Int) -> any StreamDecoder {
+        switch self {
+        case .dialect(let dialect): StreamDecoders.make(dialect, eventBytes: eventBytes)
+        case .custom(let custom): StreamDecoders.make(custom, eventBytes: eventBytes)
+        }
+    }
+}
+
+extension Span<UInt8> {
+    var array: [UInt8] { withUnsafeBufferPointer { Array($0) } }
+}

@@ -1,0 +1,155 @@
+import Glibc
+import SluiceBytes
+import SluiceConfig
+import SluiceIO
+import SluiceStreams
+
+/// One core: a loop, its listeners, its connections and pools. Shares nothing with the others but the snapshot of the
+/// configuration, the connection budget and the log, none of which a token passes.
+public final class Worker {
+    public let loop: EventLoop
+    private(set) var snapshot: ServerSnapshot
+    private let shared: SharedState
+    private let resolver: Resolver
+    private var pools: [UpstreamPool]
+    private var listeners: [Listener] = []
+    private var clients: [ObjectIdentifier: ClientConnection] = [:]
+    private var liveExchanges = 0
+    private(set) var isDraining = false
+    private var random: UInt64
+
+    /// Scratch for the exchange whose upstream is being read; empty between reads.
+    var scratch = ByteQueue()
+    var batch = EventBatch()
+
+    init(_ snapshot: ServerSnapshot, shared: SharedState) throws(SystemError) {
+        loop = try EventLoop()
+        (self.snapshot, self.shared) = (snapshot, shared)
+        resolver = Resolver(loop: loop)
+        pools = []
+        var seed: UInt64 = 0
+        _ = getentropy(&seed, 8)
+        random = seed
+        loop.owner = self
+        pools = makePools()
+    }
+
+    private func makePools() -> [UpstreamPool] {
+        snapshot.configuration.upstreams.enumerated().map { index, spec in
+            UpstreamPool(
+                spec, loop: loop, resolver: resolver, tls: snapshot.clientTLS[index],
+                limits: snapshot.configuration.limits)
+        }
+    }
+
+    // MARK: - Listening
+
+    /// Opens this worker's sockets on `addresses`, and returns where they are bound.
+    func listen(on addresses: [SocketAddress]) throws(SystemError) -> [SocketAddress] {
+        var bound: [SocketAddress] = []
+        for (index, address) in addresses.enumerated() {
+            let listener = try Listener(on: address, loop: loop, budget: shared.budget) { [unowned self] socket, peer in
+                accept(socket, peer, listener: index)
+            }
+            listeners.append(listener)
+            bound.append(listener.address)
+        }
+        return bound
+    }
+
+    private func accept(_ socket: consuming Descriptor, _ peer: SocketAddress, listener: Int) {
+        do {
+            let engine = try snapshot.serverTLS[listener]?.makeServerEngine()
+            let connection = try Connection(socket, peer: peer, engine: engine, loop: loop)
+            let client = ClientConnection(connection, worker: self)
+            clients[ObjectIdentifier(client)] = client
+            client.start()
+        } catch {
+            shared.budget.give()
+            shared.log.write(.warning, "accept", ["error": "\(error)"])
+        }
+    }
+
+    func forget(_ client: ClientConnection) {
+        guard clients.removeValue(forKey: ObjectIdentifier(client)) != nil else { return }
+        shared.budget.give()
+        stopIfDrained()
+    }
+
+    // MARK: - Exchanges
+
+    func pool(_ upstream: Int) -> UpstreamPool { pools[upstream] }
+
+    func exchangeBegan() { liveExchanges += 1 }
+
+    func exchangeEnded(_ record: ExchangeRecord) {
+        liveExchanges -= 1
+        if snapshot.configuration.log.access { shared.log.access(record) }
+        stopIfDrained()
+    }
+
+    /// 16 hexadecimal digits; for ids, not for secrets.
+    func makeID() -> String {
+        random = random &+ 0x9E37_79B9_7F4A_7C15  // SplitMix64
+        var mixed = random
+        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+        mixed ^= mixed >> 31
+        let digits = String(mixed, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+
+    // MARK: - Life
+
+    /// New exchanges go by `snapshot`; those that run end on what they began with.
+    func install(_ snapshot: ServerSnapshot) {
+        let old = pools
+        self.snapshot = snapshot
+        pools = makePools()
+        for pool in old { pool.close() }
+    }
+
+    /// Takes no new connection or request, and stops the loop when the last exchange is over.
+    func drain(timeout: Interval) {
+        guard !isDraining else { return }
+        isDraining = true
+        for listener in listeners { listener.close() }
+        for client in Array(clients.values) { client.drain() }
+        drainTimer = DrainTimer(self)
+        if let drainTimer { _ = loop.schedule(after: timeout, handler: drainTimer) }
+        stopIfDrained()
+    }
+
+    private var drainTimer: DrainTimer?
+
+    private final class DrainTimer: TimerHandler {
+        unowned let worker: Worker
+        init(_ worker: Worker) { self.worker = worker }
+
+        func timerFired(_ timer: TimerID, on loop: EventLoop) {
+            for client in Array(worker.clients.values) { client.failForDrain() }
+        }
+    }
+
+    private func stopIfDrained() {
+        if isDraining && clients.isEmpty && liveExchanges == 0 { loop.stop() }
+    }
+
+    func run() {
+        do throws(SystemError) {
+            try loop.run()
+        } catch {
+            shared.log.write(.error, "worker stopped", ["error": "\(error)"])
+        }
+        for pool in pools { pool.close() }
+        resolver.close()
+    }
+}
+
+/// What all workers of a process share.
+public final class SharedState: Sendable {
+    let budget: ConnectionBudget
+    public let log: LogWriter
+
+    public init(connections: Int, log: LogWriter) { (budget, self.log) = (ConnectionBudget(limit: connections), log) }
+}

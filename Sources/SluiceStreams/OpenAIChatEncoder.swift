@@ -1,0 +1,175 @@
+import SluiceBytes
+
+/// `openai-chat`: chunks as OpenAI sends them, for clients of its API. One id, model and time on every chunk, the role
+/// first, one finish for each choice, usage only where asked, `[DONE]` only at a true end.
+struct OpenAIChatEncoder: StreamEncoder {
+    var contentType: StaticString { "text/event-stream" }
+    private let options: EncoderOptions
+    private var envelope = ByteQueueBox()
+    private var startedChoices: [Int] = []
+    private var usage: Usage?
+    private var hasFailed = false
+
+    /// The constant front of every chunk, made once; an array, since encoders are copied values.
+    private struct ByteQueueBox { var bytes: [UInt8] = [] }
+
+    init(_ options: EncoderOptions) { self.options = options }
+
+    mutating func encode(_ batch: borrowing EventBatch, into out: inout ByteQueue) {
+        for event in batch.events { encode(event, batch, into: &out) }
+    }
+
+    private mutating func encode(_ event: TokenEvent, _ batch: borrowing EventBatch, into out: inout ByteQueue) {
+        switch event {
+        case .start(let id, let model, let created): makeEnvelope(batch.bytes(id), batch.bytes(model), created)
+        case .text(let choice, let text): delta("content", batch.bytes(text), choice, into: &out)
+        case .refusal(let choice, let text): delta("refusal", batch.bytes(text), choice, into: &out)
+        case .reasoning(let choice, let text): delta("reasoning_content", batch.bytes(text), choice, into: &out)
+        case .toolCallStart(let choice, let index, let id, let name):
+            openDelta(choice, into: &out)
+            out.append("{\"tool_calls\":[{\"index\":")
+            out.append(decimal: index)
+            out.append(",\"id\":")
+            if id.isEmpty {
+                out.append("\"call_")
+                JSONText.appendEscaped(Array(options.id.utf8).span, into: &out)
+                out.append("_")
+                out.append(decimal: index)
+                out.append("\"")
+            } else {
+                JSONText.appendQuoted(batch.bytes(id), into: &out)
+            }
+            out.append(",\"type\":\"function\",\"function\":{\"name\":")
+            JSONText.appendQuoted(batch.bytes(name), into: &out)
+            out.append(",\"arguments\":\"\"}}]}")
+            closeDelta(into: &out)
+        case .toolCallArguments(let choice, let index, let fragment):
+            openDelta(choice, into: &out)
+            out.append("{\"tool_calls\":[{\"index\":")
+            out.append(decimal: index)
+            out.append(",\"function\":{\"arguments\":")
+            JSONText.appendQuoted(batch.bytes(fragment), into: &out)
+            out.append("}}]}")
+            closeDelta(into: &out)
+        case .finish(let choice, let reason, _): finish(choice, reason, into: &out)
+        case .usage(let counts): usage = counts
+        case .error(let kind, let message, let type, _):
+            error(batch.bytes(message), batch.bytes(type), kind, into: &out)
+        default: break
+        }
+    }
+
+    mutating func end(into out: inout ByteQueue) -> BodyEnding {
+        guard !hasFailed else { return .complete }
+        if options.includeUsage, let usage { write(usage, into: &out) }
+        out.append("data: [DONE]\n\n")
+        return .complete
+    }
+
+    mutating func fail(_ failure: StreamFailure, into out: inout ByteQueue) -> BodyEnding {
+        let (message, type) = (Array(failure.message.utf8), [UInt8]())
+        error(message.span, type.span, failure.kind, into: &out)
+        return .complete
+    }
+
+    func keepalive(into out: inout ByteQueue) -> Bool {
+        out.append(":\n\n")
+        return true
+    }
+
+    // MARK: - Parts
+
+    private mutating func makeEnvelope(_ id: Span<UInt8>, _ model: Span<UInt8>, _ created: Int?) {
+        var out = ByteQueue()
+        out.append("data: {\"id\":")
+        if id.isEmpty { JSONText.appendQuoted(options.id, into: &out) } else { JSONText.appendQuoted(id, into: &out) }
+        out.append(",\"object\":\"chat.completion.chunk\",\"created\":")
+        out.append(decimal: created ?? options.created)
+        out.append(",\"model\":")
+        if model.isEmpty {
+            JSONText.appendQuoted(options.model, into: &out)
+        } else {
+            JSONText.appendQuoted(model, into: &out)
+        }
+        out.append(",\"choices\":[")
+        envelope.bytes = out.withUnsafeBytes { Array($0) }
+    }
+
+    private mutating func openChunk(into out: inout ByteQueue) {
+        if envelope.bytes.isEmpty { makeEnvelope(Span(), Span(), nil) }
+        out.append(envelope.bytes)
+    }
+
+    /// Up to the delta's value; the first chunk of a choice is its role.
+    private mutating func openDelta(_ choice: Int, into out: inout ByteQueue) {
+        if !startedChoices.contains(choice) {
+            startedChoices.append(choice)
+            openDelta(choice, into: &out)
+            out.append("{\"role\":\"assistant\",\"content\":\"\"}")
+            closeDelta(into: &out)
+        }
+        openChunk(into: &out)
+        out.append("{\"index\":")
+        out.append(decimal: choice)
+        out.append(",\"delta\":")
+    }
+
+    private func closeDelta(into out: inout ByteQueue) { out.append(",\"finish_reason\":null}]}\n\n") }
+
+    private mutating func delta(_ name: StaticString, _ text: Span<UInt8>, _ choice: Int, into out: inout ByteQueue) {
+        openDelta(choice, into: &out)
+        out.append("{\"")
+        out.append(name)
+        out.append("\":")
+        JSONText.appendQuoted(text, into: &out)
+        out.append("}")
+        closeDelta(into: &out)
+    }
+
+    private mutating func finish(_ choice: Int, _ reason: FinishReason, into out: inout ByteQueue) {
+        openDelta(choice, into: &out)
+        out.append("{},\"finish_reason\":\"")
+        // OpenAI's clients know no other words.
+        out.append(reason == .error || reason == .other ? "stop" : reason.word)
+        out.append("\"}]}\n\n")
+    }
+
+    private mutating func write(_ usage: Usage, into out: inout ByteQueue) {
+        openChunk(into: &out)
+        out.append("],\"usage\":{\"prompt_tokens\":")
+        out.append(decimal: usage.input ?? 0)
+        out.append(",\"completion_tokens\":")
+        out.append(decimal: usage.output ?? 0)
+        out.append(",\"total_tokens\":")
+        out.append(decimal: (usage.input ?? 0) &+ (usage.output ?? 0))
+        if let cached = usage.cached {
+            out.append(",\"prompt_tokens_details\":{\"cached_tokens\":")
+            out.append(decimal: cached)
+            out.append("}")
+        }
+        if let reasoning = usage.reasoning {
+            out.append(",\"completion_tokens_details\":{\"reasoning_tokens\":")
+            out.append(decimal: reasoning)
+            out.append("}")
+        }
+        out.append("}}\n\n")
+    }
+
+    private mutating func error(
+        _ message: Span<UInt8>, _ type: Span<UInt8>, _ kind: StreamErrorKind, into out: inout ByteQueue
+    ) {
+        guard !hasFailed else { return }
+        hasFailed = true
+        out.append("data: {\"error\":{\"message\":")
+        JSONText.appendQuoted(message, into: &out)
+        out.append(",\"type\":")
+        if type.isEmpty {
+            out.append("\"")
+            out.append(kind.word)
+            out.append("\"")
+        } else {
+            JSONText.appendQuoted(type, into: &out)
+        }
+        out.append(",\"param\":null,\"code\":null}}\n\n")
+    }
+}

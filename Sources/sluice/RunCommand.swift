@@ -1,0 +1,111 @@
+import Glibc
+import SluiceConfig
+import SluiceDemo
+import SluiceIO
+import SluiceProxy
+import Synchronization
+
+/// `sluice run`: starts the server and waits for signals until it has drained.
+///
+/// SIGTERM and SIGINT drain; a second one exits at once. SIGHUP reads the configuration and its certificates again.
+struct RunCommand {
+    let file: String?
+    let listen: String?
+
+    /// Returns the exit code.
+    func run() -> Int32 {
+        Signals.block([SIGTERM, SIGINT, SIGHUP])
+        let demo = demoURL()
+        let configuration: Configuration
+        do throws(ConfigurationFaults) {
+            configuration = try load(demo: demo)
+        } catch {
+            return CommandLineTool.complain(error)
+        }
+        raiseDescriptorLimit()
+        do {
+            let loop = try EventLoop()
+            let log = try LogWriter(configuration.log)
+            let mailbox = loop.mailbox
+            let server = try Server(try ServerSnapshot(configuration), log: log) { mailbox.post { $0.stop() } }
+            for address in server.addresses { log.write(.info, "listening", ["address": "\(address)"]) }
+            greet(server.addresses, isDemo: demo != nil)
+            var stops = 0
+            let signals = try Signals([SIGTERM, SIGINT, SIGHUP], on: loop) { signal in
+                if signal == SIGHUP { return reload(server, log, demo) }
+                stops += 1
+                if stops > 1 {
+                    log.flush()
+                    exit(1)
+                }
+                log.write(.info, "draining")
+                server.drain()
+            }
+            try withExtendedLifetime(signals) { try loop.run() }
+            log.write(.info, "stopped")
+            log.flush()
+            return 0
+        } catch {
+            CommandLineTool.write("sluice: \(error)\n", to: 2)
+            return 1
+        }
+    }
+
+    private func load(demo: String?) throws(ConfigurationFaults) -> Configuration {
+        let environment = CommandLineTool.environment()
+        var configuration: Configuration
+        if let file {
+            configuration = try ConfigurationLoader.load(path: file, environment: environment)
+        } else {
+            configuration = try ConfigurationLoader.zeroConfiguration(
+                environment: environment, listen: listen, demoURL: demo ?? "")
+        }
+        if file != nil, let listen { configuration.listeners = [ListenerSpec(address: listen)] }
+        return configuration
+    }
+
+    /// The embedded demo upstream answers where neither a file nor a key names a real one.
+    private func demoURL() -> String? {
+        guard file == nil, CommandLineTool.environment()["OPENAI_API_KEY"] == nil else { return nil }
+        do {
+            return "http://127.0.0.1:\(try DemoServer.start())/v1"
+        } catch {
+            CommandLineTool.write("sluice: the demo upstream cannot start: \(error)\n", to: 2)
+            return nil
+        }
+    }
+
+    /// A file with a fault in it changes nothing and is reported.
+    private func reload(_ server: Server, _ log: LogWriter, _ demo: String?) {
+        do {
+            try server.install(try ServerSnapshot(try load(demo: demo)))
+            log.write(.info, "reloaded")
+        } catch {
+            let faults = (error as? ConfigurationFaults)?.issues.map(\.description).joined(separator: "; ")
+            log.write(.error, "reload_failed", ["error": faults ?? "\(error)"])
+        }
+    }
+
+    private func greet(_ addresses: [SocketAddress], isDemo: Bool) {
+        guard file == nil, case .ip(_, let port)? = addresses.first, isatty(2) == 1 || isDemo else { return }
+        let base = "localhost:\(port)"
+        CommandLineTool.write(
+            """
+
+            Sluice \(isDemo ? "with its demo upstream " : "")on http://\(base)
+              curl -N '\(base)/stream?prompt=hi'                        plain text
+              curl -N '\(base)/stream?prompt=hi&format=sse-text'        for EventSource
+              curl -N '\(base)/stream?prompt=hi&format=ndjson'          a JSON object a line
+              curl -N \(base)/v1/chat/completions -H 'content-type: application/json' \\
+                   -d '{"model":"gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"hi"}]}'
+
+            """, to: 2)
+    }
+
+    private func raiseDescriptorLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+}

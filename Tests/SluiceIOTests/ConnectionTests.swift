@@ -1,0 +1,190 @@
+import Glibc
+import SluiceBytes
+import SluiceIO
+import Testing
+
+/// Records what a connection says, and takes as much as it is told to.
+private final class Recorder: ConnectionDelegate {
+    var received: [UInt8] = []
+    var takes = Int.max
+    var hasEnded = false
+    var drains = 0
+    var failure: ConnectionError?
+
+    func connectionEstablished(_ connection: Connection) {}
+    func connection(_ connection: Connection, received bytes: Span<UInt8>) -> Int {
+        let taken = min(takes, bytes.count)
+        for index in 0..<taken { received.append(bytes[index]) }
+        return taken
+    }
+    func connectionEnded(_ connection: Connection) { hasEnded = true }
+    func connectionDrained(_ connection: Connection) { drains += 1 }
+    func connection(_ connection: Connection, failed error: ConnectionError) { failure = error }
+}
+
+/// Two connected plain connections on one loop.
+private final class Pair {
+    let loop: EventLoop
+    var listener: Listener?
+    var client: Connection?
+    var server: Connection?
+    let clientSide = Recorder()
+    let serverSide = Recorder()
+    let budget = ConnectionBudget(limit: 10)
+    private var connector: Connector?
+
+    init(on address: String = "127.0.0.1:0") throws {
+        loop = try EventLoop()
+        let address = try #require(SocketAddress(address))
+        let listener = try Listener(on: address, loop: loop, budget: budget) { [unowned self] socket, peer in
+            server = try? Connection(socket, peer: peer, engine: nil, loop: loop)
+            server?.start(serverSide)
+        }
+        self.listener = listener
+        connector = Connector(to: [listener.address], on: loop) { [unowned self] result in
+            guard case .success(let connected) = result else { return }
+            client = try? Connection(connected.take(), peer: connected.address, engine: nil, loop: loop)
+            client?.start(clientSide)
+        }
+        try until { self.client != nil && self.server != nil }
+    }
+
+    deinit {
+        listener?.close()
+        client?.close()
+        server?.close()
+    }
+
+    /// Turns the loop until `condition` holds; a test that would hang fails instead.
+    func until(seconds: UInt64 = 10, _ condition: () -> Bool) throws {
+        let deadline = EventLoop.clock() + .seconds(seconds)
+        while !condition() {
+            guard EventLoop.clock() < deadline else { throw Late() }
+            try loop.turn(maximumWait: 20)
+        }
+    }
+
+    struct Late: Error {}
+
+    static func send(_ bytes: [UInt8], on connection: Connection?) {
+        var queue = ByteQueue()
+        queue.append(bytes)
+        connection?.send(&queue)
+    }
+}
+
+@Suite struct ConnectionTests {
+    @Test(arguments: ["127.0.0.1:0", "[::1]:0", "unix:/tmp/sluice-test-\(getpid()).sock"])
+    func carriesBytesBothWays(address: String) throws {
+        let pair = try Pair(on: address)
+        Pair.send(Array("ping".utf8), on: pair.client)
+        try pair.until { pair.serverSide.received == Array("ping".utf8) }
+        Pair.send(Array("pong".utf8), on: pair.server)
+        try pair.until { pair.clientSide.received == Array("pong".utf8) }
+    }
+
+    @Test func whatTheSocketDoesNotTakeWaitsAndThenArrives() throws {
+        let pair = try Pair()
+        pair.client?.pauseReading()
+        let sent = (0..<(16 << 20)).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+        Pair.send(sent, on: pair.server)
+        #expect((pair.server?.pendingBytes ?? 0) > 0)
+        #expect(pair.serverSide.drains == 0)
+        pair.client?.resumeReading()
+        try pair.until(seconds: 30) { pair.clientSide.received.count == sent.count }
+        #expect(pair.clientSide.received == sent)
+        #expect(pair.server?.pendingBytes == 0)
+        #expect(pair.serverSide.drains > 0)
+    }
+
+    @Test func whatIsNotTakenIsHandedOverAgain() throws {
+        let pair = try Pair()
+        pair.serverSide.takes = 3
+        Pair.send(Array("abcdef".utf8), on: pair.client)
+        try pair.until { pair.serverSide.received == Array("abc".utf8) }
+        #expect(pair.server?.hasLeftover == true)
+        pair.server?.redeliver()
+        #expect(pair.serverSide.received == Array("abcdef".utf8))
+        #expect(pair.server?.hasLeftover == false)
+    }
+
+    @Test func theEndIsNoticedWhileReadingIsPaused() throws {
+        let pair = try Pair()
+        pair.server?.pauseReading()
+        pair.client?.closeAfterFlush()
+        try pair.until { pair.serverSide.hasEnded }
+        #expect(pair.serverSide.failure == nil)
+    }
+
+    @Test func aResetIsNoticedWhileReadingIsPaused() throws {
+        let pair = try Pair()
+        pair.server?.pauseReading()
+        pair.client?.abort()
+        try pair.until { pair.serverSide.failure != nil }
+        #expect(pair.server?.isOpen == false)
+    }
+
+    @Test func closeAfterFlushDeliversEverythingFirst() throws {
+        let pair = try Pair()
+        let sent = [UInt8](repeating: 7, count: 4 << 20)
+        Pair.send(sent, on: pair.server)
+        pair.server?.closeAfterFlush()
+        try pair.until(seconds: 30) { pair.clientSide.hasEnded }
+        #expect(pair.clientSide.received.count == sent.count)
+    }
+
+    @Test func noDescriptorTimerOrPlaceIsLeftBehind() throws {
+        let before = openDescriptors()
+        for _ in 0..<20 {
+            let pair = try Pair()
+            Pair.send([1, 2, 3], on: pair.client)
+            pair.client?.closeAfterFlush()
+            try pair.until { pair.serverSide.hasEnded }
+            pair.server?.close()
+            try pair.until { pair.client?.isOpen == false }
+            #expect(pair.loop.timerCount == 0)
+        }
+        // Other suites run meanwhile and hold a few of their own.
+        #expect(openDescriptors() < before + 20)
+    }
+
+    private func openDescriptors() -> Int {
+        (0..<1024).count { fcntl($0, F_GETFD) != -1 }
+    }
+
+    @Test func acceptingPausesAtTheBudgetAndGoesOn() throws {
+        let loop = try EventLoop()
+        let budget = ConnectionBudget(limit: 1)
+        var accepted = 0
+        let listener = try Listener(on: try #require(SocketAddress("127.0.0.1:0")), loop: loop, budget: budget) {
+            _, _ in
+            accepted += 1
+        }
+        defer { listener.close() }
+        var connected: [Connector.Connected] = []
+        let connectors = (0..<2).map { _ in
+            Connector(to: [listener.address], on: loop) { if case .success(let one) = $0 { connected.append(one) } }
+        }
+        let deadline = EventLoop.clock() + .seconds(10)
+        while connected.count < 2 || accepted < 1, EventLoop.clock() < deadline { try loop.turn(maximumWait: 20) }
+        for _ in 0..<5 { try loop.turn(maximumWait: 20) }
+        #expect(accepted == 1)
+        budget.give()
+        while accepted < 2, EventLoop.clock() < deadline { try loop.turn(maximumWait: 20) }
+        #expect(accepted == 2)
+        withExtendedLifetime(connectors) {}
+    }
+
+    @Test func theNextAddressIsTriedWhenTheFirstRefuses() throws {
+        let pair = try Pair()
+        let good = try #require(pair.listener?.address)
+        let refused = try #require(SocketAddress("127.0.0.1:1"))
+        var reached: SocketAddress?
+        let connector = Connector(to: [refused, good], on: pair.loop) {
+            if case .success(let connected) = $0 { reached = connected.address }
+        }
+        try pair.until { reached != nil }
+        #expect(reached == good)
+        withExtendedLifetime(connector) {}
+    }
+}
