@@ -245,7 +245,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         _ head: ResponseHead, _ type: ContentType, format: StreamFormat, model: String, _ pool: UpstreamPool
     ) {
         if type.isHTML {
-            return fail(ProxyError(.malformed(.head), .upstream, "upstream answered with HTML where a stream was expected"))
+            return fail(
+                ProxyError(.malformed(.head), .upstream, "upstream answered with HTML where a stream was expected"))
         }
         needsSniffing = !type.isStream
         let decoder = pool.spec.wire.makeDecoder(eventBytes: limits.eventBytes)
@@ -291,14 +292,16 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         if needsSniffing {
             needsSniffing = false
             guard ContentType.looksLikeStream(bytes) else {
-                return fail(ProxyError(.malformed(.head), .upstream, "upstream answered with something that is no stream"))
+                return fail(
+                    ProxyError(.malformed(.head), .upstream, "upstream answered with something that is no stream"))
             }
         }
         if isCommitted { openBody() }
         do throws(StreamError) {
             try bridge?.consume(bytes, batch: &worker.batch, into: &worker.scratch)
         } catch {
-            return fail(ProxyError(.malformed(.body), .upstream, "upstream sent what is not its dialect", detail: "\(error)"))
+            return fail(
+                ProxyError(.malformed(.body), .upstream, "upstream sent what is not its dialect", detail: "\(error)"))
         }
         guard let bridge else { return }
         if phase == .firstToken { firstEvents(bridge) }
@@ -400,7 +403,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         do throws(StreamError) {
             ending = try bridge?.finish(batch: &worker.batch, into: &worker.scratch) ?? .abort
         } catch {
-            return fail(ProxyError(.malformed(.body), .upstream, "upstream sent what is not its dialect", detail: "\(error)"))
+            return fail(
+                ProxyError(.malformed(.body), .upstream, "upstream sent what is not its dialect", detail: "\(error)"))
         }
         let progress = bridge?.progress ?? StreamProgress()
         if !isCommitted {
@@ -409,7 +413,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
                 if progress.sawError, let bridge {
                     return fail(ProxyError(.inStream(bridge.errorKind ?? .provider), .upstream, bridge.errorMessage))
                 }
-                return fail(ProxyError(.closed(.firstToken), .upstream, "upstream ended its stream before the first token"))
+                return fail(
+                    ProxyError(.closed(.firstToken), .upstream, "upstream ended its stream before the first token"))
             }
             commitStream()
         }
@@ -589,7 +594,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         case .errorBody where passed(lastUpstreamRead, timeouts.idle): return failTimeout(.body)
         default: break
         }
-        if !isCommitted, let early = route?.earlyHeaders, phase == .firstToken || phase == .head, passed(started, early) {
+        if !isCommitted, let early = route?.earlyHeaders, phase == .firstToken || phase == .head, passed(started, early)
+        {
             commitEarly()
         }
         if isCommitted, let route, passed(lastClientWrite, route.keepalive) { sendKeepalive() }

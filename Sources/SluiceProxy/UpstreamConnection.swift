@@ -117,7 +117,10 @@ final class UpstreamConnection: ConnectionDelegate, UpstreamStream {
         if case .tls = error, !isEstablished {
             return fail(ProxyError(.tls, .upstream, "no secure connection to the upstream", detail: detail))
         }
-        fail(ProxyError(.closed(phase), .upstream, "upstream closed the connection before its answer was complete", detail: detail))
+        fail(
+            ProxyError(
+                .closed(phase), .upstream, "upstream closed the connection before its answer was complete",
+                detail: detail))
     }
 
     private func drop() {

@@ -124,9 +124,12 @@ struct UpstreamRequest {
     private static func promptRequest(_ context: Context, _ body: Span<UInt8>) throws(ProxyError) -> JSONValue {
         guard let prompt = prompt(context, body), !prompt.isEmpty else {
             throw ProxyError(
-                .badRequest, .client, "no prompt: give ?prompt=, a JSON body with 'prompt' or 'message', or a text body")
+                .badRequest, .client, "no prompt: give ?prompt=, a JSON body with 'prompt' or 'message', or a text body"
+            )
         }
-        let message = JSONValue.object([(key: "role", value: .string("user")), (key: "content", value: .string(prompt))])
+        let message = JSONValue.object([
+            (key: "role", value: .string("user")), (key: "content", value: .string(prompt)),
+        ])
         return .object([(key: "messages", value: .array([message]))])
     }
 
@@ -152,7 +155,9 @@ struct UpstreamRequest {
         }
         if let model = route.model { request["model"] = .string(model) }
         if let system = route.system, case .array(let messages)? = request["messages"] {
-            let own = JSONValue.object([(key: "role", value: .string("system")), (key: "content", value: .string(system))])
+            let own = JSONValue.object([
+                (key: "role", value: .string("system")), (key: "content", value: .string(system)),
+            ])
             request["messages"] = .array([own] + messages)
         }
     }

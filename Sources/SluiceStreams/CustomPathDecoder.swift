@@ -12,7 +12,8 @@ struct CustomPathDecoder: StreamDecoder {
         var hasStarted = false
         var half: UInt16?
 
-        mutating func event(_ event: borrowing SSEEvent, offset: Int, into batch: inout EventBatch) throws(StreamError) {
+        mutating func event(_ event: borrowing SSEEvent, offset: Int, into batch: inout EventBatch) throws(StreamError)
+        {
             try line(event.data, offset: offset, into: &batch)
         }
 

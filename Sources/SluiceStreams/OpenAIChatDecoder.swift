@@ -5,7 +5,8 @@ struct OpenAIChatDecoder: StreamDecoder {
     private struct Handler: SSEHandler {
         var dialect = OpenAIChatDialect()
 
-        mutating func event(_ event: borrowing SSEEvent, offset: Int, into batch: inout EventBatch) throws(StreamError) {
+        mutating func event(_ event: borrowing SSEEvent, offset: Int, into batch: inout EventBatch) throws(StreamError)
+        {
             let isError = ASCII.equal(event.type, "error")
             try dialect.decode(event.data, isErrorEvent: isError, at: offset, into: &batch)
         }

@@ -58,7 +58,9 @@ struct OpenAIChatDialect {
     mutating func finishHalves(into batch: inout EventBatch) {
         for position in choices.indices {
             let choice = choices[position].index
-            if let text = orphan(&choices[position].textHalf, into: &batch) { batch.append(.text(choice: choice, text)) }
+            if let text = orphan(&choices[position].textHalf, into: &batch) {
+                batch.append(.text(choice: choice, text))
+            }
             if let text = orphan(&choices[position].reasoningHalf, into: &batch) {
                 batch.append(.reasoning(choice: choice, text))
             }
@@ -312,7 +314,9 @@ struct OpenAIChatDialect {
             while let key = scanner.nextKey() {
                 let name = json.extracting(key)
                 if ASCII.equal(name, "text") || ASCII.equal(name, "summary") {
-                    if let text = scanner.stringOrSkip() { appendReasoning(json.extracting(text), position, into: &batch) }
+                    if let text = scanner.stringOrSkip() {
+                        appendReasoning(json.extracting(text), position, into: &batch)
+                    }
                 } else {
                     scanner.value()
                 }

@@ -176,7 +176,9 @@ public struct SSEDecoder {
             let rest = buffer.count - start
             let feed = memchr(base + start, Int32(ASCII.lf), rest).map { UnsafeRawPointer($0) - UnsafeRawPointer(base) }
             let before = (feed ?? buffer.count) - start
-            let back = memchr(base + start, Int32(ASCII.cr), before).map { UnsafeRawPointer($0) - UnsafeRawPointer(base) }
+            let back = memchr(base + start, Int32(ASCII.cr), before).map {
+                UnsafeRawPointer($0) - UnsafeRawPointer(base)
+            }
             return back ?? feed
         }
     }

@@ -1,1 +1,3 @@
-print("sluice")
+import Glibc
+
+exit(CommandLineTool.run(Array(CommandLine.arguments.dropFirst())))

@@ -1,0 +1,201 @@
+import SluiceBytes
+import SluiceStreams
+
+extension ConfigurationReader {
+    func readRoutes(_ root: inout Section, _ upstreams: [UpstreamSpec]?) -> [Route]? {
+        guard let items = root.list("routes") else {
+            if root.value("routes") == nil { root.missing("routes") }
+            return nil
+        }
+        var routes: [Route] = []
+        var seen: [String: String] = [:]
+        for (node, path) in items {
+            guard var section = Section(node, path: path, context: context) else { continue }
+            let route = readRoute(&section, upstreams ?? [], checksUpstream: upstreams != nil)
+            section.finish()
+            guard let route else { continue }
+            if let earlier = seen[Self.matchKey(route)] {
+                context.report(node, path, "is never reached: \(earlier) matches the same requests")
+            }
+            seen[Self.matchKey(route)] = path
+            routes.append(route)
+        }
+        return routes
+    }
+
+    private static func matchKey(_ route: Route) -> String {
+        let conditions = route.conditions.map { "\($0.subject)=\($0.glob)" }.sorted()
+        return "\(route.label)|\(route.host ?? "")|\(route.methods.sorted())|\(conditions)"
+    }
+
+    private func readRoute(_ section: inout Section, _ upstreams: [UpstreamSpec], checksUpstream: Bool) -> Route? {
+        let path = readPath(&section)
+        let request = readRequired("request", RequestFormat.self, &section)
+        let response = readResponse(&section)
+        var upstream: Int?
+        if let name = section.requiredString("upstream"), let node = section.value("upstream"), checksUpstream {
+            upstream = upstreams.firstIndex { $0.name == name }
+            if upstream == nil {
+                let known = upstreams.map(\.name)
+                let near = Names.nearest(to: name, in: known).map { ", did you mean '\($0)'?" } ?? ""
+                context.report(
+                    node, section.path(of: "upstream"),
+                    "no upstream is named '\(name)' (known: \(known.joined(separator: ", "))\(near))")
+            }
+        }
+        var route = Route(
+            path: path ?? .exact("/"), request: request ?? .passthrough, response: response ?? .auto,
+            upstream: upstream ?? 0)
+        readMatch(&section, &route)
+        readChanges(&section, &route)
+        readBehaviour(&section, &route)
+        guard path != nil, let request, let response, let upstream else { return nil }
+        check(request, response, upstreams[upstream], route, &section)
+        return route
+    }
+
+    private func readPath(_ section: inout Section) -> Route.Path? {
+        guard let text = section.requiredString("path"), let node = section.value("path") else { return nil }
+        let stem = text.hasSuffix("/*") ? String(text.dropLast()) : text
+        guard stem.hasPrefix("/"), !stem.contains("*"), !stem.contains("?"), !stem.contains("//") else {
+            context.report(
+                node, section.path(of: "path"), "'\(text)' is not a path such as /api/chat, or a prefix such as /v1/*")
+            return nil
+        }
+        return text.hasSuffix("/*") ? .prefix(stem) : .exact(stem)
+    }
+
+    private func readRequired<E: RawRepresentable & CaseIterable>(
+        _ key: String, _ type: E.Type, _ section: inout Section
+    ) -> E? where E.RawValue == String {
+        if section.value(key) == nil { section.missing(key) }
+        return section.choice(key, type)
+    }
+
+    private func readResponse(_ section: inout Section) -> Route.Response? {
+        guard let text = section.requiredString("response"), let node = section.value("response") else { return nil }
+        if text == "auto" { return .auto }
+        if let format = StreamFormat(rawValue: text) { return .format(format) }
+        let choices = StreamFormat.allCases.map(\.rawValue) + ["auto"]
+        context.report(node, section.path(of: "response"), Names.notOneOf(text, choices))
+        return nil
+    }
+
+    private func readMatch(_ section: inout Section, _ route: inout Route) {
+        route.host = section.string("host")
+        if let methods = section.list("methods") {
+            route.methods = methods.compactMap { node, path in
+                guard let method = Scalars.text(node, path, context)?.uppercased() else { return nil }
+                let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+                if !known.contains(method) { context.report(node, path, Names.notOneOf(method, known)) }
+                return method
+            }
+        }
+        guard let when = section.section("when") else { return }
+        for (key, keyNode, value) in when.entries {
+            let path = when.path(of: key)
+            guard let glob = Scalars.text(value, path, context) else { continue }
+            if let subject = Self.subject(key) {
+                route.conditions.append((subject: subject, glob: glob))
+            } else {
+                context.report(keyNode, path, "must begin with body., header. or query. and name something")
+            }
+        }
+    }
+
+    private static func subject(_ key: String) -> Route.Subject? {
+        if key.hasPrefix("header."), key.utf8.count > 7 { return .header(String(key.dropFirst(7))) }
+        if key.hasPrefix("query."), key.utf8.count > 6 { return .query(String(key.dropFirst(6))) }
+        guard key.hasPrefix("body."), key.utf8.count > 5 else { return nil }
+        let steps = key.dropFirst(5).split { $0 == "." || $0 == "[" || $0 == "]" }
+        return .body(steps.map(String.init))
+    }
+
+    private func readChanges(_ section: inout Section, _ route: inout Route) {
+        if let path = section.string("upstream_path") {
+            route.upstreamPath = path
+            if !path.hasPrefix("/"), let node = section.value("upstream_path") {
+                context.report(node, section.path(of: "upstream_path"), "must begin with /")
+            }
+        }
+        route.model = section.string("model")
+        route.system = section.string("system")
+        route.defaults = readObject("defaults", &section)
+        route.overrides = readObject("overrides", &section)
+    }
+
+    private func readObject(_ key: String, _ section: inout Section) -> String? {
+        guard let node = section.value(key) else { return nil }
+        guard case .mapping = node.kind else {
+            context.report(node, section.path(of: key), "must be a mapping, not \(node.typeName)")
+            return nil
+        }
+        return String(decoding: json(node, section.path(of: key)).serialized(), as: UTF8.self)
+    }
+
+    /// YAML as JSON, by the core schema: plain `true`, `null` and numbers are what they look like.
+    private func json(_ node: YAMLNode, _ path: String) -> JSONValue {
+        switch node.kind {
+        case .sequence(let elements): return .array(elements.map { json($0, path) })
+        case .mapping(let members):
+            return .object(
+                members.map { key, value in
+                    guard case .scalar(let name, _) = key.kind else { return (key: "", value: .null) }
+                    return (key: name, value: json(value, path + "." + name))
+                })
+        case .scalar(_, let isPlain):
+            guard let text = Scalars.text(node, path, context) else { return .null }
+            if node.isNull { return .null }
+            guard isPlain else { return .string(text) }
+            switch JSONValue.parse(text) {
+            case .bool(let flag)?: return .bool(flag)
+            case .number(let number)?: return .number(number)
+            default: return .string(text)
+            }
+        }
+    }
+
+    private func readBehaviour(_ section: inout Section, _ route: inout Route) {
+        route.keepalive = section.duration("keepalive") ?? route.keepalive
+        if let early = section.duration("early_headers"), early > .zero { route.earlyHeaders = early }
+        route.onDisconnect = section.choice("on_disconnect", Route.OnDisconnect.self) ?? .cancel
+        route.forwardCredentials = section.bool("forward_credentials") ?? false
+        guard var headers = section.section("headers") else { return }
+        if let response = headers.section("response") {
+            for (name, keyNode, value) in response.entries {
+                let path = response.path(of: name)
+                guard checkHeader(name, keyNode, path), let text = Scalars.text(value, path, context) else { continue }
+                route.responseHeaders.append((name: name, value: text))
+            }
+        }
+        headers.finish()
+    }
+
+    /// What only makes sense together.
+    private func check(
+        _ request: RequestFormat, _ response: Route.Response, _ upstream: UpstreamSpec, _ route: Route,
+        _ section: inout Section
+    ) {
+        func report(_ key: String, _ message: String) {
+            context.report(section.value(key) ?? section.node, section.path(of: key), message)
+        }
+        let relays = response == .format(.passthrough)
+        if request == .passthrough && !relays {
+            report("response", "a passthrough request can only have a passthrough response")
+        }
+        if request != .passthrough && relays {
+            report("response", "only a passthrough request can have a passthrough response")
+        }
+        if upstream.wire == .dialect(.raw) && request != .passthrough {
+            report("upstream", "'\(upstream.name)' has the dialect raw, which only passthrough can use")
+        }
+        guard request == .passthrough else { return }
+        let changes = [
+            ("model", route.model), ("system", route.system), ("defaults", route.defaults),
+            ("overrides", route.overrides),
+        ]
+        for (key, value) in changes where value != nil {
+            report(key, "a passthrough request is not changed; take this out")
+        }
+    }
+}

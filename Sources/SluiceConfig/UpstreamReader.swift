@@ -1,0 +1,135 @@
+import SluiceBytes
+import SluiceStreams
+
+extension ConfigurationReader {
+    func readUpstreams(_ root: inout Section, _ dialects: [String: CustomDialect]) -> [UpstreamSpec]? {
+        guard let section = root.section("upstreams") else {
+            if root.value("upstreams") == nil { root.missing("upstreams") }
+            return nil
+        }
+        return section.entries.compactMap { name, _, value in
+            guard var upstream = Section(value, path: section.path(of: name), context: context) else { return nil }
+            let spec = readUpstream(name, &upstream, dialects)
+            upstream.finish()
+            return spec
+        }
+    }
+
+    private func readUpstream(
+        _ name: String, _ section: inout Section, _ dialects: [String: CustomDialect]
+    ) -> UpstreamSpec? {
+        var url: UpstreamURL?
+        if let text = section.requiredString("url"), let node = section.value("url") {
+            url = UpstreamURL(text)
+            if url == nil {
+                context.report(
+                    node, section.path(of: "url"),
+                    "'\(text)' is not http(s)://host[:port][/path] without user, query and fragment, or unix:/path")
+            }
+        }
+        var spec = UpstreamSpec(name: name, url: url ?? UpstreamURL(isTLS: false, host: "", port: 80))
+        if let wire = readWire(&section, dialects) { spec.wire = wire }
+        if let node = section.value("api_key") {
+            spec.apiKey = Scalars.secret(node, section.path(of: "api_key"), context)
+        }
+        if let headers = section.section("headers") { spec.headers = readHeaders(headers) }
+        if var tls = section.section("tls") { spec.tls = readTLS(&tls) }
+        if var timeouts = section.section("timeouts") { spec.timeouts = readTimeouts(&timeouts) }
+        return spec
+    }
+
+    private func readWire(_ section: inout Section, _ dialects: [String: CustomDialect]) -> UpstreamSpec.Wire? {
+        guard let name = section.requiredString("dialect"), let node = section.value("dialect") else { return nil }
+        if let dialect = Dialect(rawValue: name) { return .dialect(dialect) }
+        if let custom = dialects[name] { return .custom(custom) }
+        let choices = Dialect.allCases.map(\.rawValue) + dialects.keys.sorted()
+        context.report(node, section.path(of: "dialect"), Names.notOneOf(name, choices))
+        return nil
+    }
+
+    private func readHeaders(_ section: Section) -> [(name: String, value: Secret)] {
+        section.entries.compactMap { name, keyNode, value in
+            let path = section.path(of: name)
+            guard checkHeader(name, keyNode, path), let secret = Scalars.secret(value, path, context) else {
+                return nil
+            }
+            return (name: name, value: secret)
+        }
+    }
+
+    /// A field name that Sluice does not write itself (RFC 9110 §5.1).
+    func checkHeader(_ name: String, _ node: YAMLNode, _ path: String) -> Bool {
+        let own = ["host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"]
+        let isToken =
+            !name.isEmpty
+            && name.utf8.allSatisfy { byte in
+                byte > 0x20 && byte < 0x7F && !"\"(),/:;<=>?@[\\]{}".utf8.contains(byte)
+            }
+        if !isToken { context.report(node, path, "'\(name)' is no field name") }
+        if own.contains(name.lowercased()) { context.report(node, path, "this field is written by Sluice itself") }
+        return isToken && !own.contains(name.lowercased())
+    }
+
+    private func readTLS(_ section: inout Section) -> ClientTLSSpec {
+        var tls = ClientTLSSpec()
+        tls.ca = section.string("ca").map(context.absolute)
+        tls.serverName = section.string("server_name")
+        tls.verify = section.bool("verify") ?? true
+        tls.certificate = section.string("certificate").map(context.absolute)
+        tls.privateKey = section.string("private_key").map(context.absolute)
+        if tls.certificate != nil, tls.privateKey == nil { section.missing("private_key") }
+        if tls.certificate == nil, tls.privateKey != nil { section.missing("certificate") }
+        section.finish()
+        return tls
+    }
+
+    private func readTimeouts(_ section: inout Section) -> Timeouts {
+        var timeouts = Timeouts()
+        timeouts.connect = section.duration("connect") ?? timeouts.connect
+        timeouts.headers = section.duration("headers") ?? timeouts.headers
+        timeouts.firstToken = section.duration("first_token") ?? timeouts.firstToken
+        timeouts.idle = section.duration("idle") ?? timeouts.idle
+        timeouts.total = section.duration("total") ?? timeouts.total
+        section.finish()
+        return timeouts
+    }
+}
+
+extension UpstreamURL {
+    /// nil for what is no `http(s)` URL, or has a user, a query or a fragment in it.
+    public init?(_ text: String) {
+        if text.hasPrefix("unix:/") {
+            self.init(isTLS: false, host: "", port: 0, unixPath: String(text.dropFirst(5)))
+            return
+        }
+        let isTLS = text.hasPrefix("https://")
+        guard isTLS || text.hasPrefix("http://") else { return nil }
+        let rest = text.dropFirst(isTLS ? 8 : 7)
+        guard rest.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }), !rest.contains("?"), !rest.contains("#") else {
+            return nil
+        }
+        let slash = rest.firstIndex(of: "/") ?? rest.endIndex
+        var path = String(rest[slash...])
+        while path.hasSuffix("/") { path.removeLast() }
+        guard let (host, port) = Self.authority(rest[..<slash], defaultPort: isTLS ? 443 : 80) else { return nil }
+        self.init(isTLS: isTLS, host: host, port: port, basePath: path)
+    }
+
+    private static func authority(_ text: Substring, defaultPort: Int) -> (String, Int)? {
+        var (host, port) = (text, Substring(""))
+        if text.hasPrefix("["), let end = text.firstIndex(of: "]") {
+            host = text[text.index(after: text.startIndex)..<end]
+            port = text[text.index(after: end)...]
+            guard host.contains(":"), port.isEmpty || port.hasPrefix(":") else { return nil }
+            port = port.dropFirst()
+        } else if let colon = text.firstIndex(of: ":") {
+            host = text[..<colon]
+            port = text[text.index(after: colon)...]
+            guard !port.isEmpty else { return nil }
+        }
+        guard !host.isEmpty, !host.contains("@"), !host.contains("[") else { return nil }
+        if port.isEmpty { return (String(host), defaultPort) }
+        guard let number = UInt16(port), number > 0 else { return nil }
+        return (String(host), Int(number))
+    }
+}
