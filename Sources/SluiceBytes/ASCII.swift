@@ -1,3 +1,5 @@
+import Glibc
+
 /// Byte names, case folding and number parsing for protocol text, which is ASCII by definition.
 public enum ASCII {
     public static let tab: UInt8 = 0x09
@@ -42,11 +44,35 @@ public enum ASCII {
     }
 
     /// Byte equality with a literal, e.g. `ASCII.equal(bytes, "chunked")`.
+    @inline(__always)
     public static func equal(_ bytes: Span<UInt8>, _ literal: StaticString) -> Bool {
         guard bytes.count == literal.utf8CodeUnitCount else { return false }
-        let text = literal.utf8Start
-        for index in bytes.indices where bytes[index] != text[index] { return false }
-        return true
+        return bytes.withUnsafeBufferPointer { buffer in
+            guard let base = buffer.baseAddress else { return true }
+            return memcmp(base, literal.utf8Start, buffer.count) == 0
+        }
+    }
+
+    /// Byte equality of two runs.
+    @inline(__always)
+    public static func equal(_ left: Span<UInt8>, _ right: Span<UInt8>) -> Bool {
+        guard left.count == right.count else { return false }
+        return left.withUnsafeBufferPointer { left in
+            right.withUnsafeBufferPointer { right in
+                guard let first = left.baseAddress, let second = right.baseAddress else { return true }
+                return memcmp(first, second, left.count) == 0
+            }
+        }
+    }
+
+    /// Where `byte` first stands in `bytes`, from `start` on.
+    @inline(__always)
+    public static func firstIndex(of byte: UInt8, in bytes: Span<UInt8>, from start: Int = 0) -> Int? {
+        bytes.withUnsafeBufferPointer { buffer in
+            guard let base = buffer.baseAddress, start < buffer.count else { return nil }
+            let found = memchr(base + start, Int32(byte), buffer.count - start)
+            return found.map { UnsafeRawPointer($0) - UnsafeRawPointer(base) }
+        }
     }
 
     /// The same, with `A`–`Z` folded in `bytes`; write the literal in lower case.

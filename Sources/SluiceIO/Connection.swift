@@ -36,7 +36,8 @@ public protocol ConnectionDelegate: AnyObject {
 public final class Connection: EventHandler, TimerHandler {
     public unowned let loop: EventLoop
     public let peer: SocketAddress
-    private weak var delegate: (any ConnectionDelegate)?
+    /// Held until the connection is closed or begins to close, so that no weak reference stands on a token's way.
+    private var delegate: (any ConnectionDelegate)?
     private let engine: TLSEngine?
     private var fd: Int32
     private var interest: Readiness
@@ -85,9 +86,6 @@ public final class Connection: EventHandler, TimerHandler {
         }
         process(Span<UInt8>())
     }
-
-    /// Hands further events to another owner: from a pool to an exchange and back.
-    public func handOver(to delegate: any ConnectionDelegate) { self.delegate = delegate }
 
     public var isOpen: Bool { fd >= 0 }
     public var isTLS: Bool { engine != nil }
@@ -293,6 +291,7 @@ public final class Connection: EventHandler, TimerHandler {
         pending.releaseIfEmpty()
         leftover.removeAll()
         leftover.releaseIfEmpty()
+        delegate = nil
     }
 
     /// Closes now with a reset, so that the peer cannot take what it has for complete.
@@ -313,6 +312,7 @@ public final class Connection: EventHandler, TimerHandler {
             if !cipher.isEmpty { transmit(&cipher) }
         }
         closing = .afterFlush
+        delegate = nil
         guard fd >= 0 else { return }
         leftover.removeAll()
         isReadingPaused = false
@@ -337,9 +337,9 @@ public final class Connection: EventHandler, TimerHandler {
 
     private func fail(_ error: ConnectionError) {
         guard fd >= 0 else { return }
-        let wasClosing = closing != .no
+        let delegate = delegate
         close()
-        if !wasClosing { delegate?.connection(self, failed: error) }
+        delegate?.connection(self, failed: error)
     }
 
     private func failLater(_ error: ConnectionError) {

@@ -7,7 +7,8 @@ final class UpstreamConnection: ConnectionDelegate, UpstreamStream {
     private let connection: Connection
     private unowned let pool: UpstreamPool
     private var parser: HTTP1ResponseParser
-    private weak var exchange: (any UpstreamStreamDelegate)?
+    /// A cycle while the exchange is served; broken where it ends, fails or is cancelled.
+    private var exchange: (any UpstreamStreamDelegate)?
     private var phase = ProxyError.Phase.head
     private var isEstablished = false
     private(set) var isReused = false

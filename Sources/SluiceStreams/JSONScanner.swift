@@ -111,6 +111,12 @@ public struct JSONScanner: ~Escapable {
         return nil
     }
 
+    /// Where the string that comes next has its contents; it is not taken. Call after `peek` said that it is one.
+    public func upcomingString() -> Range<Int>? {
+        guard let end = closingQuote(from: position + 1) else { return nil }
+        return position + 1..<end
+    }
+
     /// Nothing but white space is left.
     public mutating func isAtEnd() -> Bool {
         skipSpace()
@@ -164,12 +170,14 @@ public struct JSONScanner: ~Escapable {
         }
     }
 
-    private mutating func closingQuote(from start: Int) -> Int? {
-        var index = start
-        while index < bytes.count {
-            let byte = bytes[index]
-            if byte == ASCII.quote { return index }
-            index += byte == ASCII.backslash ? 2 : 1
+    /// The next quote that no backslash escapes.
+    private func closingQuote(from start: Int) -> Int? {
+        var from = start
+        while let quote = ASCII.firstIndex(of: ASCII.quote, in: bytes, from: from) {
+            var backslashes = 0
+            while quote - backslashes > start, bytes[quote - backslashes - 1] == ASCII.backslash { backslashes += 1 }
+            if backslashes & 1 == 0 { return quote }
+            from = quote + 1
         }
         return nil
     }

@@ -8,6 +8,10 @@ struct OpenAIChatDialect {
     private var choices: [ChoiceState] = []
     private var hasStarted = false
     private var lastUsage: Usage?
+    private var template = ChunkTemplate()
+    /// Where the chunk being read has its text, if it has one `content` only, and that a string.
+    private var textRange: Range<Int>?
+    private var contentCount = 0
     private(set) var progress = StreamProgress()
 
     /// What one choice has shown so far. Few choices, so a linear search beats a dictionary.
@@ -38,6 +42,11 @@ struct OpenAIChatDialect {
         }
         if json.isEmpty { return }
         progress.eventCount += 1
+        if !isErrorEvent, let text = template.content(of: json) {
+            return appendText(json.extracting(text), state(of: template.choice), into: &batch)
+        }
+        (textRange, contentCount) = (nil, 0)
+        let before = batch.events.count
         var fields = Fields()
         var scanner = JSONScanner(json)
         guard scanner.peek() == .object, scanner.enterObject() else { throw malformed(offset) }
@@ -52,6 +61,12 @@ struct OpenAIChatDialect {
         }
         if let range = fields.usage { readUsage(json.extracting(range), into: &batch) }
         if let range = fields.groq { readGroq(json.extracting(range), into: &batch) }
+        // A chunk that meant one run of text and nothing else: the next ones are likely the same around it.
+        if batch.events.count == before + 1, case .text(let choice, _)? = batch.events.last, let textRange,
+            contentCount == 1
+        {
+            template.learn(json, content: textRange, choice: choice)
+        }
     }
 
     /// The body has ended: what a split character still waits for never comes.
@@ -95,7 +110,7 @@ struct OpenAIChatDialect {
         into batch: inout EventBatch
     ) throws(StreamError) {
         if ASCII.equal(key, "choices") {
-            if hasStarted, scanner.peek() == .array { return readChoices(&scanner, into: &batch) }
+            if hasStarted, scanner.peek() == .array { return readChoices(&scanner, isWholeEvent: true, into: &batch) }
             fields.choices = scanner.peek() == .array ? scanner.value() : skipped(&scanner)
         } else if ASCII.equal(key, "id"), !hasStarted {
             fields.id = scanner.stringOrSkip()
@@ -146,21 +161,24 @@ struct OpenAIChatDialect {
 
     private mutating func readChoices(_ array: Span<UInt8>, into batch: inout EventBatch) throws(StreamError) {
         var scanner = JSONScanner(array)
-        readChoices(&scanner, into: &batch)
+        readChoices(&scanner, isWholeEvent: false, into: &batch)
     }
 
-    private mutating func readChoices(_ scanner: inout JSONScanner, into batch: inout EventBatch) {
+    /// - Parameter isWholeEvent: the scanner walks over the event itself, so that its positions are the event's.
+    private mutating func readChoices(
+        _ scanner: inout JSONScanner, isWholeEvent: Bool, into batch: inout EventBatch
+    ) {
         guard scanner.enterArray() else { return }
         while scanner.nextElement() {
             guard scanner.peek() == .object else {
                 scanner.value()
                 continue
             }
-            readChoice(&scanner, into: &batch)
+            readChoice(&scanner, isWholeEvent: isWholeEvent, into: &batch)
         }
     }
 
-    private mutating func readChoice(_ scanner: inout JSONScanner, into batch: inout EventBatch) {
+    private mutating func readChoice(_ scanner: inout JSONScanner, isWholeEvent: Bool, into batch: inout EventBatch) {
         guard scanner.enterObject() else { return }
         // `index` may come behind `delta`, so what needs it waits; a choice without one is choice 0.
         var index = 0
@@ -183,7 +201,10 @@ struct OpenAIChatDialect {
             }
         }
         let position = state(of: index)
-        if let delta { readDelta(bytes.extracting(delta), position, into: &batch) }
+        if let delta {
+            let start = isWholeEvent ? delta.lowerBound : nil
+            readDelta(bytes.extracting(delta), at: start, position, into: &batch)
+        }
         if let finish, !finish.isEmpty { finishChoice(bytes.extracting(finish), position, into: &batch) }
         if let usage { readUsage(bytes.extracting(usage), into: &batch) }
     }
@@ -216,7 +237,9 @@ struct OpenAIChatDialect {
 
     // MARK: - Deltas
 
-    private mutating func readDelta(_ json: Span<UInt8>, _ position: Int, into batch: inout EventBatch) {
+    private mutating func readDelta(
+        _ json: Span<UInt8>, at start: Int?, _ position: Int, into batch: inout EventBatch
+    ) {
         var scanner = JSONScanner(json)
         guard scanner.enterObject() else { return }
         var reasoning: Range<Int>?
@@ -224,6 +247,7 @@ struct OpenAIChatDialect {
         while let key = scanner.nextKey() {
             let name = json.extracting(key)
             if ASCII.equal(name, "content") {
+                noteText(scanner.peek() == .string ? scanner.upcomingString() : nil, start)
                 readContent(&scanner, position, into: &batch)
             } else if ASCII.equal(name, "reasoning_content") || ASCII.equal(name, "reasoning") {
                 let text = scanner.stringOrSkip()
@@ -250,6 +274,13 @@ struct OpenAIChatDialect {
         } else if let details {
             readDetails(json.extracting(details), position, into: &batch)
         }
+    }
+
+    /// - Parameter start: where the delta stands in the event; nil if that is not known.
+    private mutating func noteText(_ range: Range<Int>?, _ start: Int?) {
+        contentCount += 1
+        guard let range, let start else { return }
+        textRange = range.lowerBound + start..<range.upperBound + start
     }
 
     private mutating func appendText(_ raw: Span<UInt8>, _ position: Int, into batch: inout EventBatch) {
