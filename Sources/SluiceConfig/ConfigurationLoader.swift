@@ -22,7 +22,9 @@ public enum ConfigurationLoader {
     ) throws(ConfigurationFaults) -> Configuration {
         let context = ReadingContext(file: file, environment: environment, readFile: readFile)
         let configuration = try read(text, context)
-        guard let configuration, context.issues.isEmpty else { throw ConfigurationFaults(issues: context.issues) }
+        guard let configuration, context.issues.isEmpty else {
+            throw ConfigurationFaults(issues: context.issues.sorted { ($0.line, $0.column) < ($1.line, $1.column) })
+        }
         return configuration
     }
 
