@@ -20,8 +20,10 @@ let package = Package(
         .target(name: "SluiceBytes", swiftSettings: settings),
         .target(name: "SluiceStreams", dependencies: ["SluiceBytes"], swiftSettings: settings),
         .target(name: "SluiceHTTP", dependencies: ["SluiceBytes", "CNghttp2"], swiftSettings: settings),
-        .target(name: "SluiceIO", dependencies: ["SluiceBytes", "CLinux", "COpenSSL", "CAres"], swiftSettings: settings),
-        .target(name: "SluiceConfig", dependencies: ["SluiceBytes", "SluiceStreams", "CYAML"], swiftSettings: settings),
+        .target(
+            name: "SluiceIO", dependencies: ["SluiceBytes", "CLinux", "COpenSSL", "CAres"], swiftSettings: settings),
+        .target(
+            name: "SluiceConfig", dependencies: ["SluiceBytes", "SluiceStreams", "CYAML"], swiftSettings: settings),
         .target(
             name: "SluiceProxy",
             dependencies: ["SluiceBytes", "SluiceStreams", "SluiceHTTP", "SluiceIO", "SluiceConfig"],
@@ -44,6 +46,8 @@ let package = Package(
         .testTarget(name: "SluiceIOTests", dependencies: ["SluiceIO", "SluiceTesting"], swiftSettings: settings),
         .testTarget(
             name: "SluiceConfigTests", dependencies: ["SluiceConfig", "SluiceTesting"], swiftSettings: settings),
+        .testTarget(
+            name: "SluiceDemoTests", dependencies: ["SluiceDemo", "SluiceStreams"], swiftSettings: settings),
         .testTarget(
             name: "SluiceProxyTests", dependencies: ["SluiceProxy", "SluiceTesting"], swiftSettings: settings),
     ]

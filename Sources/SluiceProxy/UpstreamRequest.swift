@@ -39,10 +39,12 @@ struct UpstreamRequest {
         let original = request
         apply(context.route, to: &request)
         if context.route.request == .prompt, request["model"] == nil { request["model"] = .string("gpt-4o-mini") }
-        let wantsStream = format != .openAIChat || request["stream"] == .bool(true)
-        if wantsStream, format != .openAIChat {
+        // A prompt says nothing of streaming, and every format but OpenAI's own is a stream.
+        let isChat = context.route.request == .openAIChat && format == .openAIChat
+        let wantsStream = !isChat || request["stream"] == .bool(true)
+        if wantsStream, !isChat {
             request["stream"] = .bool(true)
-            if request["stream_options"] == nil, format != .text {
+            if request["stream_options"] == nil, format == .sseText || format == .sseJSON || format == .ndjson {
                 request["stream_options"] = .object([(key: "include_usage", value: .bool(true))])
             }
         }

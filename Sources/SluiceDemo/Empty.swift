@@ -1,1 +1,0 @@
-public enum DemoServer { public static func start() throws -> Int { 1 } }
