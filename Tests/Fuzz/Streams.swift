@@ -35,6 +35,7 @@ private func run(_ pieces: [[UInt8]], _ variant: UInt8, eventBytes: Int) -> [Str
     var batch = EventBatch()
     var out = ByteQueue()
     var verdict: String
+    var hasThrown = false
     do throws(StreamError) {
         for piece in pieces {
             try bridge.consume(piece.span, batch: &batch, into: &out)
@@ -46,11 +47,18 @@ private func run(_ pieces: [[UInt8]], _ variant: UInt8, eventBytes: Int) -> [Str
             verdict = "\(bridge.fail(StreamFailure(.timeout, "stalled"), into: &out))"
         }
     } catch {
+        hasThrown = true
         verdict = "\(name(error)) \(bridge.fail(StreamFailure(.malformed, "malformed"), into: &out))"
     }
-    let bytes = out.withUnsafeBytes { Array($0) }
+    var bytes = out.withUnsafeBytes { Array($0) }
     if encoder != nil {
         require(String(validating: bytes, as: UTF8.self) != nil, "what is encoded is UTF-8")
+    } else {
+        let sent = Array(pieces.joined())
+        require(sent.starts(with: bytes), "what is relayed are the provider's bytes")
+        require(hasThrown || bytes == sent, "all of them are relayed")
+        // A chunk is relayed before it is looked at, so a fault lets through as much as was read with it.
+        if hasThrown { bytes = [] }
     }
     return lines(bytes) + [
         verdict, "\(bridge.progress)", "\(bridge.endedTruly)", String(describing: bridge.errorKind),
