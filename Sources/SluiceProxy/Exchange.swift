@@ -343,7 +343,9 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     private func commit(_ head: ResponseHead, length: BodyLength) {
         isCommitted = true
         record.status = head.status
+        lastClientWrite = now
         client.sendHead(head, length: length)
+        if phase != .request { arm() }
     }
 
     private func openBody() {
