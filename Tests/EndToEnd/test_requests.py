@@ -185,3 +185,57 @@ def test_unix_socket_upstream_and_listener():
             with Sluice(second) as outer:
                 reply = fetch(outer.port, "/hop", CHAT)
                 assert reply.complete and reply.body.endswith(b"end"), reply.raw
+
+
+def test_upstreams_over_tls_are_verified():
+    with tempfile.TemporaryDirectory() as folder, Peer(lambda c, r: stream(c)) as peer:
+        certificates(folder)
+        path = lambda name: os.path.join(folder, name)
+        tls = {"certificate": path("server.crt"), "private_key": path("server.key")}
+        inner = config(peer.url, listeners=[{"address": "127.0.0.1:0", "tls": tls}])
+        with Sluice(inner) as secure:
+            for host, trust, status in (("localhost", {"ca": path("ca.crt")}, 200), ("127.0.0.1", {"ca": path("ca.crt")}, 200),
+                                        ("localhost", {}, 502), ("localhost", {"verify": False}, 200),
+                                        ("localhost", {"ca": path("ca.crt"), "server_name": "other.example"}, 502)):
+                outer = config(f"https://{host}:{secure.port}", upstream={"tls": trust})
+                for route in outer["routes"][:5]:
+                    route["upstream_path"] = "/openai-chat"
+                with Sluice(outer) as proxy:
+                    reply = fetch(proxy.port, "/text", CHAT)
+                    assert reply.status == status, (host, trust, reply.raw)
+                    assert status != 200 or reply.complete
+
+
+def test_upstream_by_name():
+    with Peer(lambda c, r: stream(c)) as peer, Sluice(config(f"http://localhost:{peer.port}/v1")) as proxy:
+        for _ in range(3):
+            assert fetch(proxy.port, "/text", CHAT).complete
+
+
+def test_close_delimited_upstream_bodies():
+    def script(connection, request):
+        connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + event({"content": "one"}))
+        if b"whole" in request:
+            connection.sendall(DONE)
+        return "close"
+
+    with Peer(script) as peer, Sluice(config(peer.url)) as proxy:
+        whole = {**CHAT, "messages": [{"role": "user", "content": "whole"}]}
+        assert fetch(proxy.port, "/text", whole).complete
+        assert not fetch(proxy.port, "/text", CHAT).complete
+        assert b"[DONE]" not in fetch(proxy.port, "/openai-chat", CHAT).body
+
+
+def test_head_and_other_methods():
+    def script(connection, request):
+        body = b"" if request.startswith(b"HEAD") else b"hello"
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\n" + body)
+
+    with Peer(script) as peer, Sluice(config(peer.url)) as proxy:
+        connection = connect(proxy.port)
+        connection.sendall(request_bytes("/v1/models", method="HEAD") + request_bytes("/nowhere", method="HEAD")
+                           + request_bytes("/v1/models", headers=["Connection: close"]))
+        data = drain(connection)
+        assert data.count(b"hello") == 1 and data.endswith(b"hello") and b"404" in data, data
+        assert fetch(proxy.port, "/text", method="DELETE").status == 405
+        assert fetch(proxy.port, "/text", method="TRACE").status == 405
