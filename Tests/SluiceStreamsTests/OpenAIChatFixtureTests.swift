@@ -4,168 +4,131 @@ import SluiceStreams
 import SluiceTesting
 import Testing
 
-private let fixtures = Fixture.all("openai-chat")
-
+/// Recorded streams of OpenAI and of those who speak like it.
 @Suite struct OpenAIChatFixtureTests {
-    @Test func theRecordingsAreThere() { #expect(fixtures.count == 68) }
+    static let cases = FixtureReader.cases("openai-chat")
+    private var decoder: any StreamDecoder { StreamDecoders.make(.openAIChat, eventBytes: 1 << 20) }
 
-    @Test(arguments: fixtures) func decodesToWhatWasRecorded(fixture: Fixture) throws {
-        let whole = try transcript(fixture.bytes, [])
-        check(whole, fixture)
-        #expect(whole.isWellFormed)
-    }
+    @Test func thereAreCases() { #expect(Self.cases.count > 60) }
 
-    @Test(arguments: fixtures) func byteByByte(fixture: Fixture) throws {
-        let whole = try transcript(fixture.bytes, [])
-        var decoder = StreamDecoders.make(.openAIChat, eventBytes: 8 << 20)
-        var batch = EventBatch()
-        var got = Transcript()
-        for byte in fixture.bytes { try feed([byte], &decoder, &batch, &got) }
-        try finish(&decoder, &batch, &got)
-        #expect(got == whole)
-    }
-
-    /// At every position: what the next 256 bytes mean in one piece is what they meant byte by byte. Decoders are values,
-    /// so the one that has seen everything before the cut is copied.
-    @Test(arguments: fixtures) func everyCut(fixture: Fixture) throws {
-        let bytes = fixture.bytes
-        var byBytes: [[String]] = []
-        var decoder = StreamDecoders.make(.openAIChat, eventBytes: 8 << 20)
-        var batch = EventBatch()
-        for byte in bytes { byBytes.append(try described([byte], &decoder, &batch)) }
-        var front = StreamDecoders.make(.openAIChat, eventBytes: 8 << 20)
-        for cut in bytes.indices {
-            let end = min(bytes.count, cut + 256)
-            var copy = front
-            let got = try described(Array(bytes[cut..<end]), &copy, &batch)
-            if got != Array(byBytes[cut..<end].joined()) { Issue.record("cut at byte \(cut)") }
-            _ = try described([bytes[cut]], &front, &batch)
+    @Test(arguments: cases) func decodesToWhatIsExpected(name: String) throws {
+        let bytes = try FixtureReader.bytes("openai-chat", name)
+        let expected = try FixtureReader.expected("openai-chat", name)
+        let (seen, progress) = try Transcript.of(decoder, [bytes])
+        #expect(seen.text[0] ?? "" == expected["text"] as? String)
+        #expect(seen.reasoning[0] ?? "" == expected["reasoning"] as? String)
+        #expect(seen.refusal[0] ?? "" == expected["refusal"] as? String ?? "")
+        #expect(seen.words[0] == expected["finish_reason"] as? String)
+        #expect(progress.sawEnd == expected["terminated"] as? Bool)
+        #expect(progress.eventCount == expected["chunks"] as? Int)
+        try expectCalls(seen.calls[0] ?? [], expected["tool_calls"])
+        for case let choice as [String: Any] in expected["choices"] as? [Any] ?? [] {
+            let index = try #require(choice["index"] as? Int)
+            #expect(seen.text[index] ?? "" == choice["text"] as? String)
+            #expect(seen.words[index] == choice["finish_reason"] as? String)
+            try expectCalls(seen.calls[index] ?? [], choice["tool_calls"])
         }
+        let error = expected["error"] as? [String: Any]
+        #expect(seen.errors == (error?["message"] as? String).map { [$0] } ?? [])
+        #expect(progress.sawError == (error != nil))
+        expectUsage(seen.usage, expected["usage"] as? [String: Any])
+        #expect(seen.lines.first { $0 != "ping" }?.hasPrefix("start ") == true)
+        #expect(seen.lines.count { $0.hasPrefix("start ") } == 1)
     }
 
-    private func described(
-        _ bytes: [UInt8], _ decoder: inout any StreamDecoder, _ batch: inout EventBatch
-    ) throws -> [String] {
-        batch.removeAll()
-        try decoder.feed(bytes.span, into: &batch)
-        if batch.isEmpty { return [] }
-        var all: [String] = []
-        for event in batch.events {
-            switch event {
-            case .text(let choice, let range): all.append("text \(choice) \(batch.string(range))")
-            case .reasoning(let choice, let range): all.append("reasoning \(choice) \(batch.string(range))")
-            case .toolCallArguments(let choice, let index, let range):
-                all.append("arguments \(choice) \(index) \(batch.string(range))")
-            case .toolCallStart(let choice, let index, let id, let name):
-                all.append("call \(choice) \(index) \(batch.string(id)) \(batch.string(name))")
-            case .finish(let choice, let reason, _): all.append("finish \(choice) \(reason)")
-            case .usage(let usage): all.append("\(usage)")
-            default: all.append("\(event)".prefix { $0 != "(" }.description)
-            }
-        }
-        return all
-    }
-
-    @Test(arguments: fixtures) func theTextFormatIsTheTextAndNothingElse(fixture: Fixture) throws {
-        let expected = fixture.json["text"] as? String ?? ""
-        let refusal = fixture.json["refusal"] as? String ?? ""
-        for step in [fixture.bytes.count, 1, 7, 1000] {
-            var bridge = try bridge(.text)
-            var batch = EventBatch()
-            var out = ByteQueue()
-            var start = 0
-            while start < fixture.bytes.count {
-                let end = min(fixture.bytes.count, start + step)
-                let chunk = Array(fixture.bytes[start..<end])
-                try bridge.consume(chunk.span, batch: &batch, into: &out)
-                start = end
-            }
-            let ending = try bridge.finish(batch: &batch, into: &out)
-            let written = out.withUnsafeBytes { Array($0) }
-            #expect(written == Array((expected + refusal).utf8))
-            let isWhole = !(fixture.json["error"] is [String: Any]) && isComplete(fixture)
-            #expect(ending == (isWhole ? .complete : .abort))
-        }
-    }
-
-    // MARK: - Helpers
-
-    private func isComplete(_ fixture: Fixture) -> Bool {
-        fixture.json["terminated"] as? Bool == true || fixture.json["finish_reason"] is String
-    }
-
-    private func bridge(_ format: StreamFormat) throws -> StreamBridge {
-        let encoder = try #require(StreamEncoders.make(format, options: EncoderOptions()))
-        return StreamBridge(decoder: StreamDecoders.make(.openAIChat, eventBytes: 8 << 20), encoder: encoder)
-    }
-
-    private func transcript(_ bytes: [UInt8], _ cuts: [Int]) throws -> Transcript {
-        var decoder = StreamDecoders.make(.openAIChat, eventBytes: 8 << 20)
-        var batch = EventBatch()
-        var got = Transcript()
-        try feed(bytes, &decoder, &batch, &got)
-        try finish(&decoder, &batch, &got)
-        return got
-    }
-
-    private func feed(
-        _ bytes: [UInt8], _ decoder: inout any StreamDecoder, _ batch: inout EventBatch, _ got: inout Transcript
-    ) throws {
-        batch.removeAll()
-        try decoder.feed(bytes.span, into: &batch)
-        got.add(batch)
-    }
-
-    private func finish(
-        _ decoder: inout any StreamDecoder, _ batch: inout EventBatch, _ got: inout Transcript
-    ) throws {
-        batch.removeAll()
-        try decoder.finish(into: &batch)
-        got.add(batch)
-    }
-
-    private func check(_ got: Transcript, _ fixture: Fixture) {
-        let expected = fixture.json
-        let first = got.choices[0] ?? Transcript.Choice()
-        #expect(first.text == expected["text"] as? String ?? "")
-        #expect(first.reasoning == expected["reasoning"] as? String ?? "")
-        #expect(first.refusal == expected["refusal"] as? String ?? "")
-        #expect(first.finish == expected["finish_reason"] as? String)
-        checkCalls(first.calls, expected["tool_calls"])
-        checkUsage(got.usage, expected["usage"] as? [String: Any])
-        #expect(got.errors.isEmpty == !(expected["error"] is [String: Any]))
-        for choice in expected["choices"] as? [[String: Any]] ?? [] {
-            let other = got.choices[choice["index"] as? Int ?? -1] ?? Transcript.Choice()
-            #expect(other.text == choice["text"] as? String)
-            #expect(other.finish == choice["finish_reason"] as? String)
-            checkCalls(other.calls, choice["tool_calls"])
-        }
-    }
-
-    private func checkCalls(_ got: [Transcript.Call], _ expected: Any?) {
-        let calls = expected as? [[String: Any]] ?? []
-        #expect(got.count == calls.count)
-        for (call, wanted) in zip(got, calls) {
-            #expect(call.id == wanted["id"] as? String ?? "")
-            #expect(call.name == wanted["name"] as? String ?? "")
-            let arguments = wanted["arguments"] as? String ?? ""
+    private func expectCalls(_ calls: [Transcript.Call], _ expected: Any?) throws {
+        let wanted = expected as? [[String: Any]] ?? []
+        #expect(calls.count == wanted.count)
+        for (call, want) in zip(calls, wanted) {
+            #expect(call.id == want["id"] as? String ?? "")
+            #expect(call.name == want["name"] as? String ?? "")
+            #expect(call.hasEnded)
+            let arguments = try #require(want["arguments"] as? String)
             if call.arguments != arguments {
-                #expect(JSONValue.parse(call.arguments) == JSONValue.parse(arguments), "\(call.arguments)")
+                #expect(json(call.arguments) as NSDictionary == json(arguments) as NSDictionary)
             }
         }
     }
 
-    private func checkUsage(_ got: Usage?, _ expected: [String: Any]?) {
-        #expect(got?.input == expected?["prompt_tokens"] as? Int)
-        let input = expected?["prompt_tokens_details"] as? [String: Any]
-        let output = expected?["completion_tokens_details"] as? [String: Any]
-        var completion = expected?["completion_tokens"] as? Int
-        // xAI counts reasoning apart; everybody else counts it in, and so does `Usage.output`.
-        if let own = completion, let reasoning = output?["reasoning_tokens"] as? Int, reasoning > own {
-            completion = own + reasoning
+    private func expectUsage(_ usage: Usage, _ expected: [String: Any]?) {
+        let prompt = expected?["prompt_tokens_details"] as? [String: Any]
+        let completion = expected?["completion_tokens_details"] as? [String: Any]
+        let reasoning = completion?["reasoning_tokens"] as? Int
+        var output = expected?["completion_tokens"] as? Int
+        // xAI's total shows that its reasoning stands beside the completion.
+        if let input = expected?["prompt_tokens"] as? Int, let text = output, let reasoning, reasoning > 0,
+            expected?["total_tokens"] as? Int == input + text + reasoning
+        {
+            output = text + reasoning
         }
-        #expect(got?.output == completion)
-        #expect(got?.cached == input?["cached_tokens"] as? Int)
-        #expect(got?.reasoning == output?["reasoning_tokens"] as? Int)
+        #expect(usage.input == expected?["prompt_tokens"] as? Int)
+        #expect(usage.output == output)
+        #expect(usage.cached == prompt?["cached_tokens"] as? Int)
+        #expect(usage.reasoning == reasoning)
+    }
+
+    @Test(arguments: cases, [1, 2, 3, 61, 1460])
+    func piecesGiveTheSameEvents(name: String, size: Int) throws {
+        let bytes = try FixtureReader.bytes("openai-chat", name)
+        let (whole, progress) = try Transcript.of(decoder, [bytes])
+        let (cut, cutProgress) = try Transcript.of(decoder, Cutter.pieces(bytes, of: size))
+        #expect(whole.lines == cut.lines)
+        #expect(progress == cutProgress)
+    }
+
+    /// Cuts the stream in two at each position. What stands before an event is fed once and copied, and an event is
+    /// fed as far as the blank line behind it, where nothing of it is left in the decoder: that keeps it linear.
+    /// Positions past 16 KiB are sampled.
+    @Test(arguments: cases) func everyCutGivesTheSameEvents(name: String) throws {
+        let bytes = try FixtureReader.bytes("openai-chat", name)
+        let wanted = Set(Cutter.positions(bytes.count))
+        var base = decoder
+        var batch = EventBatch()
+        var start = 0
+        while start < bytes.count {
+            let end = Self.blankLineEnd(bytes, from: start)
+            let event = Array(bytes[start..<end])
+            var next = base
+            try next.feed(event.span, into: &batch)
+            let (events, progress) = (batch.events, next.progress)
+            let whole = events.isEmpty ? Transcript() : Self.transcript(batch)
+            batch.removeAll()
+            for cut in 1..<max(2, event.count) where wanted.contains(start + cut) && cut < event.count {
+                var other = base
+                try other.feed(event.span.extracting(first: cut), into: &batch)
+                try other.feed(event.span.extracting(droppingFirst: cut), into: &batch)
+                if batch.events != events || Self.transcript(batch) != whole || other.progress != progress {
+                    Issue.record("cut at byte \(start + cut)")
+                }
+                batch.removeAll()
+            }
+            (base, start) = (next, end)
+        }
+    }
+
+    private static func transcript(_ batch: borrowing EventBatch) -> Transcript {
+        var transcript = Transcript()
+        transcript.take(batch)
+        return transcript
+    }
+
+    private static func blankLineEnd(_ bytes: [UInt8], from start: Int) -> Int {
+        var index = start
+        while index + 1 < bytes.count {
+            if bytes[index] == ASCII.lf, bytes[index + 1] == ASCII.lf { return index + 2 }
+            if index + 3 < bytes.count, bytes[index..<(index + 4)].elementsEqual([13, 10, 13, 10]) { return index + 4 }
+            index += 1
+        }
+        return bytes.count
+    }
+
+    /// The first 700 bytes of each stream, so that the state across events is cut as well.
+    @Test(arguments: cases) func everyCutOfAShortStreamGivesTheSame(name: String) throws {
+        let bytes = Array(try FixtureReader.bytes("openai-chat", name).prefix(700))
+        let (whole, _) = try Transcript.of(decoder, [bytes])
+        for cut in 0...bytes.count {
+            let (seen, _) = try Transcript.of(decoder, [Array(bytes[..<cut]), Array(bytes[cut...])])
+            #expect(seen.lines == whole.lines, "cut at byte \(cut)")
+        }
     }
 }
