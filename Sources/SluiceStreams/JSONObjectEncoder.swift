@@ -48,10 +48,11 @@ struct JSONObjectEncoder: StreamEncoder {
                 JSONText.appendQuoted(batch.bytes(title), into: &out)
                 out.append("}}")
                 close(into: &out)
-            default: tail.note(event, batch)
+            default:
+                tail.note(event, batch)
+                if tail.hasNewError { writeError(into: &out) }
             }
         }
-        if tail.hasNewError { writeError(into: &out) }
     }
 
     private mutating func writeError(into out: inout ByteQueue) {

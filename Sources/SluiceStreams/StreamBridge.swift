@@ -8,8 +8,9 @@ public struct StreamBridge {
     private var encoder: (any StreamEncoder)?
     /// The bytes go through as they are, and the decoder only watches.
     private let isRelay: Bool
-    /// The last bytes of what was relayed: LF LF is between two events.
-    private var lastBytes: (UInt8, UInt8) = (ASCII.lf, ASCII.lf)
+    /// Relaying to a client whose dialect is known: the part of an event that has come so far. It leaves when the event is
+    /// whole, so that a failure or a keepalive always stands between two events. Bounded by the decoder's event limit.
+    private var heldEvent: [UInt8] = []
 
     /// The first error that the provider sent inside the stream.
     public private(set) var errorKind: StreamErrorKind?
@@ -59,6 +60,7 @@ public struct StreamBridge {
         if !isRelay, progress.isComplete, progress.eventCount == 0 {
             return fail(StreamFailure(.malformed, "the provider's stream held no events"), into: &out)
         }
+        if progress.isComplete || progress.sawError { releaseHeld(into: &out) }
         if progress.isComplete {
             endedTruly = true
             return isRelay ? .complete : encoder?.end(into: &out) ?? .complete
@@ -72,23 +74,53 @@ public struct StreamBridge {
 
     /// The stream has failed. Says how the body must end.
     public mutating func fail(_ failure: StreamFailure, into out: inout ByteQueue) -> BodyEnding {
-        guard encoder != nil, !isRelay || isBetweenEvents else { return .abort }
+        heldEvent.removeAll()
         return encoder?.fail(failure, into: &out) ?? .abort
     }
 
-    /// Appends a keepalive, if the format has one and the client is between two events.
+    /// Appends a keepalive, if the format has one. The client is always between two events.
     public mutating func keepalive(into out: inout ByteQueue) -> Bool {
-        guard !isRelay || isBetweenEvents else { return false }
-        return encoder?.keepalive(into: &out) ?? false
+        encoder?.keepalive(into: &out) ?? false
     }
 
-    private var isBetweenEvents: Bool { lastBytes == (ASCII.lf, ASCII.lf) }
-
     private mutating func relay(_ chunk: Span<UInt8>, into out: inout ByteQueue) {
-        out.append(chunk)
-        for index in max(0, chunk.count - 3)..<chunk.count where chunk[index] != ASCII.cr {
-            lastBytes = (lastBytes.1, chunk[index])
+        // Where nobody knows how the client is told of a failure, the bytes are its own matter.
+        guard encoder != nil else { return out.append(chunk) }
+        let end = endOfLastEvent(chunk)
+        if end > 0 {
+            releaseHeld(into: &out)
+            out.append(chunk.extracting(0..<end))
         }
+        if end < chunk.count {
+            chunk.extracting(end..<chunk.count).withUnsafeBufferPointer { heldEvent.append(contentsOf: $0) }
+        }
+    }
+
+    private mutating func releaseHeld(into out: inout ByteQueue) {
+        if heldEvent.isEmpty { return }
+        out.append(heldEvent)
+        heldEvent.removeAll()
+    }
+
+    /// Behind the last blank line of `chunk`, found from its end: 0 if there is none. A line ends in LF, CRLF or CR, and
+    /// the one before may stand in `heldEvent`.
+    private func endOfLastEvent(_ chunk: Span<UInt8>) -> Int {
+        func byte(_ index: Int) -> UInt8? {
+            if index >= 0 { return chunk[index] }
+            // What is held may be empty: then the stream, or an event, has just begun, and an LF ends nothing.
+            let position = heldEvent.count + index
+            return position >= 0 ? heldEvent[position] : nil
+        }
+        var index = chunk.count - 1
+        while index >= 0 {
+            if chunk[index] == ASCII.lf || chunk[index] == ASCII.cr {
+                let isPair = chunk[index] == ASCII.lf && byte(index - 1) == ASCII.cr
+                let before = byte(index - (isPair ? 2 : 1))
+                if before == ASCII.lf || before == ASCII.cr { return index + 1 }
+            }
+            index -= 1
+        }
+        return 0
     }
 
     private mutating func take(_ batch: borrowing EventBatch, into out: inout ByteQueue) {

@@ -1,3 +1,4 @@
+import Foundation
 import SluiceBytes
 import SluiceStreams
 import Testing
@@ -86,6 +87,7 @@ import Testing
         #expect(!bridge.endedTruly)
     }
 
+    /// Whatever part of an event has come, the client has seen none of it when it is told of a failure.
     @Test func aRelayIsFailedAndKeptAliveOnlyBetweenEvents() throws {
         let encoder = try #require(StreamEncoders.make(.openAIChat, options: EncoderOptions()))
         let head = Array(Self.head.utf8)
@@ -95,11 +97,30 @@ import Testing
             var batch = EventBatch()
             var out = ByteQueue()
             try bridge.consume(Array(head.prefix(count)).span, batch: &batch, into: &out)
-            let isBetween = count == 0 || count == head.count
-            #expect(bridge.keepalive(into: &out) == isBetween)
+            let whole = count == head.count ? Self.head : ""
+            #expect(out.text == whole)
+            let hasKeepalive = bridge.keepalive(into: &out)
             let ending = bridge.fail(StreamFailure(.timeout, "late"), into: &out)
-            #expect(ending == (isBetween ? .complete : .abort))
-            #expect(out.text.contains("late") == isBetween)
+            #expect(hasKeepalive && ending == .complete)
+            #expect(out.text.hasPrefix(whole + ":\n\ndata: {\"error\""))
+        }
+    }
+
+    @Test(arguments: ["\n\n", "\r\n\r\n", "\r\r"]) func aRelayPassesWholeEventsOnAtOnce(blank: String) throws {
+        let encoder = try #require(StreamEncoders.make(.openAIChat, options: EncoderOptions()))
+        let wire = "data: {\"choices\":[]}" + blank + ": comment" + blank + "data: [DONE]" + blank
+        let bytes = Array(wire.utf8)
+        for cut in 0...bytes.count {
+            let decoder = StreamDecoders.make(.openAIChat, eventBytes: 4096)
+            var bridge = StreamBridge(relaying: decoder, failingAs: encoder)
+            var batch = EventBatch()
+            var out = ByteQueue()
+            try bridge.consume(Array(bytes[..<cut]).span, batch: &batch, into: &out)
+            let events = wire.prefix(cut).components(separatedBy: blank).count - 1
+            #expect(out.text.components(separatedBy: blank).count - 1 == events)
+            try bridge.consume(Array(bytes[cut...]).span, batch: &batch, into: &out)
+            #expect(try bridge.finish(batch: &batch, into: &out) == .complete)
+            #expect(out.text == wire)
         }
     }
 
