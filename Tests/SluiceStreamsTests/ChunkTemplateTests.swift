@@ -59,6 +59,16 @@ import Testing
         ])
     }
 
+    @Test func membersBesideTheText() throws {
+        let plain = (0..<3).map { _ in chunk("a") }
+        try compare(plain + [chunk(#"b","reasoning":"c"#), chunk(#"d","content":"e"#)] + plain)
+        try compare(plain + [chunk(#"b"},"finish_reason":"stop","x":{"y":"c"#)] + plain)
+        let refusing = { (number: Int) in
+            #"{"id":"c","n":\#(number),"choices":[{"index":0,"delta":{"refusal":"r","content":"x"}}]}"#
+        }
+        try compare([refusing, refusing, refusing])
+    }
+
     @Test func errorEventsAreNeverTakenForText() throws {
         let event = "data: \(chunk("a")(0))\n\n"
         let decoder = StreamDecoders.make(.openAIChat, eventBytes: 1 << 16)
