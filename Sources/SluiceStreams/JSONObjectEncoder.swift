@@ -48,10 +48,12 @@ struct JSONObjectEncoder: StreamEncoder {
                 JSONText.appendQuoted(batch.bytes(title), into: &out)
                 out.append("}}")
                 close(into: &out)
-            default: tail.note(event, batch)
+            default:
+                tail.note(event, batch)
+                // At once: where a batch ends is an accident of the network.
+                if tail.hasNewError { writeError(into: &out) }
             }
         }
-        if tail.hasNewError { writeError(into: &out) }
     }
 
     private mutating func writeError(into out: inout ByteQueue) {
