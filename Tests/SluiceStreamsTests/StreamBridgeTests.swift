@@ -63,6 +63,17 @@ import Testing
         #expect(out.text == "hello " && batch.isEmpty)
     }
 
+    @Test(arguments: StreamFormat.allCases) func anErrorStandsWhereItCameHoweverTheReadsFell(format: StreamFormat)
+        throws
+    {
+        let wire = Array((Self.head + "data: {\"error\":{\"message\":\"m\"}}\n\n" + Self.middle).utf8)
+        let (whole, ending) = try Conversion.run(format, [wire])
+        for cut in 0...wire.count {
+            let (out, endingToo) = try Conversion.run(format, [Array(wire[..<cut]), Array(wire[cut...])])
+            #expect(out == whole && endingToo == ending, "cut at byte \(cut)")
+        }
+    }
+
     @Test func countsForTheLog() throws {
         var bridge = Conversion.bridge(.ndjson)
         var batch = EventBatch()
