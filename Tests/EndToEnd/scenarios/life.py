@@ -10,11 +10,11 @@ import tempfile
 import threading
 import time
 
-import harness
-from client import Answer, Curl, ask, get, read_stream, request
-from harness import (
+
+from .client import Answer, Curl, ask, get, read_stream, request
+from .world import (
     BINARY, DEADLINE, FORMATS, SANITIZED, Sluice, World, expect, expect_equal, routes, scenario, wait_until)
-from peer import Peer, answers, chunk
+from .peer import Peer, answers, chunk
 
 
 def endless(exchange) -> None:
@@ -181,7 +181,7 @@ def churn_one(port: int, index: int) -> None:
 
 @scenario("an endless upstream and readers that stop: memory stays flat, the upstream is paused")
 def flat_memory(world: World) -> str:
-    seconds = 60 if harness.LONG else 10
+    seconds = 60 if LONG else 10
     peer = Peer()
     with Sluice(own_config(peer, "drain_timeout: 100ms\nlimits: {slow_client: 10m}\n")) as sluice, peer.plays(endless):
         readers = [Answer(sluice.port, ask("plain", FORMATS[i % len(FORMATS)]), receive_buffer=8192) for i in range(24)]

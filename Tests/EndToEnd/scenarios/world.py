@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Callable
 
-from peer import Peer
+from .peer import Peer
 
 BINARY = os.environ.get("SLUICE_BIN", "")
 LONG = False

@@ -3,9 +3,9 @@
 import json
 import threading
 
-from client import CHAT, Answer, Curl, ask, get, read_stream, request, sse_events
-from harness import DEADLINE, FORMATS, World, expect, expect_equal, scenario
-from peer import USAGE, answers, chunk, stream
+from .client import CHAT, Answer, Curl, ask, get, read_stream, request, sse_events
+from .world import DEADLINE, FORMATS, World, expect, expect_equal, scenario
+from .peer import USAGE, answers, chunk, stream
 
 # What breaks naive bridges: line ends alone and inside, leading spaces, emoji of several scalars, other scripts, and
 # text that looks like framing.

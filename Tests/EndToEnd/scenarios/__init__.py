@@ -6,14 +6,14 @@ import sys
 import time
 import traceback
 
-import harness
+
 import scenarios_endings
 import scenarios_errors
 import scenarios_framings
 import scenarios_life
 import scenarios_safety
 import scenarios_sdk
-from harness import SCENARIOS, World
+from .world import SCENARIOS, World
 
 
 def main() -> int:
@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("--long", action="store_true", help="the long form of the scenarios that watch memory")
     parser.add_argument("words", nargs="*", help="run scenarios whose name holds one of these")
     arguments = parser.parse_args()
-    harness.LONG = arguments.long
+    LONG = arguments.long
     # A scenario that hangs in spite of its deadlines: say where, and fail.
     faulthandler.dump_traceback_later(1200 if arguments.long else 600, exit=True)
 

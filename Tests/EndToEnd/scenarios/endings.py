@@ -2,10 +2,10 @@
 
 import threading
 
-from client import Answer, Curl, ask, get, read_stream
-from harness import FORMATS, World, expect, expect_equal, scenario
-from peer import chunk
-from scenarios_framings import curl_arguments
+from .client import Answer, Curl, ask, get, read_stream
+from .world import FORMATS, World, expect, expect_equal, scenario
+from .peer import chunk
+from .framings import curl_arguments
 
 # Formats whose clients are told inside the stream; the transfer itself then ends properly.
 TELLS = {"sse-text", "sse-json", "ndjson", "openai-chat"}

@@ -3,9 +3,9 @@
 import json
 import ssl
 
-from client import CHAT, Answer, ask, get, request
-from harness import World, expect, expect_equal, scenario
-from peer import answers
+from .client import CHAT, Answer, ask, get, request
+from .world import World, expect, expect_equal, scenario
+from .peer import answers
 
 HIDDEN = b"GET /plain/text?prompt=smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
 BODY = json.dumps(CHAT).encode()

@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.parse
 
-from harness import DEADLINE, expect
+from .world import DEADLINE, expect
 
 
 def request(method: str, target: str, body: bytes | None = None, fields: str = "", kind: str = "application/json",

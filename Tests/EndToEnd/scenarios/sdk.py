@@ -3,9 +3,9 @@
 import httpx
 import openai
 
-from harness import DEADLINE, World, expect, expect_equal, scenario
-from peer import USAGE, answers, chunk
-from scenarios_framings import TEXT, TOKENS
+from .world import DEADLINE, World, expect, expect_equal, scenario
+from .peer import USAGE, answers, chunk
+from .framings import TEXT, TOKENS
 
 ROUTES = [("passthrough", "/plain/v1"), ("openai-chat", "/plain/chat/v1")]
 MESSAGES = [{"role": "user", "content": "hi"}]

@@ -3,9 +3,9 @@
 import json
 import threading
 
-from client import CHAT, Answer, ask, get, request
-from harness import DEADLINE, FORMATS, World, expect, expect_equal, scenario
-from peer import chunk, stream
+from .client import CHAT, Answer, ask, get, request
+from .world import DEADLINE, FORMATS, World, expect, expect_equal, scenario
+from .peer import chunk, stream
 
 TRANSLATED = [name for name in FORMATS if name != "passthrough"]
 
