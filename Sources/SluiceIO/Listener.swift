@@ -55,6 +55,7 @@ public final class Listener: EventHandler, TimerHandler {
             ownsPath = false
             try SystemError.check("setsockopt") { setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1) }
             try SystemError.check("setsockopt") { setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1) }
+            Self.setInherited(fd)
         }
         _ = try address.withSockaddr { pointer, length throws(SystemError) in
             try SystemError.check("bind") { bind(fd, pointer, length) }
@@ -93,7 +94,6 @@ public final class Listener: EventHandler, TimerHandler {
                 continue  // ECONNABORTED and the like concern only that one client
             }
             let peer = SocketAddress(storage) ?? .unix("")
-            if case .ip = peer { _ = setOption(fd, Int32(IPPROTO_TCP), TCP_NODELAY, 1) }
             accepted(Descriptor(owning: fd), peer)
         }
     }
@@ -103,6 +103,17 @@ public final class Listener: EventHandler, TimerHandler {
         retry = .none
         try? loop.modify(socket.raw, interest: .readable)
         ready(.readable, on: loop)
+    }
+
+    /// Options that accepted sockets take over from this one, which saves the calls on each: no waiting for more to send,
+    /// and a probe after 30 s of silence, so that a client whose machine is gone is noticed within a minute.
+    private static func setInherited(_ fd: Int32) {
+        let tcp = Int32(IPPROTO_TCP)
+        _ = setOption(fd, tcp, TCP_NODELAY, 1)
+        _ = setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1)
+        _ = setOption(fd, tcp, TCP_KEEPIDLE, 30)
+        _ = setOption(fd, tcp, TCP_KEEPINTVL, 10)
+        _ = setOption(fd, tcp, TCP_KEEPCNT, 3)
     }
 
     private func pause() {

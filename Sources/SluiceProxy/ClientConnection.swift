@@ -213,6 +213,8 @@ final class ClientConnection: ConnectionDelegate, ClientStream, TimerHandler {
         isChunked = length == .chunked
         isUntilClose = length == .untilClose
         if isUntilClose || !(isRequestRead || isBodySmall) { keepsAlive = false }
+        // Of a request that did not arrive in time, the rest may still come: RFC 9110 §15.5.9 closes for that.
+        if head.status == 408 { keepsAlive = false }
         hasSentHead = true
         HTTP1Serializer.response(head, length: length, keepAlive: keepsAlive, version: version, into: &headBytes)
     }

@@ -70,7 +70,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         (self.head, self.bodyLength, self.client, self.worker) = (head, bodyLength, client, worker)
         started = worker.loop.now
         (phaseStarted, lastUpstreamRead, lastClientWrite) = (started, started, started)
-        record = ExchangeRecord(head, worker: worker)
+        record = ExchangeRecord(head, client: client.peerText, worker: worker)
         worker.exchangeBegan()
     }
 
@@ -106,6 +106,10 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         let pool = worker.pool(route.upstream)
         self.pool = pool
         record.upstream = pool.spec.name
+        if route.request != .passthrough, head.method != "GET", head.method != "POST" {
+            let error = ProxyError(.methodNotAllowed, .client, "method not allowed here")
+            return fail(error, fields: [("Allow", "GET, POST")])
+        }
         if case .fixed(let length) = bodyLength, length > limits.requestBodyBytes { return failBodyLimit() }
         guard route.request == .passthrough, requestBody.isEmpty, !isRequestComplete else { return }
         switch bodyLength {
@@ -343,7 +347,9 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     private func commit(_ head: ResponseHead, length: BodyLength) {
         isCommitted = true
         record.status = head.status
+        lastClientWrite = now
         client.sendHead(head, length: length)
+        if phase != .request { arm() }
     }
 
     private func openBody() {
@@ -492,7 +498,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         fields.append("X-Request-Id", record.requestID)
         commit(ResponseHead(status: error.status, fields: fields), length: .fixed(body.count))
         openBody()
-        worker.scratch.append(body)
+        if head.method != "HEAD" { worker.scratch.append(body) }
         flushBody(isLast: true)
         end(error.reason)
     }

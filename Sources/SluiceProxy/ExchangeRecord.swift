@@ -6,6 +6,8 @@ import SluiceStreams
 struct ExchangeRecord {
     let requestID: String
     let traceparent: String?
+    /// Its address, without the port.
+    let client: String
     let method: String
     var path: String
     var route = ""
@@ -29,7 +31,8 @@ struct ExchangeRecord {
     private(set) var eventCount = 0
     private(set) var usage: Usage?
 
-    init(_ head: RequestHead, worker: Worker) {
+    init(_ head: RequestHead, client: String, worker: Worker) {
+        self.client = client
         method = head.method
         path = "-"
         requestID = Self.acceptable(head.fields.first("x-request-id")) ?? worker.makeID()

@@ -67,6 +67,7 @@ public final class LogWriter: Sendable {
         line.add("level", "info")
         line.add("event", "exchange")
         line.add("request_id", record.requestID)
+        line.add("client", record.client)
         line.add("route", record.route)
         line.add("method", record.method)
         line.add("path", record.path)

@@ -34,9 +34,9 @@ enum ResponseFields {
 
     /// How the relayed body is delimited towards the client.
     static func bodyLength(_ head: ResponseHead, method: String) -> BodyLength {
-        if head.status == 204 || head.status == 304 || method == "HEAD" { return .none }
+        if head.status == 204 || head.status == 304 { return .none }
         if let text = head.fields.first("content-length"), let length = Int(text), length >= 0 { return .fixed(length) }
-        return .chunked
+        return method == "HEAD" ? .none : .chunked
     }
 
     /// Fields of an upstream's response that a client acts on, whatever its dialect.

@@ -16,10 +16,10 @@ struct RouteTable: Sendable {
 
     init(_ routes: [Route]) { self.routes = routes }
 
-    /// - Parameters:
-    ///   - path: normalised, without the query.
-    ///   - body: nil while it has not been read.
+    /// `path` is normalised and without the query; `body` is nil while it has not been read.
     func match(_ head: RequestHead, path: String, body: JSONValue?) -> Match {
+        // Neither is ever served: the one echoes secrets, the other would make this an open relay.
+        if head.method == "TRACE" || head.method == "CONNECT" { return .methodNotAllowed(allowed: "GET, HEAD, POST") }
         var allowed: [String] = []
         for (index, route) in routes.enumerated() {
             guard Self.matches(route.path, path), Self.matchesHost(route.host, head.authority) else { continue }
@@ -51,8 +51,7 @@ struct RouteTable: Sendable {
     }
 
     private static func allows(_ route: Route, _ method: String) -> Bool {
-        if method == "TRACE" || method == "CONNECT" { return false }
-        return route.methods.isEmpty || route.methods.contains(method)
+        route.methods.isEmpty || route.methods.contains(method)
     }
 
     /// nil: a condition needs the body, which is not there yet, and no other one has failed.

@@ -33,7 +33,7 @@ public final class Server: Sendable {
     private let shared: SharedState
 
     /// Opens all listeners and starts the workers; when it returns, connections are accepted. Call `Signals.block` first.
-    /// - Parameter ended: called once on a worker's thread when the last worker has drained and stopped.
+    /// `ended` is called once, on a worker's thread, when the last worker has drained and stopped.
     public init(
         _ snapshot: ServerSnapshot, log: LogWriter, ended: @escaping @Sendable () -> Void
     ) throws(StartError) {

@@ -22,8 +22,8 @@ struct UpstreamRequest {
     let wantsStream: Bool
     let model: String
 
-    /// - Parameter relayedLength: not nil where the body follows later as it arrives; `body` is empty then.
-    /// - Throws: 400 for a body that is not of the route's request format.
+    /// Throws 400 for a body that is not of the route's request format. `relayedLength` is not nil where the body follows
+    /// later, as it arrives; `body` is empty then.
     static func make(
         _ context: Context, body: Span<UInt8>, relayedLength: BodyLength?
     ) throws(ProxyError) -> UpstreamRequest {

@@ -34,13 +34,28 @@ struct ChunkTemplate {
         return prefixCount..<end
     }
 
-    /// `json` has been parsed: its one meaning is the text at `content`, of that choice.
-    mutating func learn(_ json: Span<UInt8>, content: Range<Int>, choice: Int) {
+    /// Where a run of bytes stands in memory: compared with the event's own place, never followed.
+    struct Place {
+        fileprivate let address: UInt
+        fileprivate let count: Int
+
+        init(_ bytes: Span<UInt8>) {
+            address = bytes.withUnsafeBufferPointer { UInt(bitPattern: $0.baseAddress) }
+            count = bytes.count
+        }
+    }
+
+    /// `json` has been parsed: its one meaning is the text at `place`, of that choice.
+    mutating func learn(_ json: Span<UInt8>, contentAt place: Place, choice: Int) {
         misses &+= 1
-        guard misses < 4 || misses & 63 == 0, json.count - content.count <= 4096 else { return }
+        let whole = Place(json)
+        guard misses < 4 || misses & 63 == 0, json.count - place.count <= 4096, place.address >= whole.address,
+            place.address - whole.address <= UInt(json.count - place.count)
+        else { return }
+        let start = Int(place.address - whole.address)
         bytes.removeAll(keepingCapacity: true)
-        json.extracting(0..<content.lowerBound).withUnsafeBufferPointer { bytes.append(contentsOf: $0) }
-        json.extracting(content.upperBound..<json.count).withUnsafeBufferPointer { bytes.append(contentsOf: $0) }
-        (prefixCount, self.choice) = (content.lowerBound, choice)
+        json.extracting(0..<start).withUnsafeBufferPointer { bytes.append(contentsOf: $0) }
+        json.extracting((start + place.count)..<json.count).withUnsafeBufferPointer { bytes.append(contentsOf: $0) }
+        (prefixCount, self.choice) = (start, choice)
     }
 }

@@ -27,7 +27,7 @@ struct CustomPathDecoder: StreamDecoder {
                 return
             }
             if json.isEmpty { return }
-            guard JSONScanner.isWhole(json) else { throw .malformed("an event is not JSON", offset: offset) }
+            guard JSONScanner.isJSON(json) else { throw .malformed("an event is not JSON", offset: offset) }
             progress.eventCount += 1
             if !hasStarted {
                 hasStarted = true
@@ -39,13 +39,24 @@ struct CustomPathDecoder: StreamDecoder {
                 let stored = batch.store { JSONText.append(json.extracting(raw), half: &half, into: &$0) }
                 if !stored.isEmpty { batch.append(.text(choice: 0, stored)) }
             }
-            if !progress.sawFinish, let raw = finish?.string(in: json), !raw.isEmpty {
-                finishHalf(into: &batch)
-                progress.sawFinish = true
-                let word = json.extracting(raw)
-                let stored = batch.store { JSONText.append(word, half: &half, into: &$0) }
-                batch.append(.finish(choice: 0, Self.reason(word), raw: stored))
+            if !progress.sawFinish, let range = finish?.find(in: json) {
+                end(json.extracting(range), into: &batch)
             }
+        }
+
+        /// The finish may be a reason or, as in `done: true`, a flag.
+        private mutating func end(_ value: Span<UInt8>, into batch: inout EventBatch) {
+            let isFlag = ASCII.equal(value, "true")
+            guard isFlag || value[0] == ASCII.quote && value.count > 2 else { return }
+            finishHalf(into: &batch)
+            progress.sawFinish = true
+            let word = isFlag ? value : value.extracting(1..<(value.count - 1))
+            var none: UInt16?
+            let stored = batch.store { out in
+                JSONText.append(word, half: &none, into: &out)
+                JSONText.dropHalf(&none, into: &out)
+            }
+            batch.append(.finish(choice: 0, isFlag ? .stop : Self.reason(word), raw: stored))
         }
 
         mutating func finishHalf(into batch: inout EventBatch) {
@@ -55,13 +66,16 @@ struct CustomPathDecoder: StreamDecoder {
         }
 
         private mutating func fail(_ value: Span<UInt8>, into batch: inout EventBatch) {
-            guard !ASCII.equal(value, "null") else { return }
+            guard !ASCII.equal(value, "null"), !ASCII.equal(value, "false"), !ASCII.equal(value, "\"\"") else { return }
             progress.sawError = true
             var scanner = JSONScanner(value)
             let message: TextRange
             if scanner.peek() == .string, let raw = scanner.string() {
                 var none: UInt16?
-                message = batch.store { JSONText.append(value.extracting(raw), half: &none, into: &$0) }
+                message = batch.store { out in
+                    JSONText.append(value.extracting(raw), half: &none, into: &out)
+                    JSONText.dropHalf(&none, into: &out)
+                }
             } else {
                 message = batch.store { out in value.withUnsafeBufferPointer { UTF8Text.append($0, into: &out) } }
             }
@@ -105,11 +119,14 @@ struct CustomPathDecoder: StreamDecoder {
 
     mutating func finish(into batch: inout EventBatch) throws(StreamError) {
         let done = handler.done
-        try events?.finish(to: &handler, into: &batch) { data in
+        func isWhole(_ data: Span<UInt8>) -> Bool {
             data.withUnsafeBufferPointer { Array($0) } == done || JSONScanner.isWhole(data)
         }
-        try lines?.finish(to: &handler, into: &batch)
+        try events?.finish(to: &handler, into: &batch, isWhole: isWhole)
+        try lines?.finish(to: &handler, into: &batch, isWhole: isWhole)
         handler.finishHalf(into: &batch)
+        // A dialect with neither word for an ending can only end with its body.
+        if handler.finish == nil, done == nil { handler.progress.sawEnd = true }
     }
 }
 

@@ -1,15 +1,16 @@
-import Glibc
 import SluiceBytes
 
 /// Walks over JSON text in place (RFC 8259): finds members, skips values, builds nothing.
 ///
 /// It trusts nothing: text that is not JSON sets `isValid` to false, after which every call returns nil. Nesting is
-/// bounded by `depthLimit`. Strings are returned raw, between their quotes; `JSONText` turns them into UTF-8.
+/// bounded by `depthLimit`. Strings are returned raw, between their quotes; `JSONText` turns them into UTF-8. Keys are
+/// compared as they stand: no provider writes its keys with escapes.
 public struct JSONScanner: ~Escapable {
     public let bytes: Span<UInt8>
     public private(set) var position = 0
     public private(set) var isValid = true
     private var depth = 0
+    private var isFirst = false  // right behind an opening bracket, where no comma stands
 
     public static let depthLimit = 64
 
@@ -20,9 +21,8 @@ public struct JSONScanner: ~Escapable {
     public enum Kind { case object, array, string, number, literal, end }
 
     public mutating func peek() -> Kind {
-        skipSpace()
-        guard isValid, position < bytes.count else { return .end }
-        switch bytes[position] {
+        guard let byte = nextByte() else { return .end }
+        switch byte {
         case ASCII.leftBrace: return .object
         case ASCII.leftBracket: return .array
         case ASCII.quote: return .string
@@ -37,14 +37,12 @@ public struct JSONScanner: ~Escapable {
 
     /// The raw key of the next member, with its value next to be read or skipped; nil at the object's end.
     public mutating func nextKey() -> Range<Int>? {
-        guard next(closing: ASCII.rightBrace) else { return nil }
-        guard let key = string() else { return nil }
-        skipSpace()
-        guard isValid, position < bytes.count, bytes[position] == ASCII.colon else {
+        guard next(closing: ASCII.rightBrace), let key = string() else { return nil }
+        guard nextByte() == ASCII.colon else {
             isValid = false
             return nil
         }
-        position += 1
+        position &+= 1
         return key
     }
 
@@ -53,39 +51,37 @@ public struct JSONScanner: ~Escapable {
 
     /// A string's raw contents.
     public mutating func string() -> Range<Int>? {
-        skipSpace()
-        guard isValid, position < bytes.count, bytes[position] == ASCII.quote else {
+        guard nextByte() == ASCII.quote, let end = closingQuote(from: position &+ 1) else {
             isValid = false
             return nil
         }
-        let start = position + 1
-        guard let end = closingQuote(from: start) else {
-            isValid = false
-            return nil
-        }
-        position = end + 1
+        let start = position &+ 1
+        position = end &+ 1
         return start..<end
     }
 
     /// Any value, raw.
     @discardableResult
     public mutating func value() -> Range<Int>? {
-        switch peek() {
-        case .string:
-            return string().map { $0.lowerBound - 1..<$0.upperBound + 1 }
-        case .object, .array: return container()
-        case .number, .literal:
-            let start = position
-            while position < bytes.count, !Self.endsScalar(bytes[position]) { position += 1 }
-            guard position > start, Self.isScalar(bytes.extracting(start..<position)) else {
-                isValid = false
-                return nil
-            }
-            return start..<position
-        case .end:
+        guard let byte = nextByte() else {
             isValid = false
             return nil
         }
+        let start = position
+        let isTaken =
+            switch byte {
+            case ASCII.quote: string() != nil
+            case ASCII.leftBrace, ASCII.leftBracket: skipContainer()
+            case UInt8(ascii: "n"): skip("null")
+            case UInt8(ascii: "t"): skip("true")
+            case UInt8(ascii: "f"): skip("false")
+            default: skipNumber()
+            }
+        guard isTaken else {
+            isValid = false
+            return nil
+        }
+        return start..<position
     }
 
     /// An integer, rounded toward zero if it has a fraction; nil for anything else, which is then skipped.
@@ -94,149 +90,164 @@ public struct JSONScanner: ~Escapable {
             if isValid { value() }
             return nil
         }
-        var text = bytes.extracting(range)
-        let isNegative = text[0] == UInt8(ascii: "-")
-        if isNegative { text = text.extracting(1..<text.count) }
-        var digits = 0
-        while digits < text.count, ASCII.isDigit(text[digits]) { digits += 1 }
-        guard let magnitude = ASCII.decimal(text.extracting(0..<digits)) else { return nil }
-        for index in digits..<text.count where text[index] | 0x20 == UInt8(ascii: "e") { return nil }
+        let isNegative = bytes[range.lowerBound] == UInt8(ascii: "-")
+        let start = range.lowerBound + (isNegative ? 1 : 0)
+        var end = start
+        while end < range.upperBound, ASCII.isDigit(bytes[end]) { end += 1 }
+        for index in end..<range.upperBound where bytes[index] | 0x20 == UInt8(ascii: "e") { return nil }
+        guard let magnitude = ASCII.decimal(bytes.extracting(start..<end)) else { return nil }
         return isNegative ? -magnitude : magnitude
     }
 
     /// A string's raw contents, or nil for any other value, which is then skipped.
     public mutating func stringOrSkip() -> Range<Int>? {
-        if peek() == .string { return string() }
+        if nextByte() == ASCII.quote { return string() }
         value()
         return nil
     }
 
-    /// Where the string that comes next has its contents; it is not taken. Call after `peek` said that it is one.
-    public func upcomingString() -> Range<Int>? {
-        guard let end = closingQuote(from: position + 1) else { return nil }
-        return position + 1..<end
+    /// Takes an object and returns its raw text; nil for any other value, which is then skipped.
+    public mutating func objectOrSkip() -> Range<Int>? {
+        let isObject = nextByte() == ASCII.leftBrace
+        let range = value()
+        return isObject ? range : nil
     }
 
     /// Nothing but white space is left.
-    public mutating func isAtEnd() -> Bool {
-        skipSpace()
-        return isValid && position == bytes.count
+    public mutating func isAtEnd() -> Bool { isValid && nextByte() == nil }
+
+    // MARK: - Structure
+
+    /// The first byte that is not white space, not taken; nil at the end and after a fault.
+    @inline(__always)
+    private mutating func nextByte() -> UInt8? {
+        while position < bytes.count {
+            let byte = bytes[position]
+            if byte > ASCII.space { return isValid ? byte : nil }
+            guard byte == ASCII.space || byte == ASCII.lf || byte == ASCII.cr || byte == ASCII.tab else {
+                return isValid ? byte : nil
+            }
+            position &+= 1
+        }
+        return nil
     }
 
-    // MARK: - Parts
-
     private mutating func enter(_ opening: UInt8) -> Bool {
-        skipSpace()
-        guard isValid, position < bytes.count, bytes[position] == opening, depth < Self.depthLimit else {
+        guard nextByte() == opening, depth < Self.depthLimit else {
             isValid = false
             return false
         }
-        position += 1
-        depth += 1
+        position &+= 1
+        depth &+= 1
         isFirst = true
         return true
     }
-    private var isFirst = false
 
+    @inline(__always)
     private mutating func next(closing: UInt8) -> Bool {
-        skipSpace()
-        guard isValid, position < bytes.count else {
+        let byte = nextByte()
+        let wasFirst = isFirst
+        isFirst = false
+        if byte == closing {
+            position &+= 1
+            depth &-= 1
+            return false
+        }
+        guard byte != nil, wasFirst || byte == ASCII.comma else {
             isValid = false
             return false
         }
-        if bytes[position] == closing {
-            position += 1
-            depth -= 1
-            isFirst = false
-            return false
-        }
-        if !isFirst {
-            guard bytes[position] == ASCII.comma else {
-                isValid = false
-                return false
-            }
-            position += 1
-            skipSpace()
-        }
-        isFirst = false
+        if !wasFirst { position &+= 1 }
         return true
     }
 
-    private mutating func skipSpace() {
-        while position < bytes.count {
-            let byte = bytes[position]
-            guard byte == ASCII.space || byte == ASCII.lf || byte == ASCII.cr || byte == ASCII.tab else { return }
-            position += 1
-        }
-    }
+    // MARK: - Values
 
-    /// The next quote that no backslash escapes.
+    @inline(__always)
     private func closingQuote(from start: Int) -> Int? {
-        var from = start
-        while let quote = ASCII.firstIndex(of: ASCII.quote, in: bytes, from: from) {
-            var backslashes = 0
-            while quote - backslashes > start, bytes[quote - backslashes - 1] == ASCII.backslash { backslashes += 1 }
-            if backslashes & 1 == 0 { return quote }
-            from = quote + 1
+        bytes.withUnsafeBufferPointer { buffer in
+            var index = start
+            while true {
+                index = WordScan.quoteOrBackslash(buffer, from: index)
+                guard index < buffer.count else { return nil }
+                if buffer[index] == ASCII.quote { return index }
+                index &+= 2
+                guard index < buffer.count else { return nil }
+            }
         }
-        return nil
     }
 
     /// Skips an object or array by its brackets alone: what is inside is read by whoever needs it.
-    private mutating func container() -> Range<Int>? {
-        let start = position
+    private mutating func skipContainer() -> Bool {
+        var kinds: UInt64 = 0  // one bit a level, the innermost lowest: 1 for an object
         var nesting = 0
         while position < bytes.count {
-            switch bytes[position] {
+            let byte = bytes[position]
+            switch byte {
             case ASCII.quote:
-                guard let end = closingQuote(from: position + 1) else {
-                    isValid = false
-                    return nil
-                }
+                guard let end = closingQuote(from: position &+ 1) else { return false }
                 position = end
-            case ASCII.leftBrace, ASCII.leftBracket: nesting += 1
+            case ASCII.leftBrace, ASCII.leftBracket:
+                guard depth &+ nesting < Self.depthLimit else { return false }
+                kinds = kinds << 1 | (byte == ASCII.leftBrace ? 1 : 0)
+                nesting &+= 1
             case ASCII.rightBrace, ASCII.rightBracket:
-                nesting -= 1
+                guard kinds & 1 == (byte == ASCII.rightBrace ? 1 : 0) else { return false }
+                kinds >>= 1
+                nesting &-= 1
                 if nesting == 0 {
-                    position += 1
-                    return start..<position
+                    position &+= 1
+                    return true
                 }
             default: break
             }
-            position += 1
+            position &+= 1
         }
-        isValid = false
-        return nil
+        return false
     }
 
-    private static func endsScalar(_ byte: UInt8) -> Bool {
-        switch byte {
-        case ASCII.comma, ASCII.rightBrace, ASCII.rightBracket, ASCII.space, ASCII.lf, ASCII.cr, ASCII.tab: true
-        default: false
-        }
+    /// What may stand behind a literal or a number is checked by whoever takes the next token.
+    private mutating func skip(_ literal: StaticString) -> Bool {
+        let end = position &+ literal.utf8CodeUnitCount
+        guard end <= bytes.count, ASCII.equal(bytes.extracting(position..<end), literal) else { return false }
+        position = end
+        return true
     }
 
-    private static func isScalar(_ text: Span<UInt8>) -> Bool {
-        switch text[0] {
-        case UInt8(ascii: "t"): ASCII.equal(text, "true")
-        case UInt8(ascii: "f"): ASCII.equal(text, "false")
-        case UInt8(ascii: "n"): ASCII.equal(text, "null")
-        default: isNumber(text)
+    /// A sign, digits (leading zeros are let pass), a fraction, an exponent.
+    private mutating func skipNumber() -> Bool {
+        if bytes[position] == UInt8(ascii: "-") { position &+= 1 }
+        guard skipDigits() else { return false }
+        if position < bytes.count, bytes[position] == UInt8(ascii: ".") {
+            position &+= 1
+            guard skipDigits() else { return false }
         }
+        guard position < bytes.count, bytes[position] | 0x20 == UInt8(ascii: "e") else { return true }
+        position &+= 1
+        if position < bytes.count, bytes[position] == UInt8(ascii: "+") || bytes[position] == UInt8(ascii: "-") {
+            position &+= 1
+        }
+        return skipDigits()
     }
 
-    /// Digits with at most a sign, a fraction and an exponent; leading zeros are let pass.
-    private static func isNumber(_ text: Span<UInt8>) -> Bool {
-        var hasDigit = false
-        for index in text.indices {
-            switch text[index] {
-            case 0x30...0x39: hasDigit = true
-            case UInt8(ascii: "-") where index == 0: break
-            case UInt8(ascii: "."), UInt8(ascii: "e"), UInt8(ascii: "E"), UInt8(ascii: "+"), UInt8(ascii: "-"):
-                guard hasDigit else { return false }
-            default: return false
-            }
-        }
-        return hasDigit
+    private mutating func skipDigits() -> Bool {
+        let start = position
+        while position < bytes.count, ASCII.isDigit(bytes[position]) { position &+= 1 }
+        return position > start
+    }
+}
+
+extension JSONScanner {
+    /// The text is one JSON value.
+    static func isJSON(_ text: Span<UInt8>) -> Bool {
+        var scanner = JSONScanner(text)
+        scanner.value()
+        return scanner.isAtEnd()
+    }
+
+    /// The text is one value that nothing has cut off: a number could go on behind its last digit and so is never whole.
+    static func isWhole(_ text: Span<UInt8>) -> Bool {
+        var scanner = JSONScanner(text)
+        return scanner.peek() != .number && isJSON(text)
     }
 }

@@ -6,23 +6,30 @@ import SluiceBytes
 public enum JSONText {
     /// Appends the meaning of a raw JSON string (the bytes between its quotes) to `out`.
     ///
-    /// - Parameter half: a high surrogate that the same text ended in before, in an earlier delta; joined with what
-    ///   comes first now. A high surrogate at the very end is put there instead of being written.
+    /// `half` is a high surrogate that the same text ended in before, in an earlier delta; it is joined with what comes
+    /// first now. A high surrogate at the very end is put there instead of being written.
     public static func append(_ raw: Span<UInt8>, half: inout UInt16?, into out: inout ByteQueue) {
-        let length = raw.count
-        var start = 0
         raw.withUnsafeBufferPointer { buffer in
-            guard let base = buffer.baseAddress else { return }
-            while start < length {
-                let escape = memchr(base + start, Int32(ASCII.backslash), length - start)
-                let end = escape.map { UnsafeRawPointer($0) - UnsafeRawPointer(base) } ?? length
-                if end > start {
-                    dropHalf(&half, into: &out)
-                    UTF8Text.append(UnsafeBufferPointer(start: base + start, count: end - start), into: &out)
-                }
-                start = end
-                if start < length { start += appendEscape(buffer, at: start, half: &half, into: &out) }
+            let plain = WordScan.backslashOrHigh(buffer, from: 0)
+            if plain == buffer.count, half == nil { return out.append(buffer) }
+            appendRuns(buffer, half: &half, into: &out)
+        }
+    }
+
+    private static func appendRuns(
+        _ raw: UnsafeBufferPointer<UInt8>, half: inout UInt16?, into out: inout ByteQueue
+    ) {
+        guard let base = raw.baseAddress else { return }
+        var start = 0
+        while start < raw.count {
+            let escape = memchr(base + start, Int32(ASCII.backslash), raw.count - start)
+            let end = escape.map { UnsafeRawPointer($0) - UnsafeRawPointer(base) } ?? raw.count
+            if end > start {
+                dropHalf(&half, into: &out)
+                UTF8Text.append(UnsafeBufferPointer(start: base + start, count: end - start), into: &out)
             }
+            start = end
+            if start < raw.count { start += appendEscape(raw, at: start, half: &half, into: &out) }
         }
     }
 
@@ -34,15 +41,17 @@ public enum JSONText {
     }
 
     public static func appendEscaped(_ text: Span<UInt8>, into out: inout ByteQueue) {
-        var start = 0
-        for index in text.indices {
-            let byte = text[index]
-            if byte >= 0x20, byte != ASCII.quote, byte != ASCII.backslash { continue }
-            if index > start { out.append(text.extracting(start..<index)) }
-            start = index + 1
-            appendEscape(of: byte, into: &out)
+        text.withUnsafeBufferPointer { buffer in
+            guard let base = buffer.baseAddress else { return }
+            var start = 0
+            while true {
+                let end = WordScan.mustEscape(buffer, from: start)
+                if end > start { out.append(UnsafeBufferPointer(start: base + start, count: end - start)) }
+                guard end < buffer.count else { return }
+                appendEscape(of: base[end], into: &out)
+                start = end + 1
+            }
         }
-        if start < text.count { out.append(text.extracting(start..<text.count)) }
     }
 
     public static func appendQuoted(_ text: String, into out: inout ByteQueue) {
@@ -154,7 +163,7 @@ public enum UTF8Text {
         var index = 0
         while index < bytes.count {
             if bytes[index] < 0x80 {
-                index += 1
+                index = WordScan.high(bytes, from: index)
                 continue
             }
             let (length, isValid) = sequence(bytes, at: index)

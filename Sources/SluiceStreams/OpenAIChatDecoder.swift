@@ -26,17 +26,8 @@ struct OpenAIChatDecoder: StreamDecoder {
 
     mutating func finish(into batch: inout EventBatch) throws(StreamError) {
         try framing.finish(to: &handler, into: &batch) { data in
-            ASCII.equal(data, "[DONE]") || JSONScanner.isWhole(data)
+            OpenAIChatDialect.isDone(data) || JSONScanner.isWhole(data)
         }
         handler.dialect.finishHalves(into: &batch)
-    }
-}
-
-extension JSONScanner {
-    /// The text is one whole JSON value.
-    static func isWhole(_ text: Span<UInt8>) -> Bool {
-        var scanner = JSONScanner(text)
-        scanner.value()
-        return scanner.isAtEnd()
     }
 }

@@ -5,13 +5,17 @@ import SluiceBytes
 struct OpenAIChatEncoder: StreamEncoder {
     var contentType: StaticString { "text/event-stream" }
     private let options: EncoderOptions
-    private var envelope = ByteQueueBox()
-    private var startedChoices: [Int] = []
+    /// The constant front of every chunk, made once; an array, since encoders are copied values.
+    private var envelope: [UInt8] = []
+    private var choices: [Choice] = []
     private var usage: Usage?
     private var hasFailed = false
 
-    /// The constant front of every chunk, made once; an array, since encoders are copied values.
-    private struct ByteQueueBox { var bytes: [UInt8] = [] }
+    private struct Choice {
+        let index: Int
+        var hasCalls = false
+        var hasFinished = false
+    }
 
     init(_ options: EncoderOptions) { self.options = options }
 
@@ -27,6 +31,7 @@ struct OpenAIChatEncoder: StreamEncoder {
         case .reasoning(let choice, let text): delta("reasoning_content", batch.bytes(text), choice, into: &out)
         case .toolCallStart(let choice, let index, let id, let name):
             openDelta(choice, into: &out)
+            choices[position(of: choice)].hasCalls = true
             out.append("{\"tool_calls\":[{\"index\":")
             out.append(decimal: index)
             out.append(",\"id\":")
@@ -61,6 +66,10 @@ struct OpenAIChatEncoder: StreamEncoder {
 
     mutating func end(into out: inout ByteQueue) -> BodyEnding {
         guard !hasFailed else { return .complete }
+        // The provider ended the stream without a word on why; the client's library waits for one.
+        for choice in choices where !choice.hasFinished {
+            finish(choice.index, choice.hasCalls ? .toolCalls : .stop, into: &out)
+        }
         if options.includeUsage, let usage { write(usage, into: &out) }
         out.append("data: [DONE]\n\n")
         return .complete
@@ -92,18 +101,25 @@ struct OpenAIChatEncoder: StreamEncoder {
             JSONText.appendQuoted(model, into: &out)
         }
         out.append(",\"choices\":[")
-        envelope.bytes = out.withUnsafeBytes { Array($0) }
+        envelope = out.withUnsafeBytes { Array($0) }
     }
 
     private mutating func openChunk(into out: inout ByteQueue) {
-        if envelope.bytes.isEmpty { makeEnvelope(Span(), Span(), nil) }
-        out.append(envelope.bytes)
+        if envelope.isEmpty { makeEnvelope(Span(), Span(), nil) }
+        out.append(envelope)
+    }
+
+    private mutating func position(of choice: Int) -> Int {
+        if let position = choices.firstIndex(where: { $0.index == choice }) { return position }
+        choices.append(Choice(index: choice))
+        return choices.count - 1
     }
 
     /// Up to the delta's value; the first chunk of a choice is its role.
     private mutating func openDelta(_ choice: Int, into out: inout ByteQueue) {
-        if !startedChoices.contains(choice) {
-            startedChoices.append(choice)
+        let known = choices.count
+        _ = position(of: choice)
+        if choices.count > known {
             openDelta(choice, into: &out)
             out.append("{\"role\":\"assistant\",\"content\":\"\"}")
             closeDelta(into: &out)
@@ -127,31 +143,35 @@ struct OpenAIChatEncoder: StreamEncoder {
     }
 
     private mutating func finish(_ choice: Int, _ reason: FinishReason, into out: inout ByteQueue) {
+        // The decoder's error event follows a finish for an error, and says it in words that clients take for a failure.
+        if reason == .error { return }
+        if choices.contains(where: { $0.index == choice && $0.hasFinished }) { return }
         openDelta(choice, into: &out)
+        choices[position(of: choice)].hasFinished = true
         out.append("{},\"finish_reason\":\"")
         // OpenAI's clients know no other words.
-        out.append(reason == .error || reason == .other ? "stop" : reason.word)
+        out.append(reason == .other ? "stop" : reason.word)
         out.append("\"}]}\n\n")
     }
 
+    /// Figures that the provider did not give are absent, not zero.
     private mutating func write(_ usage: Usage, into out: inout ByteQueue) {
         openChunk(into: &out)
-        out.append("],\"usage\":{\"prompt_tokens\":")
-        out.append(decimal: usage.input ?? 0)
-        out.append(",\"completion_tokens\":")
-        out.append(decimal: usage.output ?? 0)
-        out.append(",\"total_tokens\":")
-        out.append(decimal: (usage.input ?? 0) &+ (usage.output ?? 0))
-        if let cached = usage.cached {
-            out.append(",\"prompt_tokens_details\":{\"cached_tokens\":")
-            out.append(decimal: cached)
-            out.append("}")
+        out.append("],\"usage\":{")
+        var comma: StaticString = ""
+        func member(_ name: StaticString, _ value: Int?, closing: StaticString = "") {
+            guard let value else { return }
+            out.append(comma)
+            out.append(name)
+            out.append(decimal: value)
+            out.append(closing)
+            comma = ","
         }
-        if let reasoning = usage.reasoning {
-            out.append(",\"completion_tokens_details\":{\"reasoning_tokens\":")
-            out.append(decimal: reasoning)
-            out.append("}")
-        }
+        member("\"prompt_tokens\":", usage.input)
+        member("\"completion_tokens\":", usage.output)
+        if let input = usage.input, let output = usage.output { member("\"total_tokens\":", input &+ output) }
+        member("\"prompt_tokens_details\":{\"cached_tokens\":", usage.cached, closing: "}")
+        member("\"completion_tokens_details\":{\"reasoning_tokens\":", usage.reasoning, closing: "}")
         out.append("}}\n\n")
     }
 

@@ -13,7 +13,7 @@ struct RawDecoder: StreamDecoder {
 
 /// Makes the decoder of a dialect.
 public enum StreamDecoders {
-    /// - Parameter eventBytes: what one event may hold while it is assembled.
+    /// `eventBytes` bounds what one event may hold while it is assembled.
     public static func make(_ dialect: Dialect, eventBytes: Int) -> any StreamDecoder {
         switch dialect {
         case .openAIChat: OpenAIChatDecoder(eventBytes: eventBytes)

@@ -33,7 +33,8 @@ public struct SSEDecoder {
     private var lastEventID: [UInt8] = []
     private var endedInCR = false
     private var markSeen: UInt8 = 0  // bytes of a byte order mark matched at the very start; 3: past it
-    private var offset = 0
+    private var offset = 0  // of the chunk being fed, in the body
+    private var eventOffset = 0  // behind the last blank line
     private let limit: Int
     /// `retry:` as last set, in milliseconds.
     public private(set) var retry: Int?
@@ -50,30 +51,34 @@ public struct SSEDecoder {
             endedInCR = false
             if chunk[start] == ASCII.lf { start += 1 }
         }
+        // Where the next of each stands, so that no byte is searched twice whatever ends the lines.
+        var (feed, back) = (-1, -1)
         while start < chunk.count {
-            guard let end = Self.lineEnd(chunk, from: start) else {
-                return try keep(chunk.extracting(start..<chunk.count))
-            }
+            if feed < start { feed = Self.find(ASCII.lf, chunk, from: start) }
+            if back < start { back = Self.find(ASCII.cr, chunk, from: start) }
+            let end = min(feed, back)
+            guard end < chunk.count else { return try keep(chunk.extracting(start..<end)) }
             if partialLine.isEmpty, !hasData, let value = Self.loneDataLine(chunk, start, end) {
+                guard end - start < limit else { throw tooLarge }
                 let data = chunk.extracting(value..<end)
-                guard data.count < limit else { throw tooLarge }
                 try handler.event(
-                    SSEEvent(type: type.span, data: data, lastEventID: lastEventID.span), offset: offset &+ start,
+                    SSEEvent(type: type.span, data: data, lastEventID: lastEventID.span), offset: eventOffset,
                     into: &batch)
                 if !type.isEmpty { type.removeAll() }
                 start = end + 2
+                eventOffset = offset &+ start
                 continue
             }
             if partialLine.isEmpty {
-                try line(chunk.extracting(start..<end), at: offset &+ start, &handler, &batch)
+                try line(chunk.extracting(start..<end), next: offset &+ end &+ 1, &handler, &batch)
             } else {
                 try keep(chunk.extracting(start..<end))
                 var whole: [UInt8] = []
                 swap(&whole, &partialLine)
-                try line(whole.span, at: offset &+ start, &handler, &batch)
+                try line(whole.span, next: offset &+ end &+ 1, &handler, &batch)
             }
             start = end + 1
-            guard chunk[end] == ASCII.cr else { continue }
+            guard end == back else { continue }
             if start == chunk.count {
                 endedInCR = true
             } else if chunk[start] == ASCII.lf {
@@ -90,10 +95,10 @@ public struct SSEDecoder {
         if !partialLine.isEmpty {
             var whole: [UInt8] = []
             swap(&whole, &partialLine)
-            try line(whole.span, at: offset, &handler, &batch)
+            try line(whole.span, next: offset, &handler, &batch)
         }
         guard hasData, isWhole(data.span.extracting(0..<max(0, data.count - 1))) else { return }
-        try dispatch(at: offset, &handler, &batch)
+        try dispatch(&handler, &batch)
     }
 
     // MARK: - Lines
@@ -106,10 +111,17 @@ public struct SSEDecoder {
         return start + 5 < end && chunk[start + 5] == ASCII.space ? start + 6 : start + 5
     }
 
+    /// One whole line; `next` is the place in the body behind it.
     private mutating func line<Handler: SSEHandler>(
-        _ line: Span<UInt8>, at place: Int, _ handler: inout Handler, _ batch: inout EventBatch
+        _ line: Span<UInt8>, next: Int, _ handler: inout Handler, _ batch: inout EventBatch
     ) throws(StreamError) {
-        if line.isEmpty { return try dispatch(at: place, &handler, &batch) }
+        if line.isEmpty {
+            try dispatch(&handler, &batch)
+            eventOffset = next
+            return
+        }
+        // The same bound as for a line that was cut, so that the cuts decide nothing.
+        guard data.count + line.count < limit else { throw tooLarge }
         if line[0] == ASCII.colon { return handler.comment(into: &batch) }
         var nameEnd = 0
         while nameEnd < line.count, line[nameEnd] != ASCII.colon { nameEnd += 1 }
@@ -118,7 +130,6 @@ public struct SSEDecoder {
         let name = line.extracting(0..<nameEnd)
         let value = line.extracting(valueStart..<line.count)
         if ASCII.equal(name, "data") {
-            guard data.count + value.count < limit else { throw tooLarge }
             value.withUnsafeBufferPointer { data.append(contentsOf: $0) }
             data.append(ASCII.lf)
             hasData = true
@@ -133,32 +144,18 @@ public struct SSEDecoder {
     }
 
     private mutating func dispatch<Handler: SSEHandler>(
-        at place: Int, _ handler: inout Handler, _ batch: inout EventBatch
+        _ handler: inout Handler, _ batch: inout EventBatch
     ) throws(StreamError) {
-        guard hasData else {
-            type.removeAll()
-            return
-        }
+        // Both are moved out, so that a stream between two events holds no storage.
         var (whole, name): ([UInt8], [UInt8]) = ([], [])
-        swap(&whole, &data)
         swap(&name, &type)
+        guard hasData else { return }
+        swap(&whole, &data)
         hasData = false
-        let id = lastEventID
-        try Self.hand(name.span, whole.span, id.span, at: place, &handler, &batch)
-        // Giving the storage back to this decoder saves an allocation while one stream of many is busy.
-        if whole.capacity <= 4096 {
-            whole.removeAll(keepingCapacity: true)
-            swap(&whole, &data)
-        }
-    }
-
-    private static func hand<Handler: SSEHandler>(
-        _ type: Span<UInt8>, _ data: Span<UInt8>, _ id: Span<UInt8>, at place: Int, _ handler: inout Handler,
-        _ batch: inout EventBatch
-    ) throws(StreamError) {
         // Each `data:` line left an LF behind it; the last one is no part of the data.
-        let event = SSEEvent(type: type, data: data.extracting(0..<(data.count - 1)), lastEventID: id)
-        try handler.event(event, offset: place, into: &batch)
+        let text = whole.span.extracting(0..<(whole.count - 1))
+        let event = SSEEvent(type: name.span, data: text, lastEventID: lastEventID.span)
+        try handler.event(event, offset: eventOffset, into: &batch)
     }
 
     private static func copy(_ bytes: Span<UInt8>) -> [UInt8] { bytes.withUnsafeBufferPointer { Array($0) } }
@@ -170,16 +167,12 @@ public struct SSEDecoder {
         rest.withUnsafeBufferPointer { partialLine.append(contentsOf: $0) }
     }
 
-    private static func lineEnd(_ chunk: Span<UInt8>, from start: Int) -> Int? {
+    /// Where `byte` stands next; `chunk.count` if nowhere.
+    private static func find(_ byte: UInt8, _ chunk: Span<UInt8>, from start: Int) -> Int {
         chunk.withUnsafeBufferPointer { buffer in
-            guard let base = buffer.baseAddress else { return nil }
-            let rest = buffer.count - start
-            let feed = memchr(base + start, Int32(ASCII.lf), rest).map { UnsafeRawPointer($0) - UnsafeRawPointer(base) }
-            let before = (feed ?? buffer.count) - start
-            let back = memchr(base + start, Int32(ASCII.cr), before).map {
-                UnsafeRawPointer($0) - UnsafeRawPointer(base)
-            }
-            return back ?? feed
+            guard let base = buffer.baseAddress else { return 0 }
+            let found = memchr(base + start, Int32(byte), buffer.count - start)
+            return found.map { UnsafeRawPointer($0) - UnsafeRawPointer(base) } ?? buffer.count
         }
     }
 

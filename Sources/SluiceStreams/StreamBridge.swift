@@ -16,6 +16,8 @@ public struct StreamBridge {
     public private(set) var errorMessage = "the provider reported an error"
     public private(set) var usage: Usage?
     public private(set) var finishReason: FinishReason?
+    /// Runs of visible text and of reasoning: about as many as the provider sent tokens.
+    public private(set) var tokenCount = 0
     /// `finish` found that the provider had ended the stream itself.
     public private(set) var endedTruly = false
 
@@ -54,6 +56,9 @@ public struct StreamBridge {
         try decoder.finish(into: &batch)
         take(batch, into: &out)
         let progress = decoder.progress
+        if !isRelay, progress.isComplete, progress.eventCount == 0 {
+            return fail(StreamFailure(.malformed, "the provider's stream held no events"), into: &out)
+        }
         if progress.isComplete {
             endedTruly = true
             return isRelay ? .complete : encoder?.end(into: &out) ?? .complete
@@ -90,6 +95,7 @@ public struct StreamBridge {
         if !isRelay { encoder?.encode(batch, into: &out) }
         for event in batch.events {
             switch event {
+            case .text, .reasoning, .refusal: tokenCount &+= 1
             case .usage(let counts): usage = counts
             case .finish(choice: 0, let reason, _): finishReason = reason
             case .error(let kind, let message, _, _):

@@ -6,11 +6,15 @@ import SluiceStreams
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     guard let input = FuzzInput(start, count) else { return 0 }
-    let whole = run(input.whole, input.variant, eventBytes: 1 << 20)
-    let halves = run(input.halves, input.variant, eventBytes: 1 << 20)
-    requireEqual(whole, halves, "variant \(input.variant)")
-    // With a small limit the verdict may depend on the cut, since a line counts with its name while it is put together.
-    _ = run(input.halves, input.variant, eventBytes: 48)
+    for eventBytes in [1 << 20, 64] {
+        let whole = run(input.whole, input.variant, eventBytes: eventBytes)
+        let halves = run(input.halves, input.variant, eventBytes: eventBytes)
+        requireEqual(whole, halves, "cut, variant \(input.variant), \(eventBytes) bytes an event")
+    }
+    guard format(input.variant) != .passthrough else { return 0 }
+    let usual = run(input.whole, input.variant, eventBytes: 1 << 20, hidesOffsets: true)
+    let spaced = run([respaced(input.bytes)], input.variant, eventBytes: 1 << 20, hidesOffsets: true)
+    requireEqual(usual, spaced, "respaced, variant \(input.variant)")
     return 0
 }
 
@@ -19,22 +23,46 @@ private let custom = CustomDialect(
 private let customLines = CustomDialect(
     framing: .ndjson, text: "message.content", finish: "done_reason", error: "error")
 
+/// The same events with white space behind the opening brace, another amount in each: what a decoder remembers of earlier
+/// events, to recognise the next one faster, must change nothing.
+private func respaced(_ bytes: [UInt8]) -> [UInt8] {
+    let opening = Array("\n\ndata: {".utf8)
+    var (result, events, start) = ([UInt8](), 0, 0)
+    while start < bytes.count {
+        guard bytes[start...].starts(with: opening) else {
+            result.append(bytes[start])
+            start += 1
+            continue
+        }
+        events += 1
+        result += opening + [UInt8](repeating: ASCII.space, count: events)
+        start += opening.count
+    }
+    return result
+}
+
+private func format(_ variant: UInt8) -> StreamFormat {
+    StreamFormat.allCases[Int(variant & 7) % StreamFormat.allCases.count]
+}
+
 /// The bits of `variant`: 0–2 the client's format, 3–4 the dialect, 5 a failure before the end.
-private func run(_ pieces: [[UInt8]], _ variant: UInt8, eventBytes: Int) -> [String] {
+private func run(
+    _ pieces: [[UInt8]], _ variant: UInt8, eventBytes: Int, hidesOffsets: Bool = false
+) -> [String] {
     let decoder: any StreamDecoder =
         switch variant >> 3 & 3 {
         case 0, 1: StreamDecoders.make(.openAIChat, eventBytes: eventBytes)
         case 2: StreamDecoders.make(custom, eventBytes: eventBytes)
         default: StreamDecoders.make(customLines, eventBytes: eventBytes)
         }
-    let format = StreamFormat.allCases[Int(variant & 7) % StreamFormat.allCases.count]
     var options = EncoderOptions()
     (options.id, options.model, options.created, options.includeUsage) = ("id", "model", 1, true)
-    let encoder = StreamEncoders.make(format, options: options)
+    let encoder = StreamEncoders.make(format(variant), options: options)
     var bridge = encoder.map { StreamBridge(decoder: decoder, encoder: $0) } ?? StreamBridge(relaying: decoder)
     var batch = EventBatch()
     var out = ByteQueue()
     var verdict: String
+    var hasThrown = false
     do throws(StreamError) {
         for piece in pieces {
             try bridge.consume(piece.span, batch: &batch, into: &out)
@@ -46,11 +74,18 @@ private func run(_ pieces: [[UInt8]], _ variant: UInt8, eventBytes: Int) -> [Str
             verdict = "\(bridge.fail(StreamFailure(.timeout, "stalled"), into: &out))"
         }
     } catch {
-        verdict = "\(name(error)) \(bridge.fail(StreamFailure(.malformed, "malformed"), into: &out))"
+        hasThrown = true
+        verdict = "\(name(error, hidesOffsets)) \(bridge.fail(StreamFailure(.malformed, "malformed"), into: &out))"
     }
-    let bytes = out.withUnsafeBytes { Array($0) }
+    var bytes = out.withUnsafeBytes { Array($0) }
     if encoder != nil {
         require(String(validating: bytes, as: UTF8.self) != nil, "what is encoded is UTF-8")
+    } else {
+        let sent = Array(pieces.joined())
+        require(sent.starts(with: bytes), "what is relayed are the provider's bytes")
+        require(hasThrown || bytes == sent, "all of them are relayed")
+        // A chunk is relayed before it is looked at, so a fault lets through as much as was read with it.
+        if hasThrown { bytes = [] }
     }
     return lines(bytes) + [
         verdict, "\(bridge.progress)", "\(bridge.endedTruly)", String(describing: bridge.errorKind),
@@ -58,12 +93,9 @@ private func run(_ pieces: [[UInt8]], _ variant: UInt8, eventBytes: Int) -> [Str
     ]
 }
 
-/// Without the offset, which says where the pieces of an event came together.
-private func name(_ error: StreamError) -> String {
-    switch error {
-    case .eventTooLarge(let limit): "too large \(limit)"
-    case .malformed(let what, _): "malformed \(what)"
-    }
+private func name(_ error: StreamError, _ hidesOffset: Bool) -> String {
+    guard hidesOffset, case .malformed(let what, _) = error else { return "\(error)" }
+    return "malformed \(what)"
 }
 
 private func lines(_ bytes: [UInt8]) -> [String] {

@@ -1,0 +1,31 @@
+"""Runs every test, prints a line for each, and closes with `N passed, N failed`."""
+
+import sys
+import time
+import traceback
+
+import test_failures
+import test_requests
+import test_resources
+import test_sdk
+import test_streams
+
+wanted = sys.argv[1:]
+passed = failed = 0
+for module in (test_streams, test_requests, test_failures, test_resources, test_sdk):
+    for name, test in list(vars(module).items()):
+        if not name.startswith("test_") or not callable(test):
+            continue
+        if wanted and not any(word in f"{module.__name__}.{name}" for word in wanted):
+            continue
+        began = time.monotonic()
+        try:
+            test()
+            passed += 1
+            verdict = "ok"
+        except Exception:
+            failed += 1
+            verdict = "FAILED\n" + traceback.format_exc()
+        print(f"{module.__name__}.{name}: {verdict} ({time.monotonic() - began:.1f} s)", flush=True)
+print(f"{passed} passed, {failed} failed")
+sys.exit(1 if failed else 0)

@@ -1,0 +1,115 @@
+import SluiceBytes
+import SluiceStreams
+import Testing
+
+/// How a conversion ends: never as complete unless the provider ended it.
+@Suite struct StreamBridgeTests {
+    private static let head =
+        #"data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"hello "}}]}"# + "\n\n"
+    private static let middle = #"data: {"choices":[{"index":0,"delta":{"content":"wörld"}}]}"# + "\n\n"
+    private static let finish = #"data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"# + "\n\n"
+    private static let wire = Array((head + middle + finish + "data: [DONE]\n\n").utf8)
+    /// From here on the finish has been seen: its last brace is the last but two of its event.
+    private static let completeFrom = (head + middle + finish).utf8.count - 2
+
+    /// Whether the client's library takes the answer for a whole one.
+    private func looksComplete(_ format: StreamFormat, _ out: [UInt8], _ ending: BodyEnding) -> Bool {
+        guard ending == .complete else { return false }
+        let text = String(decoding: out, as: UTF8.self)
+        return switch format {
+        case .text, .passthrough: true
+        case .sseText: text.contains("event: done")
+        case .sseJSON, .ndjson: text.contains("{\"done\":true")
+        case .openAIChat: text.hasSuffix("data: [DONE]\n\n")
+        }
+    }
+
+    @Test(arguments: StreamFormat.allCases) func aCutIsNeverAnEnding(format: StreamFormat) throws {
+        for count in 0...Self.wire.count {
+            let (out, ending) = try Conversion.run(format, [Array(Self.wire.prefix(count))])
+            #expect(looksComplete(format, out, ending) == (count >= Self.completeFrom), "\(count) bytes")
+            if format == .passthrough { #expect(out == Array(Self.wire.prefix(count))) }
+            let saysError = String(decoding: out, as: UTF8.self).contains("\"error\":{\"message\"")
+            if format != .text, format != .passthrough { #expect(saysError == (count < Self.completeFrom)) }
+        }
+    }
+
+    @Test(arguments: StreamFormat.allCases) func aFailureIsToldInTheFormatsWay(format: StreamFormat) throws {
+        var bridge = Conversion.bridge(format)
+        var batch = EventBatch()
+        var out = ByteQueue()
+        try bridge.consume(Array(Self.head.utf8).span, batch: &batch, into: &out)
+        let ending = bridge.fail(StreamFailure(.timeout, "too long"), into: &out)
+        #expect(ending == (format == .text || format == .passthrough ? .abort : .complete))
+        #expect(!looksComplete(format, out.array, ending))
+        #expect(out.text.contains("too long") == (ending == .complete))
+    }
+
+    @Test(arguments: StreamFormat.allCases) func anEmptyAnswerIsAFailure(format: StreamFormat) throws {
+        for wire in ["", ": ping\n\n", "data: [DONE]\n\n"] where format != .passthrough {
+            let (out, ending) = try Conversion.run(format, [Array(wire.utf8)])
+            #expect(!looksComplete(format, out, ending))
+        }
+    }
+
+    @Test func whatWasUnderstoodBeforeAFaultIsDelivered() throws {
+        var bridge = Conversion.bridge(.text)
+        var batch = EventBatch()
+        var out = ByteQueue()
+        #expect(throws: StreamError.self) {
+            try bridge.consume(Array((Self.head + "data: {oops\n\n").utf8).span, batch: &batch, into: &out)
+        }
+        #expect(out.text == "hello " && batch.isEmpty)
+    }
+
+    @Test func countsForTheLog() throws {
+        var bridge = Conversion.bridge(.ndjson)
+        var batch = EventBatch()
+        var out = ByteQueue()
+        #expect(!bridge.progress.sawContent)
+        try bridge.consume(Self.wire.span, batch: &batch, into: &out)
+        let usage = #"data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}"# + "\n\n"
+        try bridge.consume(Array(usage.utf8).span, batch: &batch, into: &out)
+        #expect(try bridge.finish(batch: &batch, into: &out) == .complete)
+        #expect(bridge.progress.eventCount == 4 && bridge.progress.sawContent && bridge.endedTruly)
+        #expect(bridge.tokenCount == 2 && bridge.usage == Usage(input: 1, output: 2) && bridge.finishReason == .stop)
+    }
+
+    @Test func theProvidersErrorIsKept() throws {
+        var bridge = Conversion.bridge(.passthrough)
+        var batch = EventBatch()
+        var out = ByteQueue()
+        let wire = "data: {\"error\":{\"message\":\"full\",\"code\":503}}\n\n"
+        try bridge.consume(Array(wire.utf8).span, batch: &batch, into: &out)
+        #expect(try bridge.finish(batch: &batch, into: &out) == .complete)
+        #expect(out.text == wire && bridge.errorKind == .overloaded && bridge.errorMessage == "full")
+        #expect(!bridge.endedTruly)
+    }
+
+    @Test func aRelayIsFailedAndKeptAliveOnlyBetweenEvents() throws {
+        let encoder = try #require(StreamEncoders.make(.openAIChat, options: EncoderOptions()))
+        let head = Array(Self.head.utf8)
+        for count in 0...head.count {
+            let decoder = StreamDecoders.make(.openAIChat, eventBytes: 4096)
+            var bridge = StreamBridge(relaying: decoder, failingAs: encoder)
+            var batch = EventBatch()
+            var out = ByteQueue()
+            try bridge.consume(Array(head.prefix(count)).span, batch: &batch, into: &out)
+            let isBetween = count == 0 || count == head.count
+            #expect(bridge.keepalive(into: &out) == isBetween)
+            let ending = bridge.fail(StreamFailure(.timeout, "late"), into: &out)
+            #expect(ending == (isBetween ? .complete : .abort))
+            #expect(out.text.contains("late") == isBetween)
+        }
+    }
+
+    @Test func bytesThatNobodyReadsEndAsTheyEnd() throws {
+        var bridge = StreamBridge(relaying: StreamDecoders.make(.raw, eventBytes: 10))
+        var batch = EventBatch()
+        var out = ByteQueue()
+        let bytes: [UInt8] = [0, 255, 10, 13, 128]
+        try bridge.consume(bytes.span, batch: &batch, into: &out)
+        #expect(try bridge.finish(batch: &batch, into: &out) == .complete)
+        #expect(out.array == bytes)
+    }
+}
