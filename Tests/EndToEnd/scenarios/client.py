@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import socket
 import ssl
 import struct
@@ -165,6 +166,13 @@ class Answer:
         while not condition(self):
             expect(self.read_more(), f"the body ended ({self.ending}) first; it was {bytes(self.body)!r}")
         return self
+
+    def read_for(self, seconds: float) -> bytes:
+        """Reads for so long, without asking for anything; returns the body bytes that came."""
+        before, end = len(self.body), time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not self.ending and select.select([self.socket], [], [], left)[0]:
+            self.read_more()
+        return bytes(self.body[before:])
 
     def read_all(self, method: str = "GET") -> "Answer":
         if not self.status:

@@ -1,11 +1,10 @@
 """Errors before the first byte: the status tells the truth, the body is JSON, and nothing looks like a stream."""
 
 import json
-import threading
 
 from .client import CHAT, Answer, ask, get, request
-from .world import DEADLINE, FORMATS, World, expect, expect_equal, scenario
-from .peer import chunk, stream
+from .world import DEADLINE, FORMATS, World, expect, expect_equal, scenario, wait_until
+from .peer import answers, chunk, stream
 
 TRANSLATED = [name for name in FORMATS if name != "passthrough"]
 
@@ -137,7 +136,6 @@ def client_errors(world: World) -> None:
         answer = get(world.port, request("POST", "/get-only", b"{}"))
         check_error(answer, 405, "method")
         expect_equal(answer.field("allow"), "GET", "allow")
-        check_error(get(world.port, request("TRACE", "/plain/text")), 405, "TRACE")
         check_error(get(world.port, request("GET", "/plain/text")), 400, "no prompt")
         check_error(get(world.port, request("POST", "/plain/openai-chat", b'{"messages":')), 400, "bad JSON")
         check_error(get(world.port, request("POST", "/plain/openai-chat", b'{"model":"x"}')), 400, "no messages")
@@ -150,6 +148,14 @@ def client_errors(world: World) -> None:
             except OSError:
                 pass
             check_error(answer.read_all(), 413, "too large by its chunks")
+        expect_equal(len(world.peer.exchanges), 0, "requests that reached the upstream")
+
+
+@scenario("TRACE and CONNECT: 405")
+def methods(world: World) -> None:
+    with world.peer.plays(answers(["ok"])):
+        check_error(get(world.port, request("TRACE", "/plain/v1/x")), 405, "TRACE")
+        check_error(get(world.port, b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost:80\r\n\r\n"), 405, "CONNECT")
         expect_equal(len(world.peer.exchanges), 0, "requests that reached the upstream")
 
 
@@ -188,21 +194,28 @@ def upstream_tls(world: World) -> None:
         expect_equal(len(world.secure_peer.exchanges), count, "requests that an untrusted upstream saw")
 
 
-@scenario("a pooled connection that the upstream has closed costs the client nothing")
+@scenario("a pooled connection that the upstream has closed is not used again")
 def stale_connection(world: World) -> None:
-    closes = threading.Event()
-
     def script(exchange):
-        exchange.head()
-        for event in stream(["ok"]):
-            exchange.data(event)
-        exchange.end()
-        if closes.is_set():
-            # Says keep-alive, and closes.
-            exchange.keeps = False
+        answers(["ok"])(exchange)
+        # The answer says keep-alive; then the connection closes.
+        exchange.keeps = False
 
-    with world.peer.plays(script):
-        closes.set()
-        for index in range(30):
-            answer = get(world.port, request("POST", "/plain/openai-chat", json.dumps(CHAT).encode()))
-            expect_equal((answer.status, answer.ending), (200, "complete"), f"request {index}")
+    used = set()
+    with world.peer.plays(script), Answer(world.port) as client:
+        for index in range(10):
+            client.send(request("POST", "/plain/openai-chat", json.dumps(CHAT).encode()))
+            client.read_all()
+            expect_equal((client.status, client.ending), (200, "complete"), f"request {index}")
+            client.next()
+            used.add(world.peer.wait_exchange(index).connection_number)
+            # An idle connection that has ended is noticed without a request.
+            wait_until(lambda: not established(world.peer.port), "the pool lets go of the closed connection")
+        expect_equal(len(used), 10, "connections to the upstream")
+
+
+def established(port: int) -> list[str]:
+    """Connections of this machine to `port` in any state before their end, seen from the side that opened them."""
+    with open("/proc/net/tcp") as file:
+        rows = [line.split() for line in file.readlines()[1:]]
+    return [row[1] for row in rows if row[2].endswith(f":{port:04X}") and row[3] in ("01", "08")]

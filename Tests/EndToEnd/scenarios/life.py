@@ -1,6 +1,7 @@
 """Who leaves when, and what stays behind: cancellation, descriptors, memory, signals, and the command line."""
 
 import os
+import pathlib
 import queue
 import signal
 import socket
@@ -10,10 +11,9 @@ import tempfile
 import threading
 import time
 
-
 from .client import Answer, Curl, ask, get, read_stream, request
 from .world import (
-    BINARY, DEADLINE, FORMATS, SANITIZED, Sluice, World, expect, expect_equal, routes, scenario, wait_until)
+    BINARY, DEADLINE, FORMATS, SOAK, Sluice, World, expect, expect_equal, routes, scenario, wait_until)
 from .peer import Peer, answers, chunk
 
 
@@ -181,7 +181,6 @@ def churn_one(port: int, index: int) -> None:
 
 @scenario("an endless upstream and readers that stop: memory stays flat, the upstream is paused")
 def flat_memory(world: World) -> str:
-    seconds = 60 if LONG else 10
     peer = Peer()
     with Sluice(own_config(peer, "drain_timeout: 100ms\nlimits: {slow_client: 10m}\n")) as sluice, peer.plays(endless):
         readers = [Answer(sluice.port, ask("plain", FORMATS[i % len(FORMATS)]), receive_buffer=8192) for i in range(24)]
@@ -189,7 +188,7 @@ def flat_memory(world: World) -> str:
             reader.read_head()
         sent = settle(lambda: sum(exchange.sent_bytes for exchange in peer.exchanges))
         before = sluice.resident_bytes()
-        end = time.monotonic() + seconds
+        end = time.monotonic() + SOAK
         highest = before
         while time.monotonic() < end:
             time.sleep(0.25)
@@ -197,14 +196,14 @@ def flat_memory(world: World) -> str:
         more = sum(exchange.sent_bytes for exchange in peer.exchanges) - sent
         expect_equal(len(peer.exchanges), len(readers), "exchanges")
         expect(more < 1 << 20, f"the paused upstreams sent {more} bytes more")
-        expect(highest - before < 4 << 20, f"resident memory rose by {highest - before} bytes in {seconds} s")
+        expect(highest - before < 4 << 20, f"resident memory rose by {highest - before} bytes in {SOAK:.0f} s")
         # A reader that comes back finds its stream going on.
         for reader in readers:
             size = len(reader.body)
             reader.read_until(lambda a: len(a.body) > size + 500_000)
             reader.close()
         wait_until(lambda: live(peer) == 0, "every upstream exchange ends")
-    return f"{before >> 20} MiB, +{(highest - before) >> 10} KiB in {seconds} s, {sent // len(readers) >> 10} KiB taken a stream"
+    return f"{before >> 20} MiB, +{(highest - before) >> 10} KiB in {SOAK:.0f} s, {sent // len(readers) >> 10} KiB taken a stream"
 
 
 def settle(measure) -> int:
@@ -352,15 +351,20 @@ def demo(world: World) -> None:
             expect_equal(whole.choices[0].message.content, text, "streamed and whole")
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=DEADLINE)
+def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [BINARY, *arguments], capture_output=True, text=True, timeout=DEADLINE, env=os.environ | environment)
 
 
 @scenario("commands: version, validate, wrong usage")
 def commands(world: World) -> None:
     done = command("version")
     expect_equal((done.returncode, done.stdout.startswith("sluice ")), (0, True), f"version said {done.stdout!r}")
-    root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+    minimal = pathlib.Path(__file__).parents[3] / "Config" / "minimal.yaml"
+    done = command("validate", str(minimal), OPENAI_API_KEY="sk-any")
+    expect_equal(done.returncode, 0, f"exit code for Config/minimal.yaml: {done.stderr}")
+    done = command("validate", str(minimal), OPENAI_API_KEY="")
+    expect_equal((done.returncode, "OPENAI_API_KEY" in done.stderr), (1, True), f"without its key: {done.stderr}")
     with tempfile.TemporaryDirectory() as directory:
         bad = os.path.join(directory, "bad.yaml")
         with open(bad, "w") as file:
@@ -373,6 +377,5 @@ def commands(world: World) -> None:
             expect(piece in output, f"{piece} is missing in:\n{output}")
         expect(command("run", "-c", bad).returncode == 1, "run with a bad file does not end with 1")
         expect(command("run", "-c", os.path.join(directory, "none.yaml")).returncode == 1, "run without its file")
-    expect(os.path.exists(os.path.join(root, "Config", "minimal.yaml")), "Config/minimal.yaml")
     for arguments in ((), ("walk",), ("run", "--nonsense"), ("validate",)):
         expect_equal(command(*arguments).returncode, 2, f"exit code of {arguments}")

@@ -1,4 +1,4 @@
-"""What every scenario stands on: the program under test, certificates, and the list of scenarios."""
+"""What every scenario stands on: the program under test, certificates, the world they share, and their list."""
 
 import dataclasses
 import json
@@ -14,7 +14,8 @@ from typing import Callable
 from .peer import Peer
 
 BINARY = os.environ.get("SLUICE_BIN", "")
-LONG = False
+# Seconds for which the scenario that watches memory watches it.
+SOAK = float(os.environ.get("SOAK", "8"))
 
 with open(BINARY, "rb") as program:
     SANITIZED = b"__asan_init" in (image := program.read()) or b"__tsan_init" in image
