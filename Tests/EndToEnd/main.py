@@ -4,6 +4,7 @@ import sys
 import time
 import traceback
 
+import scenarios
 import test_failures
 import test_requests
 import test_resources
@@ -27,5 +28,7 @@ for module in (test_streams, test_requests, test_failures, test_resources, test_
             failed += 1
             verdict = "FAILED\n" + traceback.format_exc()
         print(f"{module.__name__}.{name}: {verdict} ({time.monotonic() - began:.1f} s)", flush=True)
+more = scenarios.run(wanted)
+passed, failed = passed + more[0], failed + more[1]
 print(f"{passed} passed, {failed} failed")
-sys.exit(1 if failed else 0)
+sys.exit(1 if failed or not passed else 0)
