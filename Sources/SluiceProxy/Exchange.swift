@@ -87,7 +87,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     }
 
     private func findRoute(body: JSONValue?) {
-        guard let path = RequestTarget(head.target).normalizedPath else {
+        // CONNECT has no path, so the table, which refuses it, must not be kept from seeing it.
+        guard let path = head.method == "CONNECT" ? "-" : RequestTarget(head.target).normalizedPath else {
             return fail(ProxyError(.badRequest, .client, "the request's path is not valid"))
         }
         record.path = path
