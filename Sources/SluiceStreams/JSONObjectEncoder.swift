@@ -50,6 +50,7 @@ struct JSONObjectEncoder: StreamEncoder {
                 close(into: &out)
             default:
                 tail.note(event, batch)
+                // At once: where a batch ends is an accident of the network.
                 if tail.hasNewError { writeError(into: &out) }
             }
         }

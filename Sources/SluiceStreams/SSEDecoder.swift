@@ -45,7 +45,7 @@ public struct SSEDecoder {
     public mutating func feed<Handler: SSEHandler>(
         _ chunk: Span<UInt8>, to handler: inout Handler, into batch: inout EventBatch
     ) throws(StreamError) {
-        var start = try skipMark(chunk)
+        var start = skipMark(chunk)
         defer { offset &+= chunk.count }
         if endedInCR, start < chunk.count {
             endedInCR = false
@@ -57,9 +57,9 @@ public struct SSEDecoder {
             if feed < start { feed = Self.find(ASCII.lf, chunk, from: start) }
             if back < start { back = Self.find(ASCII.cr, chunk, from: start) }
             let end = min(feed, back)
-            guard end < chunk.count else { return try keep(chunk.extracting(start..<end)) }
+            guard end < chunk.count else { return try keep(chunk, start..<end) }
             if partialLine.isEmpty, !hasData, let value = Self.loneDataLine(chunk, start, end) {
-                guard end - start < limit else { throw tooLarge }
+                try checkEvent(upTo: offset &+ end)
                 let data = chunk.extracting(value..<end)
                 try handler.event(
                     SSEEvent(type: type.span, data: data, lastEventID: lastEventID.span), offset: eventOffset,
@@ -70,9 +70,11 @@ public struct SSEDecoder {
                 continue
             }
             if partialLine.isEmpty {
+                // A blank line ends the event and adds nothing to it.
+                if end > start { try checkEvent(upTo: offset &+ end) }
                 try line(chunk.extracting(start..<end), next: offset &+ end &+ 1, &handler, &batch)
             } else {
-                try keep(chunk.extracting(start..<end))
+                try keep(chunk, start..<end)
                 var whole: [UInt8] = []
                 swap(&whole, &partialLine)
                 try line(whole.span, next: offset &+ end &+ 1, &handler, &batch)
@@ -120,8 +122,6 @@ public struct SSEDecoder {
             eventOffset = next
             return
         }
-        // The same bound as for a line that was cut, so that the cuts decide nothing.
-        guard data.count + line.count < limit else { throw tooLarge }
         if line[0] == ASCII.colon { return handler.comment(into: &batch) }
         var nameEnd = 0
         while nameEnd < line.count, line[nameEnd] != ASCII.colon { nameEnd += 1 }
@@ -160,11 +160,15 @@ public struct SSEDecoder {
 
     private static func copy(_ bytes: Span<UInt8>) -> [UInt8] { bytes.withUnsafeBufferPointer { Array($0) } }
 
-    private var tooLarge: StreamError { .eventTooLarge(Limit("event_bytes", limit)) }
+    /// Everything since the last blank line counts, comments too: whoever relays an event holds all of it. The places
+    /// are those in the body, so that the cuts decide nothing.
+    private func checkEvent(upTo place: Int) throws(StreamError) {
+        guard place &- eventOffset < limit else { throw .eventTooLarge(Limit("event_bytes", limit)) }
+    }
 
-    private mutating func keep(_ rest: Span<UInt8>) throws(StreamError) {
-        guard partialLine.count + data.count + rest.count < limit else { throw tooLarge }
-        rest.withUnsafeBufferPointer { partialLine.append(contentsOf: $0) }
+    private mutating func keep(_ chunk: Span<UInt8>, _ range: Range<Int>) throws(StreamError) {
+        try checkEvent(upTo: offset &+ range.upperBound)
+        chunk.extracting(range).withUnsafeBufferPointer { partialLine.append(contentsOf: $0) }
     }
 
     /// Where `byte` stands next; `chunk.count` if nowhere.
@@ -177,7 +181,7 @@ public struct SSEDecoder {
     }
 
     /// Passes over one byte order mark at the very start, also when it is cut; returns where the rest begins.
-    private mutating func skipMark(_ chunk: Span<UInt8>) throws(StreamError) -> Int {
+    private mutating func skipMark(_ chunk: Span<UInt8>) -> Int {
         guard markSeen < 3 else { return 0 }
         let mark: [3 of UInt8] = [0xEF, 0xBB, 0xBF]
         var start = 0
@@ -185,7 +189,7 @@ public struct SSEDecoder {
             guard chunk[start] == mark[Int(markSeen)] else {
                 let matched = Int(markSeen)
                 markSeen = 3
-                try keep(mark.span.extracting(0..<matched))
+                mark.span.extracting(0..<matched).withUnsafeBufferPointer { partialLine.append(contentsOf: $0) }
                 return start
             }
             markSeen += 1

@@ -17,6 +17,7 @@ struct SSETextEncoder: StreamEncoder {
             case .text(choice: 0, let text), .refusal(choice: 0, let text): write(batch.bytes(text), into: &out)
             default:
                 tail.note(event, batch)
+                // At once: where a batch ends is an accident of the network.
                 if tail.hasNewError { tail.writeError(into: &out) { $0.append("event: error\ndata: ") } }
             }
         }

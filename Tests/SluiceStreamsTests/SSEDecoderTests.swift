@@ -92,7 +92,8 @@ private struct Recorder: SSEHandler {
     }
 
     @Test(arguments: [
-        "data: 0123456789\n\n", "data: 01\ndata: 23456789\n\n", "event: 0123456789012\n\n", ":\("x".repeated(40))\n",
+        "data: 0123456789\n\n", "data: 01\ndata: 23456789\n\n", "event: 0123456789012\n\n", ":a\n:b\n:c\n:d\n:e\n",
+        "id: 1\nid: 2\nid: 3\n", ":\("x".repeated(40))\n",
     ])
     func theLimitHoldsForEveryCut(text: String) throws {
         let bytes = Array(text.utf8)
@@ -100,6 +101,15 @@ private struct Recorder: SSEHandler {
             #expect(throws: StreamError.eventTooLarge(Limit("event_bytes", 12)), "cut at byte \(cut)") {
                 try read([Array(bytes[..<cut]), Array(bytes[cut...])], limit: 12)
             }
+        }
+    }
+
+    @Test(arguments: ["data: 01234\n\n", "data: 01234\r\n\r\n", "data: 01234\r\r"])
+    func theLargestEventPassesForEveryCut(text: String) throws {
+        let bytes = Array(text.utf8)
+        for cut in 0...bytes.count {
+            let (seen, _) = try read([Array(bytes[..<cut]), Array(bytes[cut...])], limit: 12)
+            #expect(seen.events.map(\.data) == ["01234"], "cut at byte \(cut)")
         }
     }
 

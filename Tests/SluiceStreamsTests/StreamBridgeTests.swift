@@ -74,6 +74,18 @@ import Testing
         }
     }
 
+    @Test func whatARelayHoldsIsBounded() throws {
+        let encoder = try #require(StreamEncoders.make(.openAIChat, options: EncoderOptions()))
+        let decoder = StreamDecoders.make(.openAIChat, eventBytes: 4096)
+        var bridge = StreamBridge(relaying: decoder, failingAs: encoder)
+        var batch = EventBatch()
+        var out = ByteQueue()
+        let comment = Array(": never a blank line\n".utf8)
+        #expect(throws: StreamError.eventTooLarge(Limit("event_bytes", 4096))) {
+            for _ in 0..<1000 { try bridge.consume(comment.span, batch: &batch, into: &out) }
+        }
+    }
+
     @Test func countsForTheLog() throws {
         var bridge = Conversion.bridge(.ndjson)
         var batch = EventBatch()
