@@ -253,7 +253,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             return fail(
                 ProxyError(.malformed(.head), .upstream, "upstream answered with HTML where a stream was expected"))
         }
-        needsSniffing = !type.isStream
+        needsSniffing = !type.isStream && pool.spec.wire != .dialect(.text)
         let decoder = pool.spec.wire.makeDecoder(eventBytes: limits.eventBytes)
         if format == .openAIChat, pool.spec.wire == .dialect(.openAIChat) {
             bridge = StreamBridge(relaying: decoder, failingAs: StreamEncoders.make(format, options: EncoderOptions()))

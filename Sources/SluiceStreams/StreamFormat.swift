@@ -1,6 +1,8 @@
 /// A provider's stream as it comes in: `dialect:` of an upstream, `--from` on the command line.
 public enum Dialect: String, CaseIterable, Sendable {
     case openAIChat = "openai-chat"
+    /// The answer's text and nothing else, as `text/plain`.
+    case text
     /// Bytes that nobody reads; only for `passthrough` routes.
     case raw
 }

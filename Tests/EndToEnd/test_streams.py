@@ -109,3 +109,21 @@ def test_credentials():
             assert b"sk-canary-client" not in request and b"canary-cookie" not in request
         time.sleep(0.2)
         assert "canary" not in json.dumps(proxy.log) + proxy.errors.decode()
+
+
+def test_an_upstream_of_plain_text():
+    def script(connection, request):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for part in ("Hel", "lo\n", "wörld"):
+            data = part.encode()
+            connection.sendall(b"%x\r\n%s\r\n" % (len(data), data))
+        if b"cut" in request:
+            return "close"
+        connection.sendall(b"0\r\n\r\n")
+
+    with Peer(script) as peer, Sluice(config(peer.url, upstream={"dialect": "text"})) as proxy:
+        for name in ("text", "sse-text", "sse-json", "ndjson", "openai-chat"):
+            reply = fetch(proxy.port, "/" + name, CHAT)
+            assert text_of(name, reply.body) == ("Hello\nwörld", True) and reply.complete, (name, reply.raw)
+        cut = {**CHAT, "messages": [{"role": "user", "content": "cut"}]}
+        assert not fetch(proxy.port, "/text", cut).complete

@@ -220,7 +220,7 @@ private let listeners = "listeners: [{address: ':0'}]\n"
         ),
         (
             "{url: 'http://h', dialect: openai}",
-            "test.yaml:4:33: upstreams.a.dialect: 'openai' is not one of openai-chat, raw"
+            "test.yaml:4:33: upstreams.a.dialect: 'openai' is not one of openai-chat, text, raw"
         ),
         (
             "{url: 'http://h', dialect: openai-chat, apikey: x}",
