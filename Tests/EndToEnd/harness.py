@@ -62,7 +62,8 @@ class Sluice:
         return [entry for entry in list(self.log) if entry["event"] == "exchange"]
 
     def descriptors(self):
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        """How many are open; without pipes, which only a sanitizer opens, to the program that names its frames."""
+        return sum(not link.startswith("pipe:") for link in links(f"/proc/{self.process.pid}/fd"))
 
     def resident_kib(self):
         with open(f"/proc/{self.process.pid}/status") as file:
@@ -79,6 +80,14 @@ class Sluice:
 
     def __exit__(self, *_):
         self.stop()
+
+
+def links(folder):
+    for name in os.listdir(folder):
+        try:
+            yield os.readlink(os.path.join(folder, name))
+        except FileNotFoundError:
+            pass  # closed since it was listed
 
 
 class Peer:
@@ -117,6 +126,8 @@ class Peer:
             connection.close()
 
     def close(self):
+        # Wakes the thread in `accept`. Left there, it would go on with a number that a later socket may get.
+        self.server.shutdown(socket.SHUT_RDWR)
         self.server.close()
 
     def __enter__(self):

@@ -186,16 +186,18 @@ def flat_memory(world: World) -> str:
         readers = [Answer(sluice.port, ask("plain", FORMATS[i % len(FORMATS)]), receive_buffer=8192) for i in range(24)]
         for reader in readers:
             reader.read_head()
-        sent = settle(lambda: sum(exchange.sent_bytes for exchange in peer.exchanges))
+        settle(lambda: sum(exchange.sent_bytes for exchange in peer.exchanges))
         before = sluice.resident_bytes()
         end = time.monotonic() + SOAK
         highest = before
         while time.monotonic() < end:
             time.sleep(0.25)
             highest = max(highest, sluice.resident_bytes())
-        more = sum(exchange.sent_bytes for exchange in peer.exchanges) - sent
         expect_equal(len(peer.exchanges), len(readers), "exchanges")
-        expect(more < 1 << 20, f"the paused upstreams sent {more} bytes more")
+        sent = max(exchange.sent_bytes for exchange in peer.exchanges)
+        # An upstream can fill the kernel's buffers on its way, both ends of both connections, and the proxy's own.
+        room = 2 * (largest_buffer("rmem") + largest_buffer("wmem")) + (1 << 20)
+        expect(sent < room, f"an upstream whose reader has stopped could send {sent} bytes")
         expect(highest - before < 4 << 20, f"resident memory rose by {highest - before} bytes in {SOAK:.0f} s")
         # A reader that comes back finds its stream going on.
         for reader in readers:
@@ -203,7 +205,13 @@ def flat_memory(world: World) -> str:
             reader.read_until(lambda a: len(a.body) > size + 500_000)
             reader.close()
         wait_until(lambda: live(peer) == 0, "every upstream exchange ends")
-    return f"{before >> 20} MiB, +{(highest - before) >> 10} KiB in {SOAK:.0f} s, {sent // len(readers) >> 10} KiB taken a stream"
+    return f"{before >> 20} MiB, +{(highest - before) >> 10} KiB in {SOAK:.0f} s, at most {sent >> 10} KiB taken of a stream"
+
+
+def largest_buffer(kind: str) -> int:
+    """To how many bytes the kernel may grow a TCP connection's buffer on one end."""
+    with open(f"/proc/sys/net/ipv4/tcp_{kind}") as file:
+        return int(file.read().split()[2])
 
 
 def settle(measure) -> int:
