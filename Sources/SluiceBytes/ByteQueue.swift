@@ -127,6 +127,9 @@ public struct ByteQueue: ~Copyable {
         (base, capacity, head, tail) = (nil, 0, 0, 0)
     }
 
+    /// The same, only if the storage holds more than `bytes`: small ones are worth keeping.
+    public mutating func release(ifOver bytes: Int) { if capacity > bytes { releaseIfEmpty() } }
+
     // MARK: - Prefixes whose value is known only after what follows them
 
     /// An absolute position in the queue's storage, valid until the next `consume` or `removeAll`.

@@ -32,7 +32,11 @@ public enum ConfigurationLoader {
     public static func knownKeys(text: [UInt8]) -> Set<String> {
         let context = ReadingContext(file: "", environment: [:], readFile: { _ in nil })
         _ = try? read(text, context)
-        return Set(context.knownKeys.map { key in key.filter { !$0.isNumber && $0 != "[" && $0 != "]" } })
+        return Set(
+            context.knownKeys.map { key in
+                // Without the positions in lists.
+                key.split(separator: "[").map { $0.split(separator: "]").last.map(String.init) ?? "" }.joined()
+            })
     }
 
     private static func read(_ text: [UInt8], _ context: ReadingContext) throws(ConfigurationFaults) -> Configuration? {

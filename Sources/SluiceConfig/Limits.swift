@@ -21,6 +21,18 @@ public struct Limits: Sendable, Equatable {
     public var requestBodyTimeout = Interval.seconds(30)
     public var clientIdleTimeout = Interval.seconds(60)
     public var upstreamIdleTimeout = Interval.seconds(55)
+    /// For the answer to a PING that asks a silent HTTP/2 client whether it is still there.
+    public var pingTimeout = Interval.seconds(20)
+    public var http2Streams = 100
+    public var http2StreamWindowBytes = 64 << 10
+    public var http2ConnectionWindowBytes = 1 << 20
+    /// Streams reset by an HTTP/2 client or because of it: this many at once, then so many a second.
+    public var http2Resets = 100
+    public var http2ResetsPerSecond = 20
+    /// What the kernel may hold of an upstream's bytes; the kernel itself takes twice that for its bookkeeping.
+    public var upstreamReceiveBufferBytes = 128 << 10
+    /// Unsent bytes that the kernel takes over from us for one client: what waits above it stays where it can be counted.
+    public var clientUnsentBytes = 32 << 10
     /// A client that takes nothing while data waits for it.
     public var slowClient = Interval.seconds(30)
     /// All workers together.

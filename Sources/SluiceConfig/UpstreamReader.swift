@@ -34,6 +34,8 @@ extension ConfigurationReader {
         }
         if let headers = section.section("headers") { spec.headers = readHeaders(headers) }
         if var tls = section.section("tls") { spec.tls = readTLS(&tls) }
+        spec.http = section.choice("http", UpstreamSpec.HTTPVersion.self) ?? spec.http
+        if var keepalive = section.section("keepalive") { spec.keepalive = readKeepalive(&keepalive) }
         if var timeouts = section.section("timeouts") { spec.timeouts = readTimeouts(&timeouts) }
         return spec
     }
@@ -81,6 +83,14 @@ extension ConfigurationReader {
         if tls.certificate == nil, tls.privateKey != nil { section.missing("certificate") }
         section.finish()
         return tls
+    }
+
+    private func readKeepalive(_ section: inout Section) -> KeepaliveSpec {
+        var keepalive = KeepaliveSpec()
+        keepalive.interval = section.duration("interval") ?? keepalive.interval
+        keepalive.timeout = section.duration("timeout") ?? keepalive.timeout
+        section.finish()
+        return keepalive
     }
 
     private func readTimeouts(_ section: inout Section) -> Timeouts {

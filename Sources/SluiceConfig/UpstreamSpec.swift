@@ -16,6 +16,15 @@ public struct UpstreamSpec: Sendable {
     public var headers: [(name: String, value: Secret)]
     public var tls: ClientTLSSpec
     public var timeouts: Timeouts
+    public var http = HTTPVersion.auto
+    public var keepalive = KeepaliveSpec()
+
+    /// What is spoken to it. `auto`: what ALPN agrees on over TLS, HTTP/1.1 without.
+    public enum HTTPVersion: String, Sendable, CaseIterable {
+        case auto
+        case http11 = "1.1"
+        case http2 = "2"
+    }
 
     public init(
         name: String, url: UpstreamURL, wire: Wire = .dialect(.openAIChat), apiKey: Secret? = nil,
@@ -40,6 +49,15 @@ public struct UpstreamURL: Sendable, Hashable {
     public init(isTLS: Bool, host: String, port: Int, unixPath: String? = nil, basePath: String = "") {
         (self.isTLS, self.host, self.port, self.unixPath, self.basePath) = (isTLS, host, port, unixPath, basePath)
     }
+}
+
+/// How an HTTP/2 connection that has streams but says nothing is tried: a PING after `interval`, which must be answered
+/// within `timeout`. Zero: never.
+public struct KeepaliveSpec: Sendable, Equatable {
+    public var interval = Interval.seconds(30)
+    public var timeout = Interval.seconds(10)
+
+    public init() {}
 }
 
 public struct ClientTLSSpec: Sendable, Hashable {

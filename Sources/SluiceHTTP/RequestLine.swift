@@ -94,7 +94,7 @@ struct RequestLine {
     }
 
     /// Visible ASCII without `#`: a fragment is never sent. What RFC 3986 also excludes (`{`, `|`, `"`) real clients do send.
-    private static func isTargetByte(_ byte: UInt8) -> Bool { byte > 0x20 && byte < 0x7F && byte != UInt8(ascii: "#") }
+    static func isTargetByte(_ byte: UInt8) -> Bool { byte > 0x20 && byte < 0x7F && byte != UInt8(ascii: "#") }
 }
 
 /// `host [":" port]` without userinfo (RFC 9110 §4.2), narrowed to the names that DNS and containers use: sub-delimiters

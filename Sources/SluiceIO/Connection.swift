@@ -87,6 +87,12 @@ public final class Connection: EventHandler, TimerHandler {
         process(Span<UInt8>())
     }
 
+    /// Hands the connection over to another delegate, from within a call to the one it has.
+    public func changeDelegate(to delegate: any ConnectionDelegate) {
+        guard fd >= 0, closing == .no else { return }
+        self.delegate = delegate
+    }
+
     public var isOpen: Bool { fd >= 0 }
     public var isTLS: Bool { engine != nil }
     /// Bytes that wait for the socket.

@@ -22,6 +22,18 @@ public final class ConnectionBudget: Sendable {
     public func give() { used.subtract(1, ordering: .relaxed) }
 }
 
+/// What the kernel does for each accepted client.
+public struct ClientSocketOptions: Sendable {
+    /// Bytes not sent yet that it takes over from us; what waits above that stays where it is counted.
+    public var unsentBytes: Int
+    /// For how long sent bytes may stay without an answer; zero: the system's own patience, many minutes.
+    public var unacknowledgedTimeout: Interval
+
+    public init(unsentBytes: Int = 32 << 10, unacknowledgedTimeout: Interval = .seconds(60)) {
+        (self.unsentBytes, self.unacknowledgedTimeout) = (unsentBytes, unacknowledgedTimeout)
+    }
+}
+
 /// Accepts connections on one address. Each worker has its own socket on it (SO_REUSEPORT), and the kernel deals the
 /// clients out. Out of places or descriptors, accepting pauses and is tried again soon: no spin, the backlog waits.
 public final class Listener: EventHandler, TimerHandler {
@@ -42,7 +54,8 @@ public final class Listener: EventHandler, TimerHandler {
     private static let retryDelay = Interval.milliseconds(50)
 
     public init(
-        on address: SocketAddress, loop: EventLoop, budget: ConnectionBudget, accepted: @escaping Accepted
+        on address: SocketAddress, loop: EventLoop, budget: ConnectionBudget, options: ClientSocketOptions = .init(),
+        accepted: @escaping Accepted
     ) throws(SystemError) {
         let type = Int32(SL_STREAM) | Int32(SL_NONBLOCK) | Int32(SL_CLOEXEC)
         socket = Descriptor(owning: try SystemError.check("socket") { Glibc.socket(address.family, type, 0) })
@@ -55,7 +68,7 @@ public final class Listener: EventHandler, TimerHandler {
             ownsPath = false
             try SystemError.check("setsockopt") { setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1) }
             try SystemError.check("setsockopt") { setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1) }
-            Self.setInherited(fd)
+            Self.setInherited(fd, options)
         }
         _ = try address.withSockaddr { pointer, length throws(SystemError) in
             try SystemError.check("bind") { bind(fd, pointer, length) }
@@ -107,13 +120,18 @@ public final class Listener: EventHandler, TimerHandler {
 
     /// Options that accepted sockets take over from this one, which saves the calls on each: no waiting for more to send,
     /// and a probe after 30 s of silence, so that a client whose machine is gone is noticed within a minute.
-    private static func setInherited(_ fd: Int32) {
+    private static func setInherited(_ fd: Int32, _ options: ClientSocketOptions) {
         let tcp = Int32(IPPROTO_TCP)
         _ = setOption(fd, tcp, TCP_NODELAY, 1)
         _ = setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1)
         _ = setOption(fd, tcp, TCP_KEEPIDLE, 30)
         _ = setOption(fd, tcp, TCP_KEEPINTVL, 10)
         _ = setOption(fd, tcp, TCP_KEEPCNT, 3)
+        _ = setOption(fd, tcp, TCP_NOTSENT_LOWAT, Int32(clamping: options.unsentBytes))
+        if options.unacknowledgedTimeout > .zero {
+            let milliseconds = Int32(clamping: options.unacknowledgedTimeout.nanoseconds / 1_000_000)
+            _ = setOption(fd, tcp, TCP_USER_TIMEOUT, milliseconds)
+        }
     }
 
     private func pause() {

@@ -22,10 +22,13 @@ protocol ClientStream: AnyObject {
     func pauseBody()
     func resumeBody()
 
-    /// Response bytes that the client has not taken yet.
-    var waitingBytes: Int { get }
-    /// When the client last took bytes.
-    var lastProgress: Instant { get }
+    /// Asks a silent client for a sign of life where its protocol has one (HTTP/2 PING) and the body has none.
+    func ping()
+
+    /// So many response bytes wait for the client that its upstream must wait too; `clientDrained` follows.
+    var isCongested: Bool { get }
+    /// Since when the client has taken nothing of what waits for it; nil if nothing waits.
+    var waitingSince: Instant? { get }
     var sentBytes: Int { get }
     /// Address, and the subject of its certificate if it showed one.
     var peerText: String { get }
@@ -35,8 +38,10 @@ protocol ClientStream: AnyObject {
 protocol UpstreamStream: AnyObject {
     func pauseReading()
     func resumeReading()
-    /// Sends request bytes, already framed. Empties `bytes`.
-    func send(_ bytes: inout ByteQueue)
+    /// Sends the request; its body too, unless that is relayed. Call once, first.
+    func sendRequest(_ request: UpstreamRequest)
+    /// Sends bytes of a relayed body and empties `bytes`; with `isLast` the body is complete.
+    func sendBody(_ bytes: inout ByteQueue, isLast: Bool)
     /// Request bytes that the upstream has not taken yet.
     var waitingBytes: Int { get }
     /// Ends the work on the other side at once.

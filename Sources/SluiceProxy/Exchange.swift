@@ -9,8 +9,6 @@ import SluiceStreams
 /// It knows no socket: a `ClientStream` and an `UpstreamStream` carry out what it decides, and the loop tells it the
 /// time. It ends exactly once, in `end`, where everything it holds is let go and its log line is written.
 final class Exchange: UpstreamStreamDelegate, TimerHandler {
-    enum Phase { case request, connecting, head, firstToken, body, errorBody, over }
-
     /// What is done with the upstream's body.
     private enum Mode {
         case undecided
@@ -29,13 +27,14 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     /// A cycle while the exchange lives: the client's connection lets go of it when told that it is over.
     private let client: any ClientStream
     private let bodyLength: BodyLength
-    private(set) var phase = Phase.request
+    private var deadlines: ExchangeDeadlines
+    private var phase: ExchangeDeadlines.Phase { deadlines.phase }
     private var mode = Mode.undecided
     private var record: ExchangeRecord
 
     private var route: Route?
     private var pool: UpstreamPool?
-    private var dial: Dial?
+    private var dial: UpstreamWait?
     private var upstream: (any UpstreamStream)?
 
     /// The client's body: whole where it is translated, what the upstream has not taken yet where it is relayed.
@@ -57,19 +56,14 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
 
     private var timer = TimerID.none
     private let started: Instant
-    private var phaseStarted: Instant
-    private var lastUpstreamRead: Instant
-    private var lastClientWrite: Instant
-    /// Set when the dialect's terminator came: the upstream has this long to end its message.
-    private var endGrace: Instant?
 
     private static let errorBodyLimit = 64 << 10
-    private static let grace = Interval.seconds(1)
+    private static let repeatLimit = 3
 
     init(_ head: RequestHead, bodyLength: BodyLength, client: any ClientStream, worker: Worker) {
         (self.head, self.bodyLength, self.client, self.worker) = (head, bodyLength, client, worker)
         started = worker.loop.now
-        (phaseStarted, lastUpstreamRead, lastClientWrite) = (started, started, started)
+        deadlines = ExchangeDeadlines(started: started)
         record = ExchangeRecord(head, client: client.peerText, worker: worker)
         worker.exchangeBegan()
     }
@@ -125,7 +119,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
 
     func requestBody(_ bytes: Span<UInt8>) {
         guard phase != .over else { return }
-        phaseStarted = phase == .request ? now : phaseStarted
+        deadlines.requestRead(at: now)
         if isBodyRelayed { return relay(bytes) }
         guard requestBody.count + bytes.count <= limits.requestBodyBytes else { return failBodyLimit() }
         requestBody.append(bytes)
@@ -171,27 +165,18 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
 
     private func connect(fresh: Bool) {
         enter(.connecting)
-        dial = pool?.acquire(for: self, fresh: fresh)
-        if phase != .connecting { dial = nil }
+        let waiting = pool?.acquire(for: self, fresh: fresh)
+        if phase == .connecting { dial = waiting }
     }
 
-    /// Sends on body bytes with the framing that the upstream was told; an empty span after the end closes it.
+    /// Sends on body bytes as they come; an empty span after the end closes the body.
     private func relay(_ bytes: Span<UInt8>) {
-        if case .chunked = bodyLength {
-            if !bytes.isEmpty {
-                let mark = HTTP1Serializer.openChunk(in: &requestBody)
-                requestBody.append(bytes)
-                HTTP1Serializer.closeChunk(mark, in: &requestBody)
-            }
-            if isRequestComplete { HTTP1Serializer.lastChunk(into: &requestBody) }
-        } else {
-            requestBody.append(bytes)
-        }
+        requestBody.append(bytes)
         guard let upstream else {
             if requestBody.count >= limits.streamBufferHighBytes { client.pauseBody() }
             return
         }
-        upstream.send(&requestBody)
+        upstream.sendBody(&requestBody, isLast: isRequestComplete)
         if upstream.waitingBytes >= limits.streamBufferHighBytes { client.pauseBody() }
     }
 
@@ -202,17 +187,11 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         dial = nil
         upstream = stream
         enter(.head)
-        (stream as? UpstreamConnection)?.expectResponse(to: outgoing.method)
-        var bytes = ByteQueue()
-        bytes.append(outgoing.head)
-        bytes.append(outgoing.body)
-        stream.send(&bytes)
-        if isBodyRelayed { relayHeld() }
-    }
-
-    private func relayHeld() {
-        upstream?.send(&requestBody)
-        client.resumeBody()
+        stream.sendRequest(outgoing)
+        guard isBodyRelayed, phase == .head else { return }
+        stream.sendBody(&requestBody, isLast: isRequestComplete)
+        requestBody.releaseIfEmpty()
+        if stream.waitingBytes < limits.streamBufferHighBytes { client.resumeBody() }
     }
 
     func upstreamDrained() {
@@ -221,7 +200,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
 
     func upstreamHead(_ head: ResponseHead) {
         guard phase == .head, let route, let pool else { return }
-        lastUpstreamRead = now
+        deadlines.upstreamRead(at: now)
         record.upstreamStatus = head.status
         let request = outgoing
         if !isBodyRelayed || isRequestComplete { outgoing = nil }
@@ -234,7 +213,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         } else if let request, !request.wantsStream {
             sendDocument(head)
         } else {
-            beginStream(head, type, format: request?.format ?? .text, model: request?.model ?? "", pool)
+            beginStream(head, type, request, pool)
         }
     }
 
@@ -247,30 +226,35 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     }
 
     private func beginStream(
-        _ head: ResponseHead, _ type: ContentType, format: StreamFormat, model: String, _ pool: UpstreamPool
+        _ head: ResponseHead, _ type: ContentType, _ request: UpstreamRequest?, _ pool: UpstreamPool
     ) {
         if type.isHTML {
             return fail(
                 ProxyError(.malformed(.head), .upstream, "upstream answered with HTML where a stream was expected"))
         }
         needsSniffing = !type.isStream && pool.spec.wire != .dialect(.text)
-        let decoder = pool.spec.wire.makeDecoder(eventBytes: limits.eventBytes)
-        if format == .openAIChat, pool.spec.wire == .dialect(.openAIChat) {
-            bridge = StreamBridge(relaying: decoder, failingAs: StreamEncoders.make(format, options: EncoderOptions()))
-        } else {
-            var options = EncoderOptions()
-            options.id = "chatcmpl-" + record.requestID
-            options.model = model
-            options.created = EventLoop.unixTime()
-            if let encoder = StreamEncoders.make(format, options: options) {
-                bridge = StreamBridge(decoder: decoder, encoder: encoder)
-            } else {
-                bridge = StreamBridge(relaying: decoder)
-            }
-        }
+        if !isCommitted { makeBridge(request, pool) }
         record.responseFields = ResponseFields.passedOn(head.fields)
         mode = .stream
         enter(.firstToken)
+    }
+
+    private func makeBridge(_ request: UpstreamRequest?, _ pool: UpstreamPool) {
+        let format = request?.format ?? .text
+        let decoder = pool.spec.wire.makeDecoder(eventBytes: limits.eventBytes)
+        if format == .openAIChat, pool.spec.wire == .dialect(.openAIChat) {
+            bridge = StreamBridge(relaying: decoder, failingAs: StreamEncoders.make(format, options: EncoderOptions()))
+            return
+        }
+        var options = EncoderOptions()
+        options.id = "chatcmpl-" + record.requestID
+        options.model = request?.model ?? ""
+        options.created = EventLoop.unixTime()
+        if let encoder = StreamEncoders.make(format, options: options) {
+            bridge = StreamBridge(decoder: decoder, encoder: encoder)
+        } else {
+            bridge = StreamBridge(relaying: decoder)
+        }
     }
 
     private func sendDocument(_ head: ResponseHead) {
@@ -281,7 +265,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     }
 
     func upstreamBody(_ bytes: Span<UInt8>) {
-        lastUpstreamRead = now
+        deadlines.upstreamRead(at: now)
         switch mode {
         case .stream: streamBody(bytes)
         case .document:
@@ -310,10 +294,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         }
         guard let bridge else { return }
         if phase == .firstToken { firstEvents(bridge) }
-        if endGrace == nil, bridge.progress.sawEnd {
-            endGrace = now + Self.grace
-            arm()
-        }
+        if bridge.progress.sawEnd, deadlines.streamEnded(at: now) { arm() }
     }
 
     /// Holds the answer back until there is a token: until then the status can still tell the truth.
@@ -348,7 +329,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     private func commit(_ head: ResponseHead, length: BodyLength) {
         isCommitted = true
         record.status = head.status
-        lastClientWrite = now
+        deadlines.clientWritten(at: now)
         client.sendHead(head, length: length)
         if phase != .request { arm() }
     }
@@ -362,6 +343,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     func upstreamPaused() {
         guard phase != .over else { return }
         flushBody(isLast: false)
+        if isCommitted { client.flush() }
     }
 
     private func flushBody(isLast: Bool) {
@@ -370,10 +352,10 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             openBody()
         }
         isBodyOpen = false
-        lastClientWrite = now
+        deadlines.clientWritten(at: now)
         client.flushBody(bodyMark, &worker.scratch, isLast: isLast)
         if isLast || isUpstreamPaused { return }
-        if client.waitingBytes > limits.streamBufferHighBytes {
+        if client.isCongested {
             isUpstreamPaused = true
             record.pauses += 1
             upstream?.pauseReading()
@@ -385,7 +367,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     func clientDrained() {
         guard isUpstreamPaused, phase != .over else { return }
         isUpstreamPaused = false
-        lastUpstreamRead = now
+        deadlines.upstreamRead(at: now)
         upstream?.resumeReading()
         arm()
     }
@@ -436,14 +418,24 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         guard phase != .over else { return }
         let wasReused = upstream?.isReused ?? false
         (upstream, dial) = (nil, nil)
-        if phase == .head, wasReused, !hasRetried, !isBodyRelayed, outgoing != nil, case .closed = error.kind {
-            // The upstream had closed the idle connection before it saw the request; on a fresh one nothing is lost.
-            hasRetried = true
+        if phase == .head, !isBodyRelayed, outgoing != nil, canRepeat(after: error, wasReused) {
             record.retries += 1
-            return connect(fresh: true)
+            return connect(fresh: error.kind != .refused)
         }
         if case .drain = mode { return end("client_gone") }
         fail(error)
+    }
+
+    /// True where the upstream cannot have worked on the request: it said so (RFC 9113 §8.7), or it had closed the idle
+    /// connection before the request came, which is believed once.
+    private func canRepeat(after error: ProxyError, _ wasReused: Bool) -> Bool {
+        switch error.kind {
+        case .refused: return record.retries < Self.repeatLimit
+        case .closed where wasReused && !hasRetried:
+            hasRetried = true
+            return true
+        default: return false
+        }
     }
 
     /// Tells the upstream's own error in the client's dialect, with what a client can act on.
@@ -454,6 +446,10 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         let said = document?.errorMessage
         let error = ProxyError(.status(status), .upstream, said ?? "upstream answered with status \(status)")
         let passed = ResponseFields.passedOn(fields)
+        if isCommitted {
+            mode = .stream
+            return fail(error)
+        }
         if (400..<500).contains(status), case .object? = document {
             respond(error, body: body.span, passed)
         } else {
@@ -523,7 +519,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     }
 
     private func end(_ reason: String) {
-        phase = .over
+        deadlines.enter(.over, at: now)
         worker.loop.cancel(timer)
         letGoOfUpstream()
         worker.exchangeEnded(record.finished(reason, at: now, started: started, sent: client.sentBytes, bridge: bridge))
@@ -533,15 +529,14 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
 
     // MARK: - Time
 
-    private func enter(_ phase: Phase) {
-        self.phase = phase
-        phaseStarted = now
+    private func enter(_ phase: ExchangeDeadlines.Phase) {
+        deadlines.enter(phase, at: now)
         arm()
     }
 
     /// Sets the one timer to the earliest deadline. Tokens do not move it: it looks at their time when it fires.
     private func arm() {
-        let deadline = nextDeadline()
+        let deadline = deadlines.next(situation).at
         if timer == .none {
             timer = worker.loop.schedule(at: deadline, handler: self)
         } else {
@@ -549,81 +544,64 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         }
     }
 
-    private func nextDeadline() -> Instant {
-        let timeouts = pool?.spec.timeouts ?? Timeouts()
-        var deadline = Instant.distantFuture
-        func add(_ start: Instant, _ interval: Interval) {
-            if interval > .zero { deadline = min(deadline, start + interval) }
-        }
-        switch phase {
-        case .request: add(phaseStarted, limits.requestBodyTimeout)
-        case .connecting: add(phaseStarted, timeouts.connect)
-        case .head: add(phaseStarted, timeouts.headers)
-        case .firstToken: add(phaseStarted, timeouts.firstToken)
-        case .body, .errorBody: if !isUpstreamPaused { add(lastUpstreamRead, timeouts.idle) }
-        case .over: return .distantFuture
-        }
-        if phase != .request { add(started, timeouts.total) }
-        if let endGrace { deadline = min(deadline, endGrace) }
-        if client.waitingBytes > 0 { add(client.lastProgress, limits.slowClient) }
-        if isCommitted, case .stream = mode, let route { add(lastClientWrite, route.keepalive) }
-        if !isCommitted, let early = route?.earlyHeaders, phase == .head || phase == .firstToken { add(started, early) }
-        return deadline
+    private var situation: ExchangeDeadlines.Situation {
+        var isStream = false
+        if case .stream = mode { isStream = true }
+        return ExchangeDeadlines.Situation(
+            timeouts: pool?.spec.timeouts ?? Timeouts(), limits: limits, keepalive: route?.keepalive ?? .zero,
+            earlyHeaders: canCommitEarly ? route?.earlyHeaders : nil, isCommitted: isCommitted, isStream: isStream,
+            isUpstreamPaused: isUpstreamPaused, clientWaitsSince: client.waitingSince)
     }
 
     func timerFired(_ timer: TimerID, on loop: EventLoop) {
         guard timer == self.timer, phase != .over else { return }
         self.timer = .none
-        checkDeadlines()
+        let next = deadlines.next(situation)
+        if next.at <= now { act(on: next.due) }
         if phase != .over, self.timer == .none { arm() }
     }
 
-    private func checkDeadlines() {
-        let timeouts = pool?.spec.timeouts ?? Timeouts()
-        func passed(_ start: Instant, _ interval: Interval) -> Bool { interval > .zero && now >= start + interval }
-
-        if let endGrace, now >= endGrace {
+    private func act(on due: ExchangeDeadlines.Due) {
+        switch due {
+        case .endGrace:
             letGoOfUpstream()
-            return finishStream()
-        }
-        if client.waitingBytes > 0, passed(client.lastProgress, limits.slowClient) {
+            finishStream()
+        case .slowClient:
             client.abort()
-            return clientGone("slow_client")
+            clientGone("slow_client")
+        case .requestBody:
+            fail(ProxyError(.requestTimeout, .client, "the request body did not arrive in time"))
+        case .upstream(let phase): fail(ProxyError(.timeout(phase), .upstream, "upstream did not answer in time"))
+        case .earlyHeaders: commitEarly()
+        case .keepalive: sendKeepalive()
         }
-        if phase != .request, passed(started, timeouts.total) { return failTimeout(.total) }
-        switch phase {
-        case .request where passed(phaseStarted, limits.requestBodyTimeout):
-            return fail(ProxyError(.requestTimeout, .client, "the request body did not arrive in time"))
-        case .connecting where passed(phaseStarted, timeouts.connect): return failTimeout(.connect)
-        case .head where passed(phaseStarted, timeouts.headers): return failTimeout(.head)
-        case .firstToken where passed(phaseStarted, timeouts.firstToken): return failTimeout(.firstToken)
-        case .body where !isUpstreamPaused && passed(lastUpstreamRead, timeouts.idle): return failTimeout(.body)
-        case .errorBody where passed(lastUpstreamRead, timeouts.idle): return failTimeout(.body)
-        default: break
-        }
-        if !isCommitted, let early = route?.earlyHeaders, phase == .firstToken || phase == .head, passed(started, early)
-        {
-            commitEarly()
-        }
-        if isCommitted, let route, passed(lastClientWrite, route.keepalive) { sendKeepalive() }
     }
 
-    private func failTimeout(_ phase: ProxyError.Phase) {
-        fail(ProxyError(.timeout(phase), .upstream, "upstream did not answer in time"))
+    /// Only a stream that Sluice writes itself can begin before the upstream has said what it will be.
+    private var canCommitEarly: Bool {
+        guard let route, route.request != .passthrough else { return false }
+        return bridge != nil || outgoing?.wantsStream == true
     }
 
+    /// The client learns that something is coming, though the upstream has said nothing yet.
     private func commitEarly() {
-        guard bridge != nil else { return }
+        guard let pool else { return }
+        if bridge == nil { makeBridge(outgoing, pool) }
+        mode = .stream
         commitStream()
         flushBody(isLast: false)
         client.flush()
     }
 
     private func sendKeepalive() {
-        lastClientWrite = now
-        guard client.waitingBytes == 0, bridge != nil else { return }
+        deadlines.clientWritten(at: now)
+        guard client.waitingSince == nil, bridge != nil else { return }
         openBody()
-        if bridge?.keepalive(into: &worker.scratch) == true { record.pings += 1 }
+        if bridge?.keepalive(into: &worker.scratch) == true {
+            record.pings += 1
+        } else {
+            client.ping()
+        }
         flushBody(isLast: false)
     }
 }

@@ -1,4 +1,5 @@
 import SluiceBytes
+import SluiceHTTP
 import SluiceStreams
 
 /// A failed exchange, as told to the client, as logged and as counted. Built where the failure is known.
@@ -18,6 +19,8 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case timeout(Phase)
         /// The upstream closed or reset where its message was not complete.
         case closed(Phase)
+        /// The upstream said that it did nothing with the request (REFUSED_STREAM, or GOAWAY before it).
+        case refused
         /// Not HTTP, not the dialect, HTML where a stream should be.
         case malformed(Phase)
         /// The upstream's own error status, with what it said.
@@ -39,6 +42,24 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         (self.kind, self.side, self.message, self.detail) = (kind, side, message, detail)
     }
 
+    /// For a request that is not HTTP, or over a limit.
+    init(refusing error: HTTPError) {
+        switch error {
+        case .limit(let limit):
+            self.init(
+                .limit(limit, status: error.requestStatus), .client, "the request is over the limit \(limit.name)")
+        case .unsupportedTransferCoding:
+            let limit = Limit("transfer_coding", 0)
+            self.init(
+                .limit(limit, status: error.requestStatus), .client, "the request's transfer coding is not supported")
+        case .unsupportedVersion:
+            let limit = Limit("version", 0)
+            self.init(.limit(limit, status: error.requestStatus), .client, "this HTTP version is not supported")
+        case .malformed(let what): self.init(.badRequest, .client, "the request is not valid HTTP: \(what)")
+        case .expectationFailed, .truncated: self.init(.badRequest, .client, "the request is not valid HTTP")
+        }
+    }
+
     /// The status of the response, if none was sent yet (RFC 9110 §15).
     public var status: Int {
         switch kind {
@@ -51,7 +72,7 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .timeout: 504
         case .status(let status): Self.clientStatus(ofUpstream: status)
         case .inStream(let kind): Self.status(of: kind)
-        case .draining: 503
+        case .draining, .refused: 503
         }
     }
 
@@ -79,6 +100,7 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .tls: "tls"
         case .timeout(let phase): phase == .body ? "idle" : "timeout_\(phase.rawValue)"
         case .closed: "eof"
+        case .refused: "refused"
         case .malformed: "malformed"
         case .status: "upstream_status"
         case .inStream: "upstream_error"

@@ -30,7 +30,7 @@ public final class ServerSnapshot: Sendable {
                 clients.append(nil)
                 continue
             }
-            clients.append(try TLSContext.client(Self.options(upstream.tls)))
+            clients.append(try TLSContext.client(Self.options(upstream)))
         }
         (serverTLS, clientTLS) = (servers, clients)
     }
@@ -39,12 +39,19 @@ public final class ServerSnapshot: Sendable {
         TLSServerOptions(
             certificates: spec.certificates.map { ($0.certificate, $0.privateKey) }, clientCAPath: spec.clientCA,
             requireClientCertificate: spec.requireClientCertificate,
-            minimumVersion: spec.minimumVersion == "1.3" ? .tls1_3 : .tls1_2, alpn: ["http/1.1"])
+            minimumVersion: spec.minimumVersion == "1.3" ? .tls1_3 : .tls1_2, alpn: ["h2", "http/1.1"])
     }
 
-    private static func options(_ spec: ClientTLSSpec) -> TLSClientOptions {
-        TLSClientOptions(
+    private static func options(_ spec: UpstreamSpec) -> TLSClientOptions {
+        let alpn: [String] =
+            switch spec.http {
+            case .auto: ["h2", "http/1.1"]
+            case .http11: ["http/1.1"]
+            case .http2: ["h2"]
+            }
+        let spec = spec.tls
+        return TLSClientOptions(
             caPath: spec.ca, verify: spec.verify, certificatePath: spec.certificate, keyPath: spec.privateKey,
-            alpn: ["http/1.1"])
+            alpn: alpn)
     }
 }

@@ -3,185 +3,202 @@ import SluiceConfig
 import SluiceHTTP
 import SluiceIO
 
-/// One worker's connections to one upstream: those that wait for work, and the making of new ones.
+/// One worker's connections to one upstream: those that can take work now, and the making of new ones for exchanges that
+/// wait.
 ///
-/// Lives as long as an exchange or a configuration refers to it; connections that are idle when it is closed end then.
+/// HTTP/1.1 connections serve one exchange at a time and lie idle in between; HTTP/2 ones serve many at once. Which of the
+/// two it is, is known from the configuration, or by ALPN once the first connection is up: until then one connection is
+/// made for all who wait. Lives as long as an exchange or a configuration refers to it.
 final class UpstreamPool: TimerHandler {
     let spec: UpstreamSpec
-    private let loop: EventLoop
-    private let resolver: Resolver
+    let loop: EventLoop
+    let resolver: Resolver
+    let limits: Limits
     private let tls: TLSContext?
-    private let limits: Limits
-    private var idle: [UpstreamConnection] = []
+    private var idle: [HTTP1UpstreamConnection] = []
+    private var shared: [HTTP2UpstreamConnection] = []
+    private var waiting: [UpstreamWait] = []
+    private var dials: [Dial] = []
+    /// nil until a connection has told.
+    private var speaksHTTP2: Bool?
     private var sweep = TimerID.none
     private var isClosed = false
-    /// Connections that are open or being made.
-    private(set) var openCount = 0
+
+    /// What a connection is expected to carry before its peer's settings are known.
+    private static let assumedStreams = 100
 
     init(_ spec: UpstreamSpec, loop: EventLoop, resolver: Resolver, tls: TLSContext?, limits: Limits) {
         (self.spec, self.loop, self.resolver, self.tls, self.limits) = (spec, loop, resolver, tls, limits)
-    }
-
-    /// Gives `exchange` a connection: an idle one at once (unless it must be fresh), or a new one later. The exchange
-    /// holds what is returned until `upstreamReady` or `upstreamFailed`, and cancels it to give up.
-    func acquire(for exchange: any UpstreamStreamDelegate, fresh: Bool) -> Dial? {
-        if !fresh {
-            while let connection = idle.popLast() {
-                guard connection.isOpen else { continue }
-                connection.reuse(for: exchange)
-                return nil
-            }
+        switch spec.http {
+        case .http11: speaksHTTP2 = false
+        case .http2: speaksHTTP2 = true
+        case .auto: speaksHTTP2 = tls == nil ? false : nil
         }
-        openCount += 1
-        let dial = Dial(pool: self, exchange: exchange)
-        dial.start(spec.url, resolver: resolver, loop: loop)
-        return dial
     }
 
-    /// Ends what is idle now, and what comes back later.
+    /// Gives `exchange` a stream: at once (and returns nil), or later; then what is returned is cancelled to give up.
+    /// `fresh`: not one of the connections that lie idle.
+    func acquire(for exchange: any UpstreamStreamDelegate, fresh: Bool) -> UpstreamWait? {
+        if let connection = shared.first(where: { $0.hasRoom }) {
+            connection.serve(exchange)
+            return nil
+        }
+        while !fresh, let connection = idle.popLast() {
+            guard connection.isOpen else { continue }
+            connection.serve(exchange, isReused: true)
+            return nil
+        }
+        let wait = UpstreamWait(exchange, pool: self)
+        waiting.append(wait)
+        dialAsNeeded()
+        return wait.isOver ? nil : wait
+    }
+
+    private func dialAsNeeded() {
+        let perDial = speaksHTTP2 == false ? 1 : Self.assumedStreams
+        let wanted = (waiting.count + perDial - 1) / perDial
+        while dials.count < wanted {
+            let dial = Dial(pool: self)
+            dials.append(dial)
+            dial.start(spec.url)
+        }
+        while dials.count > wanted { dials.removeLast().cancel() }
+    }
+
+    /// Ends what is idle now, and the rest when its last exchange is over.
     func close() {
         isClosed = true
         loop.cancel(sweep)
-        let connections = idle
+        let (connections, multiplexed) = (idle, shared)
         idle = []
-        for connection in connections {
-            connection.closeIdle()
-            openCount -= 1
+        for connection in connections { connection.closeIdle() }
+        for connection in multiplexed { connection.retire() }
+    }
+
+    // MARK: - Called by those who wait, and by dials
+
+    func giveUp(_ wait: UpstreamWait) {
+        waiting.removeAll { $0 === wait }
+        dialAsNeeded()
+    }
+
+    func makeEngine() throws(TLSError) -> TLSEngine? {
+        try tls?.makeClientEngine(serverName: spec.tls.serverName ?? spec.url.host)
+    }
+
+    /// A connection is up: it serves who waits.
+    func dialSucceeded(_ dial: Dial, _ connection: Connection) {
+        dials.removeAll { $0 === dial }
+        let isHTTP2 = connection.isTLS ? connection.applicationProtocol == "h2" : spec.http == .http2
+        speaksHTTP2 = isHTTP2
+        if isHTTP2 { startHTTP2(connection) } else { startHTTP1(connection) }
+    }
+
+    private func startHTTP1(_ connection: Connection) {
+        let upstream = HTTP1UpstreamConnection(connection, pool: self, limits: limits.http1Response)
+        connection.changeDelegate(to: upstream)
+        // The first who waits goes on with it; all others, who had hoped to share it, need their own.
+        if let next = takeWaiting() { upstream.serve(next, isReused: false) } else { giveBack(upstream) }
+        dialAsNeeded()
+    }
+
+    private func startHTTP2(_ connection: Connection) {
+        do throws(HTTP2Error) {
+            let upstream = try HTTP2UpstreamConnection(connection, pool: self)
+            connection.changeDelegate(to: upstream)
+            shared.append(upstream)
+            upstream.start()
+            var served = 0
+            while upstream.hasRoom, let next = takeWaiting() {
+                upstream.serve(next)
+                served += 1
+            }
+            if served == 0, !waiting.isEmpty {
+                return failWaiting(ProxyError(.refused, .upstream, "the upstream takes no streams"))
+            }
+        } catch {
+            connection.close()
+            return failWaiting(ProxyError(.connect, .upstream, "the upstream cannot be reached", detail: "\(error)"))
         }
+        dialAsNeeded()
+    }
+
+    private func takeWaiting() -> (any UpstreamStreamDelegate)? {
+        while !waiting.isEmpty {
+            if let exchange = waiting.removeFirst().take() { return exchange }
+        }
+        return nil
+    }
+
+    /// No connection came about. Where each dial is one exchange's, only the first fails with it.
+    func dialFailed(_ dial: Dial, _ error: ProxyError) {
+        dials.removeAll { $0 === dial }
+        if speaksHTTP2 == false {
+            takeWaiting()?.upstreamFailed(error)
+            dialAsNeeded()
+        } else {
+            failWaiting(error)
+        }
+    }
+
+    private func failWaiting(_ error: ProxyError) {
+        var failed: [any UpstreamStreamDelegate] = []
+        while let exchange = takeWaiting() { failed.append(exchange) }
+        for exchange in failed { exchange.upstreamFailed(error) }
+        dialAsNeeded()
     }
 
     // MARK: - Called by connections
 
-    func giveBack(_ connection: UpstreamConnection) {
-        guard !isClosed, idle.count < limits.idleUpstreamConnections else {
-            connection.closeIdle()
-            openCount -= 1
-            return
-        }
+    func giveBack(_ connection: HTTP1UpstreamConnection) {
+        guard !isClosed, idle.count < limits.idleUpstreamConnections else { return connection.closeIdle() }
         connection.idleSince = loop.now
         idle.append(connection)
         if sweep == .none { sweep = loop.schedule(after: limits.upstreamIdleTimeout, handler: self) }
     }
 
-    func ended(_ connection: UpstreamConnection) {
-        openCount -= 1
-        idle.removeAll { $0 === connection }
+    func ended(_ connection: HTTP1UpstreamConnection) { idle.removeAll { $0 === connection } }
+
+    /// A stream ended, or the peer allows more.
+    func hasRoom(_ connection: HTTP2UpstreamConnection) {
+        while connection.hasRoom, let next = takeWaiting() { connection.serve(next) }
+        if dials.count > 0 { dialAsNeeded() }
     }
 
-    func dialEnded() { openCount -= 1 }
-
-    /// Makes the HTTP side of a connected socket.
-    func open(_ connected: Connector.Connected) throws(ConnectionError) -> UpstreamConnection {
-        var engine: TLSEngine?
-        if let tls {
-            do throws(TLSError) {
-                engine = try tls.makeClientEngine(serverName: spec.tls.serverName ?? spec.url.host)
-            } catch {
-                throw .tls(error)
-            }
-        }
-        do throws(SystemError) {
-            let connection = try Connection(connected.take(), peer: connected.address, engine: engine, loop: loop)
-            connection.lowMarkBytes = limits.streamBufferLowBytes
-            return UpstreamConnection(connection, pool: self, limits: limits.http1Response)
-        } catch {
-            throw .system(error)
-        }
-    }
+    /// The connection takes no more exchanges.
+    func retired(_ connection: HTTP2UpstreamConnection) { shared.removeAll { $0 === connection } }
 
     func timerFired(_ timer: TimerID, on loop: EventLoop) {
         guard timer == sweep else { return }
         sweep = .none
         let oldest = idle.prefix { loop.now - $0.idleSince >= limits.upstreamIdleTimeout }
         idle.removeFirst(oldest.count)
-        for connection in oldest {
-            connection.closeIdle()
-            openCount -= 1
-        }
+        for connection in oldest { connection.closeIdle() }
         if let first = idle.first {
             sweep = loop.schedule(at: first.idleSince + limits.upstreamIdleTimeout, handler: self)
         }
     }
 }
 
-/// The making of one connection: name, addresses, socket, TLS. Held by the exchange that waits for it.
-final class Dial: UpstreamStreamDelegate {
-    private let pool: UpstreamPool
+/// An exchange's place in the queue for a connection. Held by the exchange, which cancels it to give up.
+final class UpstreamWait {
     private weak var exchange: (any UpstreamStreamDelegate)?
-    private var connector: Connector?
-    private var connection: UpstreamConnection?
-    private var isOver = false
+    private let pool: UpstreamPool
+    private(set) var isOver = false
 
-    init(pool: UpstreamPool, exchange: any UpstreamStreamDelegate) { (self.pool, self.exchange) = (pool, exchange) }
-
-    func start(_ url: UpstreamURL, resolver: Resolver, loop: EventLoop) {
-        if let path = url.unixPath { return connect([.unix(path)], loop) }
-        let port = UInt16(truncatingIfNeeded: url.port)
-        if let address = IPAddress(url.host) { return connect([.ip(address, port: port)], loop) }
-        resolver.resolve(url.host) { [weak self] result in
-            guard let self, !isOver else { return }
-            switch result {
-            case .success(let addresses): connect(addresses.map { .ip($0, port: port) }, loop)
-            case .failure(let error):
-                fail(ProxyError(.resolve, .upstream, "the upstream's name cannot be resolved", detail: "\(error)"))
-            }
-        }
-    }
+    init(_ exchange: any UpstreamStreamDelegate, pool: UpstreamPool) { (self.exchange, self.pool) = (exchange, pool) }
 
     func cancel() {
         guard !isOver else { return }
         isOver = true
-        connector?.cancel()
-        if let connection { connection.cancel() } else { pool.dialEnded() }
-        (connector, connection) = (nil, nil)
+        pool.giveUp(self)
     }
 
-    private func connect(_ addresses: [SocketAddress], _ loop: EventLoop) {
-        connector = Connector(to: addresses, on: loop) { [weak self] result in
-            guard let self, !isOver else { return }
-            connector = nil
-            switch result {
-            case .success(let connected): opened(connected)
-            case .failure(let error):
-                fail(ProxyError(.connect, .upstream, "the upstream cannot be reached", detail: "\(error)"))
-            }
-        }
-    }
-
-    private func opened(_ connected: Connector.Connected) {
-        do throws(ConnectionError) {
-            let connection = try pool.open(connected)
-            self.connection = connection
-            connection.start(for: self)
-        } catch {
-            fail(ProxyError(.connect, .upstream, "the upstream cannot be reached", detail: "\(error)"))
-        }
-    }
-
-    private func fail(_ error: ProxyError) {
+    func take() -> (any UpstreamStreamDelegate)? {
+        guard !isOver else { return nil }
         isOver = true
-        if connection == nil { pool.dialEnded() }
-        let failed = exchange
-        exchange = nil
-        failed?.upstreamFailed(error)
+        return exchange
     }
-
-    // MARK: - UpstreamStreamDelegate, until the connection is the exchange's
-
-    func upstreamReady(_ stream: any UpstreamStream) {
-        guard !isOver, let connection else { return }
-        isOver = true
-        self.connection = nil
-        guard let exchange else { return connection.cancel() }
-        connection.hand(to: exchange)
-    }
-
-    func upstreamFailed(_ error: ProxyError) { fail(error) }
-    func upstreamHead(_ head: ResponseHead) {}
-    func upstreamBody(_ bytes: Span<UInt8>) {}
-    func upstreamPaused() {}
-    func upstreamEnd() {}
-    func upstreamDrained() {}
 }
 
 extension Limits {
@@ -195,10 +212,40 @@ extension Limits {
     }
 
     var http1Response: HTTP1Limits {
-        var limits = HTTP1Limits()
+        var limits = HTTP1Limits.upstream
         limits.headBytes = upstreamHeadBytes
         limits.fields = upstreamFields
         limits.chunkExtensionBytes = chunkExtensionBytes
+        return limits
+    }
+
+    var http2Client: HTTP2Limits {
+        var limits = http2
+        limits.headBytes = requestHeadBytes
+        limits.fields = requestFields
+        limits.targetBytes = targetBytes
+        limits.concurrentStreams = http2Streams
+        limits.resets = http2Resets
+        limits.resetsPerSecond = http2ResetsPerSecond
+        return limits
+    }
+
+    var http2Upstream: HTTP2Limits {
+        var limits = http2
+        limits.side = .upstream
+        limits.headBytes = upstreamHeadBytes
+        limits.fields = upstreamFields
+        // A provider may well end many streams at once; it is chosen by the operator, and gains nothing by it.
+        limits.resets = 10_000
+        limits.resetsPerSecond = 1_000
+        return limits
+    }
+
+    private var http2: HTTP2Limits {
+        var limits = HTTP2Limits()
+        limits.streamWindowBytes = http2StreamWindowBytes
+        limits.connectionWindowBytes = http2ConnectionWindowBytes
+        (limits.streamHighBytes, limits.streamLowBytes) = (streamBufferHighBytes, streamBufferLowBytes)
         return limits
     }
 }

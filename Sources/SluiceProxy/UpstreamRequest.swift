@@ -13,10 +13,11 @@ struct UpstreamRequest {
         let requestID: String
         let path: String
     }
-    let method: String
-    /// Serialized head and, unless it is relayed, the whole body.
-    let head: [UInt8]
+    let head: RequestHead
+    let length: BodyLength
+    /// The whole body; empty if it is relayed as it comes.
     let body: [UInt8]
+    let isBodyRelayed: Bool
     /// What the client gets back.
     let format: StreamFormat
     let wantsStream: Bool
@@ -28,7 +29,7 @@ struct UpstreamRequest {
         _ context: Context, body: Span<UInt8>, relayedLength: BodyLength?
     ) throws(ProxyError) -> UpstreamRequest {
         if context.route.request == .passthrough {
-            return relayed(context, body: body.array, length: relayedLength ?? .fixed(body.count))
+            return relayed(context, body: body.array, length: relayedLength)
         }
         let format = try responseFormat(context)
         var request: JSONValue
@@ -58,14 +59,14 @@ struct UpstreamRequest {
         fields.append("User-Agent", "sluice")
         appendOwn(context, to: &fields)
         let path = context.upstream.url.basePath + (context.route.upstreamPath ?? "/chat/completions")
-        let head = serialize("POST", path, fields, context.upstream, .fixed(bytes.count))
         return UpstreamRequest(
-            method: "POST", head: head, body: bytes, format: format, wantsStream: wantsStream, model: model)
+            head: makeHead("POST", path, fields, context.upstream), length: .fixed(bytes.count), body: bytes,
+            isBodyRelayed: false, format: format, wantsStream: wantsStream, model: model)
     }
 
     // MARK: - Passthrough
 
-    private static func relayed(_ context: Context, body: [UInt8], length: BodyLength) -> UpstreamRequest {
+    private static func relayed(_ context: Context, body: [UInt8], length: BodyLength?) -> UpstreamRequest {
         let head = context.head
         let kept = head.fields.endToEnd()
         var fields = kept.filtered { index in
@@ -74,11 +75,11 @@ struct UpstreamRequest {
             return context.route.forwardCredentials || !isCredential(name)
         }
         appendOwn(context, to: &fields)
-        var length = length
-        if case .fixed(0) = length, head.method == "GET" || head.method == "HEAD" { length = .none }
+        let hasNoBody = length == nil && body.isEmpty && (head.method == "GET" || head.method == "HEAD")
         let target = relayedPath(context) + query(of: head.target)
         return UpstreamRequest(
-            method: head.method, head: serialize(head.method, target, fields, context.upstream, length), body: body,
+            head: makeHead(head.method, target, fields, context.upstream),
+            length: hasNoBody ? .none : length ?? .fixed(body.count), body: body, isBodyRelayed: length != nil,
             format: .passthrough, wantsStream: true, model: "")
     }
 
@@ -192,14 +193,11 @@ struct UpstreamRequest {
         for (name, value) in context.upstream.headers { fields.append(name, value.revealed) }
     }
 
-    private static func serialize(
-        _ method: String, _ target: String, _ fields: HeaderFields, _ upstream: UpstreamSpec, _ length: BodyLength
-    ) -> [UInt8] {
-        let head = RequestHead(
+    private static func makeHead(
+        _ method: String, _ target: String, _ fields: HeaderFields, _ upstream: UpstreamSpec
+    ) -> RequestHead {
+        RequestHead(
             method: method, target: target.isEmpty ? "/" : target, authority: upstream.url.authority, fields: fields)
-        var out = ByteQueue()
-        HTTP1Serializer.request(head, length: length, into: &out)
-        return out.withUnsafeBytes { Array($0) }
     }
 }
 

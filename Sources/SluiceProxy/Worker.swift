@@ -1,6 +1,7 @@
 import Glibc
 import SluiceBytes
 import SluiceConfig
+import SluiceHTTP
 import SluiceIO
 import SluiceStreams
 
@@ -13,7 +14,7 @@ public final class Worker {
     private let resolver: Resolver
     private var pools: [UpstreamPool]
     private var listeners: [Listener] = []
-    private var clients: [ObjectIdentifier: ClientConnection] = [:]
+    private var clients: [ObjectIdentifier: any ClientConnection] = [:]
     private var liveExchanges = 0
     private(set) var isDraining = false
     private var random: UInt64
@@ -48,7 +49,9 @@ public final class Worker {
     func listen(on addresses: [SocketAddress]) throws(SystemError) -> [SocketAddress] {
         var bound: [SocketAddress] = []
         for (index, address) in addresses.enumerated() {
-            let listener = try Listener(on: address, loop: loop, budget: shared.budget) { [unowned self] socket, peer in
+            let listener = try Listener(
+                on: address, loop: loop, budget: shared.budget, options: socketOptions
+            ) { [unowned self] socket, peer in
                 accept(socket, peer, listener: index)
             }
             listeners.append(listener)
@@ -57,11 +60,19 @@ public final class Worker {
         return bound
     }
 
+    /// A client that takes nothing is ours to judge, by `slow_client`; the kernel only finds those that are gone.
+    private var socketOptions: ClientSocketOptions {
+        let limits = snapshot.configuration.limits
+        return ClientSocketOptions(
+            unsentBytes: limits.clientUnsentBytes,
+            unacknowledgedTimeout: limits.slowClient == .zero ? .zero : max(.seconds(60), limits.slowClient))
+    }
+
     private func accept(_ socket: consuming Descriptor, _ peer: SocketAddress, listener: Int) {
         do {
             let engine = try snapshot.serverTLS[listener]?.makeServerEngine()
             let connection = try Connection(socket, peer: peer, engine: engine, loop: loop)
-            let client = ClientConnection(connection, worker: self)
+            let client = ClientDetector(connection, worker: self)
             clients[ObjectIdentifier(client)] = client
             client.start()
         } catch {
@@ -70,7 +81,19 @@ public final class Worker {
         }
     }
 
-    func forget(_ client: ClientConnection) {
+    /// The protocol of a connection is known: another object serves it from here.
+    func replace(_ client: any ClientConnection, by heir: any ClientConnection) {
+        guard clients.removeValue(forKey: ObjectIdentifier(client)) != nil else { return }
+        clients[ObjectIdentifier(heir)] = heir
+        if isDraining { heir.drain() }
+    }
+
+    /// A client that broke the protocol or asked for too much, and whose connection is closed for it.
+    func noteAbuse(_ error: HTTP2Error, peer: String) {
+        shared.log.write(.info, "client connection closed", ["reason": "\(error)", "client": peer])
+    }
+
+    func forget(_ client: any ClientConnection) {
         guard clients.removeValue(forKey: ObjectIdentifier(client)) != nil else { return }
         shared.budget.give()
         stopIfDrained()

@@ -109,7 +109,10 @@ import Testing
         let context = UpstreamRequest.Context(
             head: head, route: route, upstream: upstream, requestID: "id-1", path: "/x")
         let request = try UpstreamRequest.make(context, body: bytes.span, relayedLength: nil)
-        return (String(decoding: request.head, as: UTF8.self), String(decoding: request.body, as: UTF8.self), request)
+        var head1 = ByteQueue()
+        HTTP1Serializer.request(request.head, length: request.length, into: &head1)
+        let text = head1.withUnsafeBytes { String(decoding: $0, as: UTF8.self) }
+        return (text, String(decoding: request.body, as: UTF8.self), request)
     }
 
     @Test func aChatRequestIsMadeToStream() throws {

@@ -3,14 +3,14 @@ import SluiceHTTP
 import SluiceIO
 
 /// One HTTP/1.1 connection to an upstream: serves one exchange at a time, and goes back to its pool in between.
-final class UpstreamConnection: ConnectionDelegate, UpstreamStream {
+final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
     private let connection: Connection
     private unowned let pool: UpstreamPool
     private var parser: HTTP1ResponseParser
     /// A cycle while the exchange is served; broken where it ends, fails or is cancelled.
     private var exchange: (any UpstreamStreamDelegate)?
     private var phase = ProxyError.Phase.head
-    private var isEstablished = false
+    private var isBodyChunked = false
     private(set) var isReused = false
     private var isPaused = false
     /// When it came back to the pool.
@@ -22,32 +22,37 @@ final class UpstreamConnection: ConnectionDelegate, UpstreamStream {
         idleSince = connection.loop.now
     }
 
-    /// Begins TLS if there is any, and tells `exchange` when requests can be sent.
-    func start(for exchange: any UpstreamStreamDelegate) {
-        self.exchange = exchange
-        connection.start(self)
-    }
-
-    /// Takes up a further exchange.
-    func reuse(for exchange: any UpstreamStreamDelegate) {
-        (self.exchange, isReused, phase) = (exchange, true, .head)
+    /// Takes up an exchange: the first one, or a further one.
+    func serve(_ exchange: any UpstreamStreamDelegate, isReused: Bool) {
+        (self.exchange, self.isReused, phase) = (exchange, isReused, .head)
         exchange.upstreamReady(self)
     }
-
-    /// From the dial that made it to the exchange that waited.
-    func hand(to exchange: any UpstreamStreamDelegate) {
-        self.exchange = exchange
-        exchange.upstreamReady(self)
-    }
-
-    /// Call before the request's bytes: HEAD has no response body.
-    func expectResponse(to method: String) { parser.begin(requestMethod: method) }
 
     var isOpen: Bool { connection.isOpen }
     var waitingBytes: Int { connection.pendingBytes }
     var receivedBytes: Int { connection.receivedBytes }
 
-    func send(_ bytes: inout ByteQueue) { connection.send(&bytes) }
+    func sendRequest(_ request: UpstreamRequest) {
+        parser.begin(requestMethod: request.head.method)
+        isBodyChunked = request.length == .chunked
+        var bytes = ByteQueue()
+        HTTP1Serializer.request(request.head, length: request.length, into: &bytes)
+        bytes.append(request.body)
+        connection.send(&bytes)
+    }
+
+    func sendBody(_ bytes: inout ByteQueue, isLast: Bool) {
+        guard isBodyChunked else { return connection.send(&bytes) }
+        var framed = ByteQueue()
+        if !bytes.isEmpty {
+            let mark = HTTP1Serializer.openChunk(in: &framed)
+            framed.append(bytes.span)
+            HTTP1Serializer.closeChunk(mark, in: &framed)
+            bytes.removeAll()
+        }
+        if isLast { HTTP1Serializer.lastChunk(into: &framed) }
+        connection.send(&framed)
+    }
 
     func pauseReading() {
         isPaused = true
@@ -69,10 +74,7 @@ final class UpstreamConnection: ConnectionDelegate, UpstreamStream {
 
     // MARK: - ConnectionDelegate
 
-    func connectionEstablished(_ connection: Connection) {
-        isEstablished = true
-        exchange?.upstreamReady(self)
-    }
+    func connectionEstablished(_ connection: Connection) {}
 
     func connection(_ connection: Connection, received bytes: Span<UInt8>) -> Int {
         var offset = 0
@@ -114,14 +116,10 @@ final class UpstreamConnection: ConnectionDelegate, UpstreamStream {
 
     func connection(_ connection: Connection, failed error: ConnectionError) {
         guard exchange != nil else { return drop() }
-        let detail = "\(error)"
-        if case .tls = error, !isEstablished {
-            return fail(ProxyError(.tls, .upstream, "no secure connection to the upstream", detail: detail))
-        }
         fail(
             ProxyError(
                 .closed(phase), .upstream, "upstream closed the connection before its answer was complete",
-                detail: detail))
+                detail: "\(error)"))
     }
 
     private func drop() {

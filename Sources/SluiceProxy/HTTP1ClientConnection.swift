@@ -5,7 +5,7 @@ import SluiceIO
 /// One HTTP/1.1 client: reads requests one after the other and writes their answers in the same order.
 ///
 /// While an exchange runs, bytes of further (pipelined) requests stay in the `Connection`, which then reads no more.
-final class ClientConnection: ConnectionDelegate, ClientStream, TimerHandler {
+final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientStream, TimerHandler {
     private let worker: Worker
     private let connection: Connection
     private var parser: HTTP1RequestParser
@@ -37,8 +37,6 @@ final class ClientConnection: ConnectionDelegate, ClientStream, TimerHandler {
         connection.lowMarkBytes = worker.snapshot.configuration.limits.streamBufferLowBytes
         timer = worker.loop.schedule(at: idleDeadline(), handler: self)
     }
-
-    func start() { connection.start(self) }
 
     /// No further request is taken; the connection closes when its exchange is over.
     func drain() {
@@ -118,28 +116,12 @@ final class ClientConnection: ConnectionDelegate, ClientStream, TimerHandler {
     private func refuse(_ error: HTTPError) {
         keepsAlive = false
         isRequestRead = true
-        if let exchange { return exchange.fail(Self.proxyError(error)) }
+        if let exchange { return exchange.fail(ProxyError(refusing: error)) }
         let head = RequestHead(method: "-", target: "-", authority: "")
         (hasSentHead, sentBefore) = (false, connection.sentBytes)
         let exchange = Exchange(head, bodyLength: .none, client: self, worker: worker)
         self.exchange = exchange
-        exchange.fail(Self.proxyError(error))
-    }
-
-    private static func proxyError(_ error: HTTPError) -> ProxyError {
-        switch error {
-        case .limit(let limit):
-            let status = limit.name == "target_bytes" ? 414 : limit.name == "chunk_extension_bytes" ? 400 : 431
-            return ProxyError(.limit(limit, status: status), .client, "the request is over the limit \(limit.name)")
-        case .unsupportedTransferCoding:
-            let limit = Limit("transfer_coding", 0)
-            return ProxyError(.limit(limit, status: 501), .client, "the request's transfer coding is not supported")
-        case .unsupportedVersion:
-            return ProxyError(.limit(Limit("version", 0), status: 505), .client, "this HTTP version is not supported")
-        case .malformed(let what):
-            return ProxyError(.badRequest, .client, "the request is not valid HTTP: \(what)")
-        default: return ProxyError(.badRequest, .client, "the request is not valid HTTP")
-        }
+        exchange.fail(ProxyError(refusing: error))
     }
 
     private func exchangeOver() {
@@ -202,8 +184,10 @@ final class ClientConnection: ConnectionDelegate, ClientStream, TimerHandler {
 
     // MARK: - ClientStream
 
-    var waitingBytes: Int { connection.pendingBytes }
-    var lastProgress: Instant { connection.lastProgress }
+    var isCongested: Bool {
+        connection.pendingBytes > worker.snapshot.configuration.limits.streamBufferHighBytes
+    }
+    var waitingSince: Instant? { connection.pendingBytes > 0 ? connection.lastProgress : nil }
     var sentBytes: Int { connection.sentBytes - sentBefore }
     var peerText: String { connection.peer.addressText }
 
@@ -232,6 +216,9 @@ final class ClientConnection: ConnectionDelegate, ClientStream, TimerHandler {
     }
 
     func flush() { if !headBytes.isEmpty { connection.send(&headBytes) } }
+
+    /// HTTP/1.1 has no ping; TCP keepalive, set on the listener, finds clients that are gone.
+    func ping() {}
 
     func abort() {
         keepsAlive = false

@@ -1,0 +1,414 @@
+import CNghttp2
+import SluiceBytes
+
+/// HTTP/2 of one connection as bytes in and events out (RFC 9113), by nghttp2. No socket and no clock: time comes with
+/// each call. Owned by one connection, on one thread.
+///
+/// After `receive`, take events with `nextEvent` until there is none, while the bytes that were handed over still live.
+/// `send` and `pump` frame what may go out into `output`; they too leave events. Windows are returned for a body as its
+/// bytes are handed over, unless reading of the stream is paused; the connection's window is returned at once, so that a
+/// paused stream never stops its neighbours.
+public final class HTTP2Session {
+    public enum Role: Sendable { case server, client }
+
+    let role: Role
+    let limits: HTTP2Limits
+    private var session: OpaquePointer?
+
+    /// Framed bytes for the socket. Their owner takes them out.
+    public var output = ByteQueue()
+    /// Body bytes of all streams that wait for a window or for room in `output`.
+    public private(set) var waitingBytes = 0
+    /// What `output` should hold at most, and what already waits for the socket counts into it.
+    public var outputLimitBytes: Int { limits.outputBytes }
+    /// Streams that are open, as far as whoever takes the events has heard.
+    public private(set) var streamCount = 0
+    /// A head whose fields are not all there yet: since when.
+    public internal(set) var headStarted: Instant?
+
+    private var streams: [HTTP2Stream?] = []
+    private var freeSlots: [Int] = []
+    private var events: [HTTP2Event] = []
+    private var nextIndex = 0
+
+    // Known while a call lasts.
+    private(set) var now = Instant(nanoseconds: 0)
+    var inputBase: UnsafePointer<UInt8>?
+    private var room = 0
+    var violation: HTTP2Error?
+
+    private var resets: TokenBucket
+    private var controlFrames: TokenBucket
+    var emptyFrames = 0
+
+    public init(_ role: Role, limits: HTTP2Limits) throws(HTTP2Error) {
+        (self.role, self.limits) = (role, limits)
+        resets = TokenBucket(burst: limits.resets, perSecond: limits.resetsPerSecond)
+        controlFrames = TokenBucket(burst: limits.controlFrames, perSecond: limits.controlFramesPerSecond)
+        session = try HTTP2Callbacks.makeSession(role, limits, owner: self)
+        try sendSettings()
+    }
+
+    deinit { nghttp2_session_del(session) }
+
+    private func sendSettings() throws(HTTP2Error) {
+        var entries: [nghttp2_settings_entry] = [
+            setting(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.streamWindowBytes),
+            setting(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, limits.headBytes + 32 * limits.fields),
+        ]
+        switch role {
+        case .server:
+            entries.append(setting(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.concurrentStreams))
+            entries.append(setting(NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1))
+        case .client: entries.append(setting(NGHTTP2_SETTINGS_ENABLE_PUSH, 0))
+        }
+        try check(nghttp2_submit_settings(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), &entries, entries.count))
+        let window = Int32(clamping: limits.connectionWindowBytes)
+        try check(nghttp2_session_set_local_window_size(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, window))
+    }
+
+    private func setting(_ id: nghttp2_settings_id, _ value: Int) -> nghttp2_settings_entry {
+        nghttp2_settings_entry(settings_id: Int32(id.rawValue), value: UInt32(clamping: value))
+    }
+
+    private func check(_ code: Int32) throws(HTTP2Error) {
+        if code != 0 { throw .malformed(String(cString: nghttp2_strerror(code))) }
+    }
+
+    // MARK: - Receiving
+
+    /// Takes all of `bytes`.
+    /// - Throws: for what ends the connection; send `output` and close.
+    public func receive(_ bytes: Span<UInt8>, now: Instant) throws(HTTP2Error) {
+        self.now = now
+        let used = bytes.withUnsafeBufferPointer { buffer in
+            inputBase = buffer.baseAddress
+            return nghttp2_session_mem_recv(session, buffer.baseAddress, buffer.count)
+        }
+        inputBase = nil
+        if used >= 0 { return }
+        let error = violation ?? .malformed(String(cString: nghttp2_strerror(Int32(clamping: used))))
+        var code = HTTP2Code.protocolError
+        if case .limit = error { code = HTTP2Code.enhanceYourCalm }
+        if used == Int(NGHTTP2_ERR_FLOODED.rawValue) { code = HTTP2Code.enhanceYourCalm }
+        appendGoAway(code)
+        throw error
+    }
+
+    /// nghttp2 says nothing more after a fatal error, so the last word is written here (RFC 9113 §6.8).
+    private func appendGoAway(_ code: UInt32) {
+        output.append([0, 0, 8, UInt8(NGHTTP2_GOAWAY.rawValue), 0, 0, 0, 0, 0])
+        for word in [UInt32(bitPattern: nghttp2_session_get_last_proc_stream_id(session)), code] {
+            for shift in [24, 16, 8, 0] { output.append(UInt8(truncatingIfNeeded: word >> UInt32(shift))) }
+        }
+    }
+
+    /// What happened, in order. A slot is free again once its `closed` has been taken.
+    public func nextEvent() -> HTTP2Event? {
+        guard nextIndex < events.count else {
+            if nextIndex > 0 {
+                events.removeAll(keepingCapacity: true)
+                nextIndex = 0
+            }
+            return nil
+        }
+        let event = events[nextIndex]
+        nextIndex += 1
+        switch event {
+        case .body(let slot, let range): bodyTaken(slot, range.count)
+        case .closed(let slot, _): release(slot)
+        default: break
+        }
+        return event
+    }
+
+    private func bodyTaken(_ slot: Int, _ count: Int) {
+        guard let stream = streams[slot] else { return }
+        nghttp2_session_consume_connection(session, count)
+        if stream.isWithholding {
+            stream.withheldBytes += count
+        } else {
+            nghttp2_session_consume_stream(session, stream.id, count)
+        }
+    }
+
+    private func release(_ slot: Int) {
+        guard let stream = streams[slot] else { return }
+        waitingBytes -= stream.waiting.count
+        streams[slot] = nil
+        streamCount -= 1
+        freeSlots.append(slot)
+    }
+
+    /// The head that `.head` announced. Call once.
+    /// - Throws: what is wrong with it; the stream itself is sound and can be answered.
+    public func takeRequest(_ slot: Int) throws(HTTPError) -> (head: RequestHead, length: BodyLength) {
+        guard let stream = streams[slot] else { throw .truncated }
+        let head = stream.head
+        stream.head = HTTP2HeadBuilder()
+        stream.expectsContinue = head.expectsContinue
+        let length: BodyLength = stream.isBodyless ? .none : head.contentLength.map { .fixed($0) } ?? .chunked
+        return (try head.request(), length)
+    }
+
+    public func takeResponse(_ slot: Int) throws(HTTPError) -> ResponseHead {
+        guard let stream = streams[slot] else { throw .truncated }
+        let head = stream.head
+        stream.head = HTTP2HeadBuilder()
+        return try head.response()
+    }
+
+    /// False once RST_STREAM went either way: no answer would be read.
+    public func isOpen(_ slot: Int) -> Bool { streams[slot].map { !$0.isClosed && !$0.isResetByUs } ?? false }
+
+    /// The peer's message has not ended yet.
+    public func isReceiving(_ slot: Int) -> Bool { streams[slot].map { !$0.isPeerDone && !$0.isClosed } ?? false }
+
+    /// Body bytes are still handed over, but no further window is returned for them. Or again.
+    public func setReading(_ slot: Int, _ isReading: Bool) {
+        guard let stream = streams[slot], stream.isWithholding == isReading else { return }
+        stream.isWithholding = !isReading
+        guard isReading, stream.withheldBytes > 0, !stream.isClosed else { return }
+        nghttp2_session_consume_stream(session, stream.id, stream.withheldBytes)
+        stream.withheldBytes = 0
+    }
+
+    // MARK: - Heads
+
+    /// Answers a request. With `isLast` there is no body; else follow with `send`.
+    public func respond(_ slot: Int, _ head: ResponseHead, length: BodyLength, isLast: Bool) {
+        guard let stream = streams[slot], !stream.isClosed, !stream.isHeadSent else { return }
+        stream.isHeadSent = true
+        if isLast { stream.isOutputComplete = true }
+        var block = HTTP2FieldBlock()
+        block.add(":status", String(head.status))
+        block.add(head.fields)
+        if case .fixed(let count) = length { block.add("content-length", String(count)) }
+        let id = stream.id
+        block.withValues { values, count in
+            if isLast {
+                nghttp2_submit_response(session, id, values, count, nil)
+            } else {
+                var provider = HTTP2Callbacks.provider(stream)
+                nghttp2_submit_response(session, id, values, count, &provider)
+            }
+        }
+    }
+
+    /// 100 (Continue), if the request waits for it (RFC 9110 §10.1.1).
+    public func sendContinue(_ slot: Int) {
+        guard let stream = streams[slot], stream.expectsContinue, !stream.isPeerDone, !stream.isClosed,
+            !stream.isHeadSent
+        else { return }
+        stream.expectsContinue = false
+        var block = HTTP2FieldBlock()
+        block.add(":status", "100")
+        block.withValues { values, count in
+            nghttp2_submit_headers(
+                session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, nil, values, count, nil)
+        }
+    }
+
+    /// Opens a stream with a request and returns its slot; nil if the connection takes no more.
+    public func request(_ head: RequestHead, isTLS: Bool, length: BodyLength) -> Int? {
+        guard canOpen else { return nil }
+        var block = HTTP2FieldBlock()
+        block.add(":method", head.method)
+        block.add(":scheme", isTLS ? "https" : "http")
+        block.add(":authority", head.authority)
+        block.add(":path", head.target)
+        block.add(head.fields)
+        if case .fixed(let count) = length { block.add("content-length", String(count)) }
+        let stream = makeStream(id: nghttp2_session_get_next_stream_id(session).asStreamID)
+        let hasBody = length != .none && length != .fixed(0)
+        stream.isOutputComplete = !hasBody
+        stream.isHeadSent = true
+        let id = block.withValues { values, count in
+            var provider = HTTP2Callbacks.provider(stream)
+            let context = Unmanaged.passUnretained(stream).toOpaque()
+            return withUnsafePointer(to: &provider) { provider in
+                nghttp2_submit_request(session, nil, values, count, hasBody ? provider : nil, context)
+            }
+        }
+        guard id == stream.id else {
+            release(stream.slot)
+            return nil
+        }
+        return stream.slot
+    }
+
+    // MARK: - Bodies
+
+    /// Sends all of `bytes` and empties it: into `output` while there is room (until it holds `room` bytes), windows
+    /// permitting; what cannot go now waits in the session. With `isLast` the message ends there.
+    public func send(_ slot: Int, _ bytes: inout ByteQueue, isLast: Bool, room: Int, now: Instant) {
+        defer { bytes.removeAll() }
+        guard let stream = streams[slot], !stream.isClosed, !stream.isResetByUs, !stream.isOutputComplete else {
+            return
+        }
+        if isLast { stream.isOutputComplete = true }
+        self.now = now
+        guard stream.waiting.isEmpty, output.count < room else { return hold(bytes.span, stream) }
+        bytes.withUnsafeBytes { buffer in
+            stream.direct = buffer
+            nghttp2_session_resume_data(session, stream.id)
+            pump(room: room, now: now)
+            let rest = stream.direct
+            stream.direct = UnsafeBufferPointer(start: nil, count: 0)
+            if !rest.isEmpty { hold(rest.span, stream) }
+        }
+    }
+
+    private func hold(_ bytes: Span<UInt8>, _ stream: HTTP2Stream) {
+        if stream.waiting.isEmpty, !bytes.isEmpty { stream.waitingSince = now }
+        stream.waiting.append(bytes)
+        waitingBytes += bytes.count
+        nghttp2_session_resume_data(session, stream.id)
+    }
+
+    /// Frames what may go out until `output` holds `room` bytes. Leaves events.
+    public func pump(room: Int, now: Instant) {
+        (self.room, self.now) = (room, now)
+        while output.count < room {
+            var bytes: UnsafePointer<UInt8>?
+            let count = nghttp2_session_mem_send(session, &bytes)
+            guard count > 0, let bytes else { return }
+            output.append(UnsafeBufferPointer(start: bytes, count: count))
+        }
+    }
+
+    /// Frames one DATA frame, header and payload. False if it has to wait for room.
+    func writeData(_ stream: HTTP2Stream, header: UnsafePointer<UInt8>, count: Int) -> Bool {
+        guard output.count < room else { return false }
+        output.append(UnsafeBufferPointer(start: header, count: 9))
+        stream.sentBytes += count
+        if !stream.waiting.isEmpty {
+            output.append(stream.waiting.span.extracting(0..<count))
+            stream.waiting.consume(count)
+            waitingBytes -= count
+            noteProgress(stream)
+        } else if count > 0 {
+            output.append(UnsafeBufferPointer(rebasing: stream.direct[..<count]))
+            stream.direct = UnsafeBufferPointer(rebasing: stream.direct[count...])
+        }
+        // The rest of a request that is already answered is of no use to anybody (RFC 9113 §8.1).
+        let isEnd = header[4] & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
+        if isEnd, role == .server, !stream.isPeerDone { submitReset(stream, HTTP2Code.noError) }
+        return true
+    }
+
+    private func noteProgress(_ stream: HTTP2Stream) {
+        if stream.waiting.isEmpty {
+            stream.waitingSince = nil
+            stream.waiting.releaseIfEmpty()
+        } else {
+            stream.waitingSince = now
+        }
+        if stream.tellsWhenDrained, stream.waiting.count <= limits.streamLowBytes {
+            stream.tellsWhenDrained = false
+            emit(.drained(slot: stream.slot))
+        }
+    }
+
+    /// True if so much waits that the stream's source should pause; `.drained` follows when it need not any more.
+    public func isCongested(_ slot: Int) -> Bool {
+        guard let stream = streams[slot], !stream.isClosed else { return false }
+        let waiting = stream.waiting.count
+        let isOver =
+            waiting > limits.streamHighBytes
+            || (waiting > limits.streamLowBytes && waitingBytes > limits.connectionHighBytes)
+        if isOver { stream.tellsWhenDrained = true }
+        return isOver
+    }
+
+    /// Body bytes of the stream that are not framed yet.
+    public func waitingBytes(_ slot: Int) -> Int { streams[slot]?.waiting.count ?? 0 }
+    /// Since when none of what waits for the stream could go; nil if nothing waits.
+    public func waitingSince(_ slot: Int) -> Instant? { streams[slot]?.waitingSince }
+    /// Body bytes of the stream that were framed.
+    public func sentBytes(_ slot: Int) -> Int { streams[slot]?.sentBytes ?? 0 }
+
+    // MARK: - Ending
+
+    /// Ends the stream with RST_STREAM now; what waits for it is dropped. `ifSending`: only if our message is not complete.
+    public func reset(_ slot: Int, _ code: UInt32, ifSending: Bool = false) {
+        guard let stream = streams[slot], !stream.isClosed, !stream.isResetByUs else { return }
+        if ifSending, stream.isOutputComplete, stream.waiting.isEmpty { return }
+        submitReset(stream, code)
+    }
+
+    /// Ends the stream with RST_STREAM when all that waits is out, so that the peer gets what there was and cannot take it
+    /// for complete.
+    public func resetAfterSending(_ slot: Int) {
+        guard let stream = streams[slot], !stream.isClosed, !stream.isResetByUs else { return }
+        guard !stream.waiting.isEmpty else { return submitReset(stream, HTTP2Code.internalError) }
+        stream.isFailing = true
+    }
+
+    func submitReset(_ stream: HTTP2Stream, _ code: UInt32) {
+        stream.isResetByUs = true
+        nghttp2_submit_rst_stream(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, code)
+    }
+
+    /// First of two GOAWAYs: no more streams, please, but those on their way still count (RFC 9113 §6.8).
+    public func announceShutdown() { nghttp2_submit_shutdown_notice(session) }
+
+    /// No stream above those that have come is taken; they still end in their time.
+    public func goAway(_ code: UInt32) {
+        let last = nghttp2_session_get_last_proc_stream_id(session)
+        nghttp2_submit_goaway(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), last, code, nil, 0)
+    }
+
+    public func ping() { nghttp2_submit_ping(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil) }
+
+    /// Nothing more is to be said or heard: close when `output` is sent.
+    public var isOver: Bool { nghttp2_session_want_read(session) == 0 && nghttp2_session_want_write(session) == 0 }
+
+    /// Something can be framed as soon as there is room.
+    public var wantsToSend: Bool { nghttp2_session_want_write(session) != 0 }
+
+    // MARK: - Clients
+
+    /// Streams that the peer takes at a time; 100 until its settings are known.
+    public var peerConcurrentStreams: Int {
+        Int(nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
+    }
+
+    /// A request can be sent now, and not only be queued.
+    public var canOpen: Bool {
+        role == .client && nghttp2_session_check_request_allowed(session) != 0 && streamCount < peerConcurrentStreams
+    }
+
+    /// No request will ever be taken again: GOAWAY, or the identifiers are used up.
+    public var isRetired: Bool { nghttp2_session_check_request_allowed(session) == 0 }
+
+    // MARK: - For the callbacks
+
+    func makeStream(id: Int32) -> HTTP2Stream {
+        let slot = freeSlots.popLast() ?? streams.count
+        if slot == streams.count { streams.append(nil) }
+        let stream = HTTP2Stream(id: id, slot: slot)
+        streams[slot] = stream
+        streamCount += 1
+        return stream
+    }
+
+    func emit(_ event: HTTP2Event) { events.append(event) }
+
+    /// A stream was reset by the peer, or because of it. False if that happens too often.
+    func countReset() -> Bool {
+        if resets.take(at: now) { return true }
+        violation = .limit(Limit("http2_resets", limits.resets))
+        return false
+    }
+
+    func countControlFrame() -> Bool {
+        if controlFrames.take(at: now) { return true }
+        violation = .limit(Limit("http2_control_frames", limits.controlFrames))
+        return false
+    }
+}
+
+extension UInt32 {
+    fileprivate var asStreamID: Int32 { Int32(truncatingIfNeeded: self) }
+}
