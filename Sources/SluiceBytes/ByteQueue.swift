@@ -56,6 +56,7 @@ public struct ByteQueue: ~Copyable {
 
     /// For heads, errors and logs; a `String` never stands on the token path.
     public mutating func append(_ text: String) {
+        if text.utf8.withContiguousStorageIfAvailable({ append($0) }) != nil { return }
         var text = text
         text.withUTF8 { append($0) }
     }

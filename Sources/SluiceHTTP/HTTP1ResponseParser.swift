@@ -69,6 +69,25 @@ public struct HTTP1ResponseParser {
         }
     }
 
+    /// After a `.body` that did not reach the end of `input`: appends what else of the body is in it to `out`, and
+    /// returns whether the message is complete, as `.end` would.
+    public mutating func collectBody(
+        _ input: Span<UInt8>, at offset: inout Int, into out: inout ByteQueue
+    ) throws(HTTPError) -> Bool {
+        guard state == .body else { return false }
+        do throws(HTTPError) {
+            guard try body.collect(input, at: &offset, limits: limits, trailers: &collector, into: &out) else {
+                return false
+            }
+            state = .idle
+            return true
+        } catch {
+            (state, keepsAlive) = (.failed, false)
+            collector.clear()
+            throw error
+        }
+    }
+
     private mutating func nextHead(
         _ input: Span<UInt8>, at offset: inout Int
     ) throws(HTTPError) -> HTTP1Event<ResponseHead> {

@@ -20,7 +20,7 @@ public struct HeaderFields: Sendable, Equatable {
     public var byteCount: Int { bytes.count }
 
     /// Makes room for `bytes` bytes of names and values, and for as many fields as those usually hold.
-    mutating func reserve(bytes count: Int) {
+    public mutating func reserve(bytes count: Int) {
         bytes.reserveCapacity(count)
         fields.reserveCapacity(min(count / 32 + 1, 128))
     }
@@ -35,8 +35,10 @@ public struct HeaderFields: Sendable, Equatable {
     }
 
     public mutating func append(_ name: String, _ value: String) {
-        let (name, value) = (Array(name.utf8), Array(value.utf8))
-        append(name: name.span, value: value.span)
+        var (name, value) = (name, value)
+        name.withUTF8 { name in
+            value.withUTF8 { value in append(name: name.span, value: value.span) }
+        }
     }
 
     @_lifetime(borrow self)

@@ -23,6 +23,27 @@ public struct RequestTarget: Sendable, Equatable {
     /// encoded slashes, backslashes and control bytes; raw backslashes, white space, `?`, `#` and non-ASCII; dot segments with a
     /// parameter (`/..;/`); incomplete escapes. `%25` stays encoded, so nothing is ever decoded twice.
     public static func normalizedPath(_ path: String) -> String? {
+        isPlain(path) ? path : normalized(path)
+    }
+
+    /// Nothing in it needs a look: only unreserved characters, and no two slashes, or slash and dot, in a row.
+    private static func isPlain(_ path: String) -> Bool {
+        var before: UInt8 = 0
+        for byte in path.utf8 {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "~"):
+                if before == 0 { return false }
+            case UInt8(ascii: "/"): if before == UInt8(ascii: "/") { return false }
+            case UInt8(ascii: "."): if before == UInt8(ascii: "/") || before == 0 { return false }
+            default: return false
+            }
+            before = byte
+        }
+        return before != 0
+    }
+
+    private static func normalized(_ path: String) -> String? {
         guard let decoded = decodeUnreserved(path) else { return nil }
         var segments: [ArraySlice<UInt8>] = []
         var endsInSlash = true

@@ -24,7 +24,7 @@ final class ClientDetector: ClientConnection, ConnectionDelegate, TimerHandler {
 
     func start() {
         timer = worker.loop.schedule(
-            after: worker.snapshot.configuration.limits.handshakeTimeout, handler: self)
+            after: worker.limits.handshakeTimeout, handler: self)
         connection.start(self)
     }
 

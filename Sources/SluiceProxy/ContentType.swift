@@ -3,26 +3,39 @@ import SluiceHTTP
 
 /// What a response's `content-type` says about its body (RFC 9110 §8.3).
 struct ContentType {
-    /// Lower case, without parameters; empty if there is none.
-    let essence: String
+    private enum Kind { case other, html, stream, json, text }
+    private let kind: Kind
 
     init(_ fields: HeaderFields) {
-        let value = fields.first("content-type") ?? ""
-        let type = value.prefix { $0 != ";" }
-        essence = String(type).lowercased().filter { $0 != " " && $0 != "\t" }
-    }
-
-    var isHTML: Bool { essence == "text/html" || essence == "application/xhtml+xml" }
-
-    /// A type that providers stream in.
-    var isStream: Bool {
-        switch essence {
-        case "text/event-stream", "application/x-ndjson", "application/ndjson", "application/jsonl",
-            "application/json-lines", "application/stream+json":
-            true
-        default: false
+        guard let index = fields.firstIndex(of: "content-type") else {
+            kind = .other
+            return
         }
+        let value = fields.value(at: index)
+        var end = 0
+        while end < value.count, value[end] != ASCII.semicolon, value[end] != ASCII.space { end += 1 }
+        kind = Self.kind(value.extracting(0..<end))
     }
+
+    private static func kind(_ essence: Span<UInt8>) -> Kind {
+        for type in streams where ASCII.equalFolded(essence, type) { return .stream }
+        if ASCII.equalFolded(essence, "text/html") || ASCII.equalFolded(essence, "application/xhtml+xml") {
+            return .html
+        }
+        if ASCII.equalFolded(essence, "application/json") { return .json }
+        return ASCII.equalFolded(essence, "text/plain") ? .text : .other
+    }
+
+    /// What providers stream in.
+    private static let streams: [StaticString] = [
+        "text/event-stream", "application/x-ndjson", "application/ndjson", "application/jsonl",
+        "application/json-lines", "application/stream+json",
+    ]
+
+    var isHTML: Bool { kind == .html }
+    var isStream: Bool { kind == .stream }
+    var isJSON: Bool { kind == .json }
+    var isPlainText: Bool { kind == .text }
 
     /// For streams that a gateway mislabels: does the body begin as an event stream does?
     static func looksLikeStream(_ bytes: Span<UInt8>) -> Bool {

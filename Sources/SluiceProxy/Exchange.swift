@@ -32,7 +32,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     private var mode = Mode.undecided
     private var record: ExchangeRecord
 
-    private var route: Route?
+    private var route: RouteEntry?
     private var pool: UpstreamPool?
     private var dial: UpstreamWait?
     private var upstream: (any UpstreamStream)?
@@ -69,7 +69,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     }
 
     private var now: Instant { worker.loop.now }
-    private var limits: Limits { worker.snapshot.configuration.limits }
+    private var limits: Limits { worker.limits }
 
     // MARK: - The request
 
@@ -87,7 +87,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         }
         record.path = path
         switch worker.snapshot.routes.match(head, path: path, body: body) {
-        case .route(let index): choose(worker.snapshot.configuration.routes[index])
+        case .route(let index): choose(worker.snapshot.routes[index])
         case .needsBody: break
         case .notFound: fail(ProxyError(.notFound, .client, "no route for this path"))
         case .methodNotAllowed(let allowed):
@@ -95,18 +95,18 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         }
     }
 
-    private func choose(_ route: Route) {
+    private func choose(_ route: RouteEntry) {
         self.route = route
-        record.route = route.label
-        let pool = worker.pool(route.upstream)
+        record.route = route.spec.label
+        let pool = worker.pool(route.spec.upstream)
         self.pool = pool
         record.upstream = pool.spec.name
-        if route.request != .passthrough, head.method != "GET", head.method != "POST" {
+        if route.spec.request != .passthrough, head.method != "GET", head.method != "POST" {
             let error = ProxyError(.methodNotAllowed, .client, "method not allowed here")
             return fail(error, fields: [("Allow", "GET, POST")])
         }
         if case .fixed(let length) = bodyLength, length > limits.requestBodyBytes { return failBodyLimit() }
-        guard route.request == .passthrough, requestBody.isEmpty, !isRequestComplete else { return }
+        guard route.spec.request == .passthrough, requestBody.isEmpty, !isRequestComplete else { return }
         switch bodyLength {
         case .fixed(let length) where length <= limits.streamBufferHighBytes: break
         case .none: break
@@ -205,7 +205,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         let request = outgoing
         if !isBodyRelayed || isRequestComplete { outgoing = nil }
         let type = ContentType(head.fields)
-        if route.request == .passthrough {
+        if route.spec.request == .passthrough {
             beginPassthrough(head, type, pool)
         } else if !(200..<300).contains(head.status) {
             mode = .error(status: head.status, head.fields)
@@ -292,17 +292,14 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             return fail(
                 ProxyError(.malformed(.body), .upstream, "upstream sent what is not its dialect", detail: "\(error)"))
         }
-        guard let bridge else { return }
-        if phase == .firstToken { firstEvents(bridge) }
-        if bridge.progress.sawEnd, deadlines.streamEnded(at: now) { arm() }
+        if phase == .firstToken { firstEvents() }
+        if bridge?.progress.sawEnd == true, deadlines.streamEnded(at: now) { arm() }
     }
 
     /// Holds the answer back until there is a token: until then the status can still tell the truth.
-    private func firstEvents(_ bridge: borrowing StreamBridge) {
-        let progress = bridge.progress
-        if progress.sawError && !progress.sawContent && !isCommitted {
-            return fail(ProxyError(.inStream(bridge.errorKind ?? .provider), .upstream, bridge.errorMessage))
-        }
+    private func firstEvents() {
+        guard let progress = bridge?.progress else { return }
+        if progress.sawError && !progress.sawContent && !isCommitted { return failInStream() }
         if progress.sawContent || progress.sawFinish || progress.sawEnd {
             record.firstToken = now
             enter(.body)
@@ -313,13 +310,19 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         }
     }
 
-    private func commitStream() {
+    /// The provider's own error, before anything was sent on.
+    private func failInStream() {
         guard let bridge else { return }
+        fail(ProxyError(.inStream(bridge.errorKind ?? .provider), .upstream, bridge.errorMessage))
+    }
+
+    private func commitStream() {
+        guard let type = bridge?.contentType else { return }
         var early = ByteQueue()
         early.append(moving: &held)
         early.append(moving: &worker.scratch)
         held.releaseIfEmpty()
-        sendStreamHead(ResponseFields.stream(bridge.contentType, record, route))
+        sendStreamHead(ResponseFields.stream(type, record.requestID, record.responseFields, route))
         openBody()
         worker.scratch.append(moving: &early)
     }
@@ -399,9 +402,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         if !isCommitted {
             guard progress.isComplete else {
                 worker.scratch.removeAll()
-                if progress.sawError, let bridge {
-                    return fail(ProxyError(.inStream(bridge.errorKind ?? .provider), .upstream, bridge.errorMessage))
-                }
+                if progress.sawError { return failInStream() }
                 return fail(
                     ProxyError(.closed(.firstToken), .upstream, "upstream ended its stream before the first token"))
             }
@@ -503,7 +504,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     /// The client closed, reset, or takes nothing. Whatever the upstream is doing for it ends now.
     func clientGone(_ reason: String = "client_gone") {
         guard phase != .over else { return }
-        if route?.onDisconnect == .drain, reason == "client_gone", phase == .body || phase == .firstToken {
+        if route?.spec.onDisconnect == .drain, reason == "client_gone", phase == .body || phase == .firstToken {
             mode = .drain
             if isUpstreamPaused { upstream?.resumeReading() }
             return
@@ -548,8 +549,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         var isStream = false
         if case .stream = mode { isStream = true }
         return ExchangeDeadlines.Situation(
-            timeouts: pool?.spec.timeouts ?? Timeouts(), limits: limits, keepalive: route?.keepalive ?? .zero,
-            earlyHeaders: canCommitEarly ? route?.earlyHeaders : nil, isCommitted: isCommitted, isStream: isStream,
+            timeouts: pool?.spec.timeouts ?? Timeouts(), limits: limits, keepalive: route?.spec.keepalive ?? .zero,
+            earlyHeaders: canCommitEarly ? route?.spec.earlyHeaders : nil, isCommitted: isCommitted, isStream: isStream,
             isUpstreamPaused: isUpstreamPaused, clientWaitsSince: client.waitingSince)
     }
 
@@ -579,7 +580,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
 
     /// Only a stream that Sluice writes itself can begin before the upstream has said what it will be.
     private var canCommitEarly: Bool {
-        guard let route, route.request != .passthrough else { return false }
+        guard let route, route.spec.request != .passthrough else { return false }
         return bridge != nil || outgoing?.wantsStream == true
     }
 

@@ -32,9 +32,9 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
 
     init(_ connection: Connection, worker: Worker) {
         (self.connection, self.worker) = (connection, worker)
-        parser = HTTP1RequestParser(limits: worker.snapshot.configuration.limits.http1Request)
+        parser = HTTP1RequestParser(limits: worker.limits.http1Request)
         idleSince = worker.loop.now
-        connection.lowMarkBytes = worker.snapshot.configuration.limits.streamBufferLowBytes
+        connection.lowMarkBytes = worker.limits.streamBufferLowBytes
         timer = worker.loop.schedule(at: idleDeadline(), handler: self)
     }
 
@@ -95,7 +95,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         version = head.version
         switch length {
         case .none: isBodySmall = true
-        case .fixed(let count): isBodySmall = count <= worker.snapshot.configuration.limits.streamBufferHighBytes
+        case .fixed(let count): isBodySmall = count <= worker.limits.streamBufferHighBytes
         default: isBodySmall = false
         }
         sentBefore = connection.sentBytes
@@ -156,7 +156,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
     // MARK: - Time
 
     private func idleDeadline() -> Instant {
-        let limits = worker.snapshot.configuration.limits
+        let limits = worker.limits
         if let headStarted { return headStarted + limits.requestHeadTimeout }
         return idleSince + (isFirstRequest ? limits.handshakeTimeout : limits.clientIdleTimeout)
     }
@@ -185,7 +185,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
     // MARK: - ClientStream
 
     var isCongested: Bool {
-        connection.pendingBytes > worker.snapshot.configuration.limits.streamBufferHighBytes
+        connection.pendingBytes > worker.limits.streamBufferHighBytes
     }
     var waitingSince: Instant? { connection.pendingBytes > 0 ? connection.lastProgress : nil }
     var sentBytes: Int { connection.sentBytes - sentBefore }

@@ -88,7 +88,15 @@ final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
                 case .head(let head, _):
                     phase = .body
                     exchange.upstreamHead(head)
-                case .body(let range): exchange.upstreamBody(bytes.extracting(range))
+                case .body(let range):
+                    guard offset < bytes.count else {
+                        exchange.upstreamBody(bytes.extracting(range))
+                        continue
+                    }
+                    if try collect(bytes, range, at: &offset) {
+                        finish(bytesFollow: offset < bytes.count)
+                        return bytes.count
+                    }
                 case .end:
                     finish(bytesFollow: offset < bytes.count)
                     return bytes.count
@@ -102,6 +110,26 @@ final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
         connection.close()
         pool.ended(self)
         return bytes.count
+    }
+
+    /// Hands over all body bytes of this read in one run. True if the message is complete.
+    private func collect(_ bytes: Span<UInt8>, _ first: Range<Int>, at offset: inout Int) throws(HTTPError) -> Bool {
+        var run = ByteQueue()
+        swap(&run, &pool.bodyRun)
+        defer { swap(&run, &pool.bodyRun) }
+        run.append(bytes.extracting(first))
+        var failure: HTTPError?
+        var isEnd = false
+        do throws(HTTPError) {
+            isEnd = try parser.collectBody(bytes, at: &offset, into: &run)
+        } catch {
+            failure = error
+        }
+        // What came before a fault is still the client's.
+        exchange?.upstreamBody(run.span)
+        run.removeAll()
+        if let failure { throw failure }
+        return isEnd && exchange != nil
     }
 
     func connectionEnded(_ connection: Connection) {

@@ -26,12 +26,12 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
 
     init(_ connection: Connection, worker: Worker) throws(HTTP2Error) {
         (self.connection, self.worker) = (connection, worker)
-        session = try HTTP2Session(.server, limits: worker.snapshot.configuration.limits.http2Client)
+        session = try HTTP2Session(.server, limits: worker.limits.http2Client)
         (idleSince, lastReceived) = (worker.loop.now, worker.loop.now)
         connection.lowMarkBytes = limits.streamBufferLowBytes
     }
 
-    private var limits: Limits { worker.snapshot.configuration.limits }
+    private var limits: Limits { worker.limits }
     private var now: Instant { worker.loop.now }
     /// How far `session.output` may fill up now.
     var room: Int { max(0, session.outputLimitBytes - connection.pendingBytes) }

@@ -6,19 +6,22 @@ import SluiceStreams
 /// The fields of the answers to clients.
 enum ResponseFields {
     /// The head of a stream that Sluice writes itself: never cached, transformed or buffered on its way.
-    static func stream(_ contentType: String, _ record: ExchangeRecord, _ route: Route?) -> ResponseHead {
+    static func stream(
+        _ contentType: String, _ requestID: String, _ passedOn: HeaderFields, _ route: RouteEntry?
+    ) -> ResponseHead {
         var fields = HeaderFields()
+        fields.reserve(bytes: 192 + passedOn.byteCount)
         fields.append("Content-Type", contentType)
-        appendStreaming(to: &fields, record.requestID)
-        for index in 0..<record.responseFields.count {
-            fields.append(name: record.responseFields.name(at: index), value: record.responseFields.value(at: index))
+        appendStreaming(to: &fields, requestID)
+        for index in 0..<passedOn.count {
+            fields.append(name: passedOn.name(at: index), value: passedOn.value(at: index))
         }
         appendRoute(route, to: &fields)
         return ResponseHead(status: 200, fields: fields)
     }
 
     /// An upstream's own head, relayed: end-to-end fields only, ours put in after.
-    static func relayed(_ head: ResponseHead, _ requestID: String, _ route: Route?) -> ResponseHead {
+    static func relayed(_ head: ResponseHead, _ requestID: String, _ route: RouteEntry?) -> ResponseHead {
         let isStream = ContentType(head.fields).isStream
         let kept = head.fields.endToEnd()
         var fields = kept.filtered { index in
@@ -69,8 +72,9 @@ enum ResponseFields {
         fields.append("X-Request-Id", requestID)
     }
 
-    private static func appendRoute(_ route: Route?, to fields: inout HeaderFields) {
-        for (name, value) in route?.responseHeaders ?? [] { fields.append(name, value) }
+    private static func appendRoute(_ route: RouteEntry?, to fields: inout HeaderFields) {
+        guard let route else { return }
+        for (name, value) in route.spec.responseHeaders { fields.append(name, value) }
     }
 
     private static func hasPrefix(_ name: Span<UInt8>, _ prefix: StaticString) -> Bool {

@@ -2,6 +2,13 @@ import SluiceConfig
 import SluiceHTTP
 import SluiceStreams
 
+/// A route as exchanges hold it: a reference, since copying a route counts a dozen of them.
+final class RouteEntry: Sendable {
+    let spec: Route
+
+    init(_ spec: Route) { self.spec = spec }
+}
+
 /// Finds the route of a request: the first of the file that matches in path, method, host and every condition.
 struct RouteTable: Sendable {
     enum Match {
@@ -12,22 +19,26 @@ struct RouteTable: Sendable {
         case methodNotAllowed(allowed: String)
     }
 
-    private let routes: [Route]
+    private let entries: [RouteEntry]
 
-    init(_ routes: [Route]) { self.routes = routes }
+    init(_ routes: [Route]) { entries = routes.map { RouteEntry($0) } }
+
+    subscript(index: Int) -> RouteEntry { entries[index] }
 
     /// `path` is normalised and without the query; `body` is nil while it has not been read.
     func match(_ head: RequestHead, path: String, body: JSONValue?) -> Match {
         // Neither is ever served: the one echoes secrets, the other would make this an open relay.
         if head.method == "TRACE" || head.method == "CONNECT" { return .methodNotAllowed(allowed: "GET, HEAD, POST") }
         var allowed: [String] = []
-        for (index, route) in routes.enumerated() {
-            guard Self.matches(route.path, path), Self.matchesHost(route.host, head.authority) else { continue }
-            guard Self.allows(route, head.method) else {
-                allowed += route.methods
+        for (index, entry) in entries.enumerated() {
+            guard Self.matches(entry.spec.path, path), Self.matchesHost(entry.spec.host, head.authority) else {
                 continue
             }
-            switch Self.conditionsHold(route, head, body: body) {
+            guard entry.spec.methods.isEmpty || entry.spec.methods.contains(head.method) else {
+                allowed += entry.spec.methods
+                continue
+            }
+            switch Self.conditionsHold(entry.spec.conditions, head, body: body) {
             case true?: return .route(index)
             case false?: continue
             case nil: return .needsBody
@@ -50,14 +61,12 @@ struct RouteTable: Sendable {
         return host.lowercased() == name.lowercased()
     }
 
-    private static func allows(_ route: Route, _ method: String) -> Bool {
-        route.methods.isEmpty || route.methods.contains(method)
-    }
-
     /// nil: a condition needs the body, which is not there yet, and no other one has failed.
-    private static func conditionsHold(_ route: Route, _ head: RequestHead, body: JSONValue?) -> Bool? {
+    private static func conditionsHold(
+        _ conditions: [(Route.Subject, String)], _ head: RequestHead, body: JSONValue?
+    ) -> Bool? {
         var needsBody = false
-        for (subject, glob) in route.conditions {
+        for (subject, glob) in conditions {
             let value: String?
             switch subject {
             case .header(let name): value = head.fields.first(named: name)

@@ -8,7 +8,7 @@ struct UpstreamRequest {
     /// What it is made from besides the body.
     struct Context {
         let head: RequestHead
-        let route: Route
+        let route: RouteEntry
         let upstream: UpstreamSpec
         let requestID: String
         let path: String
@@ -28,29 +28,36 @@ struct UpstreamRequest {
     static func make(
         _ context: Context, body: Span<UInt8>, relayedLength: BodyLength?
     ) throws(ProxyError) -> UpstreamRequest {
-        if context.route.request == .passthrough {
+        if context.route.spec.request == .passthrough {
             return relayed(context, body: body.array, length: relayedLength)
         }
         let format = try responseFormat(context)
         var request: JSONValue
-        switch context.route.request {
+        switch context.route.spec.request {
         case .prompt: request = try promptRequest(context, body)
         default: request = try chatRequest(body)
         }
-        let original = request
-        apply(context.route, to: &request)
-        if context.route.request == .prompt, request["model"] == nil { request["model"] = .string("gpt-4o-mini") }
+        // Bytes that need no change are sent as they came: number text, key order and spacing are the client's own.
+        let isChanged = apply(context.route.spec, to: &request)
+        var isOriginal = context.route.spec.request == .openAIChat && !isChanged
+        var addition: StaticString = ""
+        if context.route.spec.request == .prompt, request["model"] == nil { request["model"] = .string("gpt-4o-mini") }
         // A prompt says nothing of streaming, and every format but OpenAI's own is a stream.
-        let isChat = context.route.request == .openAIChat && format == .openAIChat
+        let isChat = context.route.spec.request == .openAIChat && format == .openAIChat
         let wantsStream = !isChat || request["stream"] == .bool(true)
         if wantsStream, !isChat {
-            request["stream"] = .bool(true)
-            if request["stream_options"] == nil, format == .sseText || format == .sseJSON || format == .ndjson {
-                request["stream_options"] = .object([(key: "include_usage", value: .bool(true))])
+            let addsUsage =
+                request["stream_options"] == nil && (format == .sseText || format == .sseJSON || format == .ndjson)
+            if isOriginal, request["stream"] == nil {
+                addition =
+                    addsUsage ? #","stream":true,"stream_options":{"include_usage":true}}"# : #","stream":true}"#
+            } else {
+                isOriginal = isOriginal && !addsUsage && request["stream"] == .bool(true)
+                request["stream"] = .bool(true)
+                if addsUsage { request["stream_options"] = .object([(key: "include_usage", value: .bool(true))]) }
             }
         }
-        // Bytes that need no change are sent as they came: number text, key order and spacing are the client's own.
-        let bytes = request == original && context.route.request == .openAIChat ? body.array : request.serialized()
+        let bytes = isOriginal ? adding(addition, to: body) : request.serialized()
         var model = ""
         if case .string(let name)? = request["model"] { model = name }
         var fields = HeaderFields()
@@ -58,7 +65,7 @@ struct UpstreamRequest {
         fields.append("Accept", wantsStream ? "text/event-stream" : "application/json")
         fields.append("User-Agent", "sluice")
         appendOwn(context, to: &fields)
-        let path = context.upstream.url.basePath + (context.route.upstreamPath ?? "/chat/completions")
+        let path = context.upstream.url.basePath + (context.route.spec.upstreamPath ?? "/chat/completions")
         return UpstreamRequest(
             head: makeHead("POST", path, fields, context.upstream), length: .fixed(bytes.count), body: bytes,
             isBodyRelayed: false, format: format, wantsStream: wantsStream, model: model)
@@ -72,7 +79,7 @@ struct UpstreamRequest {
         var fields = kept.filtered { index in
             let name = kept.name(at: index)
             if isReplaced(name) { return false }
-            return context.route.forwardCredentials || !isCredential(name)
+            return context.route.spec.forwardCredentials || !isCredential(name)
         }
         appendOwn(context, to: &fields)
         let hasNoBody = length == nil && body.isEmpty && (head.method == "GET" || head.method == "HEAD")
@@ -86,8 +93,8 @@ struct UpstreamRequest {
     /// A prefix route keeps what stands behind the prefix; an exact one goes to the dialect's own path, if it has one.
     private static func relayedPath(_ context: Context) -> String {
         let base = context.upstream.url.basePath
-        if let path = context.route.upstreamPath { return base + path }
-        switch context.route.path {
+        if let path = context.route.spec.upstreamPath { return base + path }
+        switch context.route.spec.path {
         case .prefix(let prefix): return base + "/" + context.path.dropFirst(prefix.count)
         case .exact: return context.upstream.wire == .dialect(.raw) ? base + context.path : base + "/chat/completions"
         }
@@ -139,17 +146,30 @@ struct UpstreamRequest {
     private static func prompt(_ context: Context, _ body: Span<UInt8>) -> String? {
         if let prompt = RequestTarget(context.head.target).value(named: "prompt") { return prompt }
         if body.isEmpty { return nil }
-        let type = ContentType(context.head.fields).essence
-        if type == "text/plain" { return String(decoding: body.array, as: UTF8.self) }
+        let type = ContentType(context.head.fields)
+        if type.isPlainText { return String(decoding: body.array, as: UTF8.self) }
         guard let value = JSONValue.parse(body) else {
-            return type == "application/json" ? nil : String(decoding: body.array, as: UTF8.self)
+            return type.isJSON ? nil : String(decoding: body.array, as: UTF8.self)
         }
         if case .string(let prompt)? = value["prompt"] { return prompt }
         if case .string(let message)? = value["message"] { return message }
         return nil
     }
 
-    private static func apply(_ route: Route, to request: inout JSONValue) {
+    /// `members` in place of the brace that ends `object`, which is one and is not empty.
+    private static func adding(_ members: StaticString, to object: Span<UInt8>) -> [UInt8] {
+        guard members.utf8CodeUnitCount > 0 else { return object.array }
+        var end = object.count
+        while end > 0, object[end - 1] != ASCII.rightBrace { end -= 1 }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(end + members.utf8CodeUnitCount)
+        object.extracting(0..<max(0, end - 1)).withUnsafeBufferPointer { bytes.append(contentsOf: $0) }
+        bytes.append(contentsOf: UnsafeBufferPointer(start: members.utf8Start, count: members.utf8CodeUnitCount))
+        return bytes
+    }
+
+    /// Puts in what the route says. False if that is nothing.
+    private static func apply(_ route: Route, to request: inout JSONValue) -> Bool {
         if let defaults = route.defaults, case .object(let members)? = JSONValue.parse(defaults) {
             for (key, value) in members where request[key] == nil { request[key] = value }
         }
@@ -163,18 +183,19 @@ struct UpstreamRequest {
             ])
             request["messages"] = .array([own] + messages)
         }
+        return route.defaults != nil || route.overrides != nil || route.model != nil || route.system != nil
     }
 
     /// What `response: auto` stands for: `?format=` if given, else what `Accept` asks for, else the request's own dialect.
     private static func responseFormat(_ context: Context) throws(ProxyError) -> StreamFormat {
-        if case .format(let format) = context.route.response { return format }
+        if case .format(let format) = context.route.spec.response { return format }
         if let name = RequestTarget(context.head.target).value(named: "format") {
             if let format = StreamFormat(rawValue: name), format != .passthrough { return format }
             let choices = StreamFormat.allCases.filter { $0 != .passthrough }.map(\.rawValue).joined(separator: ", ")
             throw ProxyError(.badRequest, .client, "format '\(name.prefix(40))' is not one of \(choices)")
         }
         let accept = context.head.fields.first("accept")?.lowercased() ?? ""
-        if context.route.request == .openAIChat { return .openAIChat }
+        if context.route.spec.request == .openAIChat { return .openAIChat }
         if accept.contains("text/event-stream") { return .sseText }
         if accept.contains("ndjson") || accept.contains("jsonl") || accept.contains("json-lines") { return .ndjson }
         return .text
@@ -186,7 +207,7 @@ struct UpstreamRequest {
     private static func appendOwn(_ context: Context, to fields: inout HeaderFields) {
         fields.append("Accept-Encoding", "identity")
         fields.append("X-Request-Id", context.requestID)
-        if context.route.request != .passthrough, let trace = context.head.fields.first("traceparent") {
+        if context.route.spec.request != .passthrough, let trace = context.head.fields.first("traceparent") {
             fields.append("traceparent", trace)
         }
         if let key = context.upstream.apiKey { fields.append("Authorization", "Bearer " + key.revealed) }

@@ -10,6 +10,8 @@ import SluiceStreams
 public final class Worker {
     public let loop: EventLoop
     private(set) var snapshot: ServerSnapshot
+    /// Those of `snapshot`, here because they are asked for at every turn.
+    private(set) var limits: Limits
     private let shared: SharedState
     private let resolver: Resolver
     private var pools: [UpstreamPool]
@@ -25,7 +27,7 @@ public final class Worker {
 
     init(_ snapshot: ServerSnapshot, shared: SharedState) throws(SystemError) {
         loop = try EventLoop()
-        (self.snapshot, self.shared) = (snapshot, shared)
+        (self.snapshot, self.shared, limits) = (snapshot, shared, snapshot.configuration.limits)
         resolver = Resolver(loop: loop)
         pools = []
         var seed: UInt64 = 0
@@ -128,6 +130,7 @@ public final class Worker {
     func install(_ snapshot: ServerSnapshot) {
         let old = pools
         self.snapshot = snapshot
+        limits = snapshot.configuration.limits
         pools = makePools()
         for pool in old { pool.close() }
     }

@@ -107,7 +107,7 @@ import Testing
         upstream.headers = [(name: "X-Org", value: Secret("org"))]
         let bytes = Array(body.utf8)
         let context = UpstreamRequest.Context(
-            head: head, route: route, upstream: upstream, requestID: "id-1", path: "/x")
+            head: head, route: RouteEntry(route), upstream: upstream, requestID: "id-1", path: "/x")
         let request = try UpstreamRequest.make(context, body: bytes.span, relayedLength: nil)
         var head1 = ByteQueue()
         HTTP1Serializer.request(request.head, length: request.length, into: &head1)
