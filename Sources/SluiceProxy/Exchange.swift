@@ -289,8 +289,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         do throws(StreamError) {
             try bridge?.consume(bytes, batch: &worker.batch, into: &worker.scratch)
         } catch {
-            return fail(
-                ProxyError(.malformed(.body), .upstream, "upstream sent what is not its dialect", detail: "\(error)"))
+            return failMalformed(error)
         }
         if phase == .firstToken { firstEvents() }
         if bridge?.progress.sawEnd == true, deadlines.streamEnded(at: now) { arm() }
@@ -308,6 +307,12 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             held.append(moving: &worker.scratch)
             if held.count > limits.streamBufferHighBytes { commitStream() }
         }
+    }
+
+    /// What was understood before the fault is still the client's, however the network cut the two apart.
+    private func failMalformed(_ error: StreamError) {
+        if phase == .firstToken { firstEvents() }
+        fail(ProxyError(.malformed(.body), .upstream, "upstream sent what is not its dialect", detail: "\(error)"))
     }
 
     /// The provider's own error, before anything was sent on.
@@ -395,8 +400,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         do throws(StreamError) {
             ending = try bridge?.finish(batch: &worker.batch, into: &worker.scratch) ?? .abort
         } catch {
-            return fail(
-                ProxyError(.malformed(.body), .upstream, "upstream sent what is not its dialect", detail: "\(error)"))
+            return failMalformed(error)
         }
         let progress = bridge?.progress ?? StreamProgress()
         if !isCommitted {

@@ -40,22 +40,23 @@ public struct StreamBridge {
         _ chunk: Span<UInt8>, batch: inout EventBatch, into out: inout ByteQueue
     ) throws(StreamError) {
         if isRelay { relay(chunk, into: &out) }
-        defer { batch.removeAll() }
-        do throws(StreamError) {
-            try decoder.feed(chunk, into: &batch)
-        } catch {
-            // What was understood before the fault is still the client's.
+        // What was understood before a fault is still the client's.
+        defer {
             take(batch, into: &out)
-            throw error
+            batch.removeAll()
         }
-        take(batch, into: &out)
+        try decoder.feed(chunk, into: &batch)
     }
 
     /// The body has ended as HTTP says it must.
     public mutating func finish(batch: inout EventBatch, into out: inout ByteQueue) throws(StreamError) -> BodyEnding {
-        defer { batch.removeAll() }
-        try decoder.finish(into: &batch)
-        take(batch, into: &out)
+        do {
+            defer {
+                take(batch, into: &out)
+                batch.removeAll()
+            }
+            try decoder.finish(into: &batch)
+        }
         let progress = decoder.progress
         if !isRelay, progress.isComplete, progress.eventCount == 0 {
             return fail(StreamFailure(.malformed, "the provider's stream held no events"), into: &out)

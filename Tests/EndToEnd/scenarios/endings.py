@@ -125,6 +125,27 @@ def provider_error(world: World) -> None:
             expect(b"context window exceeded" in answer.body, f"{format}: the provider's words: {bytes(answer.body)!r}")
 
 
+FAULTS = {
+    "nonsense": b"data: {\"choices\": oops\n\n",
+    "the provider's error": b'data: {"error":{"message":"context window exceeded","type":"server_error","code":"c"}}\n\n',
+}
+
+
+@scenario("tokens and {} in one segment: the tokens still arrive, and so does the failure", list(FAULTS))
+def one_segment(world: World, fault: str) -> None:
+    def at_once(exchange):
+        events = [chunk({"content": text}) for text in ("one", " two")] + [FAULTS[fault]]
+        exchange.head()
+        exchange.raw(b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in events) + b"0\r\n\r\n")
+
+    for format in FORMATS:
+        if format in ("passthrough", "openai-chat"):
+            continue
+        with world.peer.plays(at_once):
+            answer = get(world.port, ask("plain", format))
+        check_broken(format, answer, "one two")
+
+
 @scenario("curl sees a broken text or passthrough stream as failed")
 def curl_fails(world: World) -> None:
     for format in ("text", "passthrough"):
