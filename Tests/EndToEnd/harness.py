@@ -93,8 +93,9 @@ def links(folder):
 class Peer:
     """A scripted upstream: `script(connection, request_bytes)` answers each request on a thread of its own."""
 
-    def __init__(self, script):
+    def __init__(self, script, send_buffer=None):
         self.script = script
+        self.send_buffer = send_buffer
         self.requests = []
         self.closed_at = []
         self.connections = 0
@@ -115,6 +116,8 @@ class Peer:
     def _serve(self, connection):
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.send_buffer:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.send_buffer)
             while request := read_message(connection):
                 self.requests.append(request)
                 if self.script(connection, request) == "close":

@@ -6,6 +6,10 @@ import traceback
 
 import scenarios
 import test_failures
+import test_http2_backpressure
+import test_http2_clients
+import test_http2_pairs
+import test_http2_upstream
 import test_requests
 import test_resources
 import test_sdk
@@ -13,7 +17,9 @@ import test_streams
 
 wanted = sys.argv[1:]
 passed = failed = 0
-for module in (test_streams, test_requests, test_failures, test_resources, test_sdk):
+MODULES = (test_streams, test_requests, test_failures, test_resources, test_sdk, test_http2_pairs, test_http2_upstream,
+           test_http2_clients, test_http2_backpressure)
+for module in MODULES:
     for name, test in list(vars(module).items()):
         if not name.startswith("test_") or not callable(test):
             continue
