@@ -152,11 +152,11 @@ class Stream:
 
     # Called by the connection, under its lock
 
-    def received(self, data, flow):
-        self.body += data
+    def received(self, event):
+        self.body += event.data
         self.arrivals.append(time.monotonic())
-        self.unreturned += flow
-        if self.returns_window and self.unreturned >= PORTION and not self.ended:
+        self.unreturned += event.flow_controlled_length
+        if self.returns_window and self.unreturned >= PORTION and not event.stream_ended:
             self.connection.h2.increment_flow_control_window(self.unreturned, self.number)
             self.unreturned = 0
 
@@ -174,7 +174,7 @@ class Acting:
         self.connection.lock.acquire()
         if self.connection.is_over:
             self.connection.lock.release()
-            raise Gone("the connection is over")
+            raise Gone(f"the connection is over: {self.connection.problem or self.connection.goaways}")
         return self.connection.h2
 
     def __exit__(self, kind, error, _):
@@ -251,6 +251,8 @@ class Connection:
         head = [(":method", method or ("GET" if body is None else "POST")), (":scheme", "http"), (":path", path)]
         if authority is not None:
             head.insert(2, (":authority", authority))
+        if body is not None and end and not any(name == "content-length" for name, _ in fields):
+            head.append(("content-length", str(len(body))))
         with self.acting() as h2:
             stream = self._open(h2.get_next_available_stream_id())
             h2.send_headers(stream.number, [*head, *fields], end_stream=end and body is None)
@@ -393,7 +395,7 @@ class Connection:
         elif isinstance(event, h2.events.TrailersReceived):
             stream.trailers = event.headers
         elif isinstance(event, h2.events.DataReceived):
-            stream.received(event.data, event.flow_controlled_length)
+            stream.received(event)
         elif isinstance(event, h2.events.StreamEnded):
             stream.ended = True
         elif isinstance(event, h2.events.StreamReset):
