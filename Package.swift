@@ -37,6 +37,9 @@ let package = Package(
 
         .target(
             name: "SluiceTesting", dependencies: ["SluiceBytes"], path: "Tests/SluiceTesting", swiftSettings: settings),
+        .executableTarget(
+            name: "TokenPathBenchmark", dependencies: ["SluiceBytes", "SluiceStreams", "SluiceHTTP"],
+            path: "Tests/Benchmarks/TokenPath", swiftSettings: settings),
         .testTarget(
             name: "SluiceBytesTests", dependencies: ["SluiceBytes", "SluiceTesting"], swiftSettings: settings),
         .testTarget(
