@@ -2,8 +2,8 @@ import SluiceBytes
 import SluiceHTTP
 import SluiceStreams
 
-/// What stands between two sockets for one stream, as the proxy joins it: bytes of the upstream's connection in, bytes of
-/// the client's out. This is what is measured.
+/// What stands between two sockets for one stream, as the proxy joins it: bytes of the upstream's connection in, bytes
+/// of the client's out. This is what is measured.
 struct TokenPath: ~Copyable {
     private var parser = HTTP1ResponseParser()
     private var bridge: StreamBridge

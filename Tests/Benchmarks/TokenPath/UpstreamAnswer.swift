@@ -45,7 +45,7 @@ struct UpstreamAnswer {
 
     private static let identity =
         #""id":"chatcmpl-CkR3vQ8mTn0yWbXe5LsJd2HfUaZg7","object":"chat.completion.chunk","created":1774962821,"#
-        + #""model":"gpt-4.1-mini-2025-04-14","service_tier":"default","system_fingerprint":"fp_3f8a51c07e""#
+        + #""model":"gpt-4o-2024-08-06","service_tier":"default","system_fingerprint":"fp_3f8a51c07e""#
 
     private static func chunk(delta: String, finish: String = "null", padding: String) -> String {
         let choice = "{\"index\":0,\"delta\":\(delta),\"logprobs\":null,\"finish_reason\":\(finish)}"
