@@ -1,4 +1,4 @@
-/// The body that a client must get, written down without any of the code that is measured.
+/// The body that a client must get, written down without the decoders and encoders that are measured.
 struct ExpectedBody {
     private(set) var bytes: [UInt8] = []
 
