@@ -8,6 +8,8 @@ struct TokenPath: ~Copyable {
     private var parser = HTTP1ResponseParser()
     private var bridge: StreamBridge
     private var batch = EventBatch()
+    /// The body bytes of one read without HTTP's framing, as an upstream's connection joins them.
+    private var run = ByteQueue()
     private(set) var hasEnded = false
 
     init(_ bridge: StreamBridge) {
@@ -21,22 +23,33 @@ struct TokenPath: ~Copyable {
     mutating func carry(_ read: Span<UInt8>, into out: inout ByteQueue) throws {
         var offset = 0
         var mark: ByteQueue.Mark?
-        loop: while true {
+        while !hasEnded {
             switch try parser.next(read, at: &offset) {
-            case .needMore: break loop
+            case .needMore:
+                if let mark { HTTP1Serializer.closeChunk(mark, in: &out) }
+                return
             case .interim: continue
             case .head: appendHead(into: &out)
             case .body(let range):
                 if mark == nil { mark = HTTP1Serializer.openChunk(in: &out) }
-                try bridge.consume(read.extracting(range), batch: &batch, into: &out)
-            case .end:
-                if mark == nil { mark = HTTP1Serializer.openChunk(in: &out) }
-                hasEnded = try bridge.finish(batch: &batch, into: &out) == .complete
-                break loop
+                guard offset < read.count else {
+                    try bridge.consume(read.extracting(range), batch: &batch, into: &out)
+                    continue
+                }
+                var joined = ByteQueue()
+                swap(&joined, &run)
+                joined.append(read.extracting(range))
+                hasEnded = try parser.collectBody(read, at: &offset, into: &joined)
+                try bridge.consume(joined.span, batch: &batch, into: &out)
+                joined.removeAll()
+                swap(&joined, &run)
+            case .end: hasEnded = true
             }
         }
+        if mark == nil { mark = HTTP1Serializer.openChunk(in: &out) }
+        hasEnded = try bridge.finish(batch: &batch, into: &out) == .complete
         if let mark { HTTP1Serializer.closeChunk(mark, in: &out) }
-        if hasEnded { HTTP1Serializer.lastChunk(into: &out) }
+        HTTP1Serializer.lastChunk(into: &out)
     }
 
     private func appendHead(into out: inout ByteQueue) {
