@@ -25,8 +25,23 @@ enum HTTP1Grammar {
     static func isTextByte(_ byte: UInt8) -> Bool { byte >= 0x20 && byte != 0x7F || byte == ASCII.tab }
 
     static func isText(_ bytes: Span<UInt8>) -> Bool {
-        for index in bytes.indices where !isTextByte(bytes[index]) { return false }
-        return true
+        bytes.withUnsafeBytes { bytes in
+            var index = 0
+            // Eight at a time, in all of which neither a control byte nor DEL stands.
+            while index &+ 8 <= bytes.count {
+                let word = bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+                let delete = word ^ 0x7F7F_7F7F_7F7F_7F7F
+                let low = (word &- 0x2020_2020_2020_2020) & ~word
+                let marks = (low | ((delete &- 0x0101_0101_0101_0101) & ~delete)) & 0x8080_8080_8080_8080
+                if marks != 0 { break }
+                index &+= 8
+            }
+            while index < bytes.count {
+                if !isTextByte(bytes[index]) { return false }
+                index &+= 1
+            }
+            return true
+        }
     }
 
     /// Cuts `line` (its CRLF excluded) into name and value without the white space around the value.

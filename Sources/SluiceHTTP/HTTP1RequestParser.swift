@@ -109,17 +109,19 @@ extension HeaderFields {
     init(
         _ head: Span<UInt8>, from start: Int, limits: HTTP1Limits, framing: inout BodyFraming
     ) throws(HTTPError) {
-        self.init()
-        reserve(bytes: head.count - start)
+        self.init(section: head.extracting(start..<head.count))
+        let first = start
         var start = start
         while true {
             let line = try HTTP1Grammar.line(head, from: start)
             if line.isEmpty { return }
             guard count < limits.fields else { throw limits.fieldsCrossed }
             let field = try HTTP1Grammar.fieldLine(head, line)
-            let (name, value) = (head.extracting(field.name), head.extracting(field.value))
-            try framing.note(name: name, value: value, at: field.value)
-            append(name: name, value: value)
+            let (name, value) = (field.name, field.value)
+            try framing.note(name: head.extracting(name), value: head.extracting(value), at: value)
+            append(
+                name: (name.lowerBound - first)..<(name.upperBound - first),
+                value: (value.lowerBound - first)..<(value.upperBound - first))
             start = line.upperBound + 2
         }
     }

@@ -113,16 +113,30 @@ public enum HTTP1Serializer {
         for index in 0..<fields.count {
             let (name, value) = (fields.name(at: index), fields.value(at: index))
             guard HTTP1Grammar.isToken(name), !isOwn(name, leavingOutHost) else { continue }
-            queue.append(name)
-            queue.append(": ")
             if HTTP1Grammar.isText(value) {
-                queue.append(value)
+                appendLine(name, value, into: &queue)
             } else {
-                for position in value.indices {
-                    queue.append(HTTP1Grammar.isTextByte(value[position]) ? value[position] : ASCII.space)
-                }
+                let spaced = value.indices.map { HTTP1Grammar.isTextByte(value[$0]) ? value[$0] : ASCII.space }
+                appendLine(name, spaced.span, into: &queue)
             }
-            queue.append("\r\n")
+        }
+    }
+
+    private static func appendLine(_ name: Span<UInt8>, _ value: Span<UInt8>, into queue: inout ByteQueue) {
+        let count = name.count + value.count + 4
+        queue.appendUninitialized(count) { line in
+            guard let base = line.baseAddress else { return 0 }
+            name.withUnsafeBufferPointer { name in
+                if let start = name.baseAddress { base.update(from: start, count: name.count) }
+            }
+            let middle = base + name.count
+            (middle[0], middle[1]) = (ASCII.colon, ASCII.space)
+            value.withUnsafeBufferPointer { value in
+                if let start = value.baseAddress { (middle + 2).update(from: start, count: value.count) }
+            }
+            let end = base + (count - 2)
+            (end[0], end[1]) = (ASCII.cr, ASCII.lf)
+            return count
         }
     }
 

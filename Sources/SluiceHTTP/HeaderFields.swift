@@ -2,21 +2,36 @@ import SluiceBytes
 
 /// Header fields in the order they came, names compared without case (RFC 9110 §5).
 ///
-/// One byte array holds all names and values; the fields are ranges into it. Values are bytes: obs-text is carried,
-/// never decoded. Names keep the case they came in.
+/// One byte array holds all names and values; the fields are ranges into it, which is also how a parsed head is taken over:
+/// copied once, as it stands. Values are bytes: obs-text is carried, never decoded. Names keep the case they came in.
 public struct HeaderFields: Sendable, Equatable {
-    private struct Field: Sendable, Equatable {
+    private struct Field: Sendable {
         var nameStart: Int32
         var nameCount: Int32
-        var valueCount: Int32  // the value stands right behind the name
+        var valueStart: Int32
+        var valueCount: Int32
     }
     private var bytes: [UInt8] = []
     private var fields: [Field] = []
 
     public init() {}
 
+    /// Takes a copy of `section`, whose fields `append(name:value:)` then names by their ranges.
+    init(section: Span<UInt8>) {
+        bytes = section.withUnsafeBufferPointer { Array($0) }
+        fields.reserveCapacity(min(section.count / 24 + 1, 128))
+    }
+
+    public static func == (left: HeaderFields, right: HeaderFields) -> Bool {
+        left.count == right.count
+            && left.fields.indices.allSatisfy {
+                ASCII.equal(left.name(at: $0), right.name(at: $0))
+                    && ASCII.equal(left.value(at: $0), right.value(at: $0))
+            }
+    }
+
     public var count: Int { fields.count }
-    /// Bytes of all names and values.
+    /// Bytes held, at least those of all names and values.
     public var byteCount: Int { bytes.count }
 
     /// Makes room for `bytes` bytes of names and values, and for as many fields as those usually hold.
@@ -26,12 +41,24 @@ public struct HeaderFields: Sendable, Equatable {
     }
 
     public mutating func append(name: Span<UInt8>, value: Span<UInt8>) {
-        let start = Int32(truncatingIfNeeded: bytes.count)
+        let start = bytes.count
         name.withUnsafeBufferPointer { bytes.append(contentsOf: $0) }
         value.withUnsafeBufferPointer { bytes.append(contentsOf: $0) }
-        let nameCount = Int32(truncatingIfNeeded: name.count)
+        let middle = start + name.count
+        append(name: start..<middle, value: middle..<(middle + value.count))
+    }
+
+    public mutating func append(_ other: HeaderFields) {
+        for index in other.fields.indices { append(name: other.name(at: index), value: other.value(at: index)) }
+    }
+
+    /// A field that stands in `bytes` already.
+    mutating func append(name: Range<Int>, value: Range<Int>) {
         fields.append(
-            Field(nameStart: start, nameCount: nameCount, valueCount: Int32(truncatingIfNeeded: value.count)))
+            Field(
+                nameStart: Int32(truncatingIfNeeded: name.lowerBound), nameCount: Int32(truncatingIfNeeded: name.count),
+                valueStart: Int32(truncatingIfNeeded: value.lowerBound),
+                valueCount: Int32(truncatingIfNeeded: value.count)))
     }
 
     public mutating func append(_ name: String, _ value: String) {
@@ -44,14 +71,13 @@ public struct HeaderFields: Sendable, Equatable {
     @_lifetime(borrow self)
     public func name(at index: Int) -> Span<UInt8> {
         let field = fields[index]
-        return bytes.span.extracting(Int(field.nameStart)..<Int(field.nameStart + field.nameCount))
+        return bytes.span.extracting(Int(field.nameStart)..<Int(field.nameStart &+ field.nameCount))
     }
 
     @_lifetime(borrow self)
     public func value(at index: Int) -> Span<UInt8> {
         let field = fields[index]
-        let start = Int(field.nameStart + field.nameCount)
-        return bytes.span.extracting(start..<(start + Int(field.valueCount)))
+        return bytes.span.extracting(Int(field.valueStart)..<Int(field.valueStart &+ field.valueCount))
     }
 
     public func nameString(at index: Int) -> String { Self.string(name(at: index)) }

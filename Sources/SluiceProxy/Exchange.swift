@@ -47,6 +47,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
 
     private var bridge: StreamBridge?
     private var needsSniffing = false
+    /// Only a stream that Sluice writes itself can begin before the upstream has said what it will be.
+    private var canCommitEarly = false
     private var isCommitted = false
     /// Encoded bytes from before the first token; with them the status could still change.
     private var held = ByteQueue()
@@ -55,6 +57,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     private var isUpstreamPaused = false
 
     private var timer = TimerID.none
+    private var armedFor = Instant.distantFuture
     private let started: Instant
 
     private static let errorBodyLimit = 64 << 10
@@ -63,7 +66,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     init(_ head: RequestHead, bodyLength: BodyLength, client: any ClientStream, worker: Worker) {
         (self.head, self.bodyLength, self.client, self.worker) = (head, bodyLength, client, worker)
         started = worker.loop.now
-        deadlines = ExchangeDeadlines(started: started)
+        deadlines = ExchangeDeadlines(started: started, limits: worker.limits)
         record = ExchangeRecord(head, client: client.peerText, worker: worker)
         worker.exchangeBegan()
     }
@@ -100,7 +103,9 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         record.route = route.spec.label
         let pool = worker.pool(route.spec.upstream)
         self.pool = pool
-        record.upstream = pool.spec.name
+        record.upstream = pool.endpoint.spec.name
+        deadlines.choose(
+            pool.endpoint.spec.timeouts, keepalive: route.spec.keepalive, earlyHeaders: route.spec.earlyHeaders)
         if route.spec.request != .passthrough, head.method != "GET", head.method != "POST" {
             let error = ProxyError(.methodNotAllowed, .client, "method not allowed here")
             return fail(error, fields: [("Allow", "GET, POST")])
@@ -149,10 +154,11 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         guard let route, let pool else { return }
         do throws(ProxyError) {
             let context = UpstreamRequest.Context(
-                head: head, route: route, upstream: pool.spec, requestID: record.requestID, path: record.path)
+                head: head, route: route, upstream: pool.endpoint, requestID: record.requestID, path: record.path)
             let request = try UpstreamRequest.make(
                 context, body: requestBody.span, relayedLength: isBodyRelayed ? bodyLength : nil)
             outgoing = request
+            canCommitEarly = route.spec.request != .passthrough && request.wantsStream
             record.format = request.format
             requestBody.removeAll()
             requestBody.releaseIfEmpty()
@@ -218,8 +224,10 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     }
 
     private func beginPassthrough(_ head: ResponseHead, _ type: ContentType, _ pool: UpstreamPool) {
-        guard head.status == 200, type.isStream, pool.spec.wire != .dialect(.raw) else { return sendDocument(head) }
-        bridge = StreamBridge(relaying: pool.spec.wire.makeDecoder(eventBytes: limits.eventBytes))
+        guard head.status == 200, type.isStream, pool.endpoint.spec.wire != .dialect(.raw) else {
+            return sendDocument(head)
+        }
+        bridge = StreamBridge(relaying: pool.endpoint.spec.wire.makeDecoder(eventBytes: limits.eventBytes))
         mode = .stream
         sendStreamHead(ResponseFields.relayed(head, record.requestID, route))
         enter(.firstToken)
@@ -232,7 +240,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             return fail(
                 ProxyError(.malformed(.head), .upstream, "upstream answered with HTML where a stream was expected"))
         }
-        needsSniffing = !type.isStream && pool.spec.wire != .dialect(.text)
+        needsSniffing = !type.isStream && pool.endpoint.spec.wire != .dialect(.text)
         if !isCommitted { makeBridge(request, pool) }
         record.responseFields = ResponseFields.passedOn(head.fields)
         mode = .stream
@@ -241,8 +249,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
 
     private func makeBridge(_ request: UpstreamRequest?, _ pool: UpstreamPool) {
         let format = request?.format ?? .text
-        let decoder = pool.spec.wire.makeDecoder(eventBytes: limits.eventBytes)
-        if format == .openAIChat, pool.spec.wire == .dialect(.openAIChat) {
+        let decoder = pool.endpoint.spec.wire.makeDecoder(eventBytes: limits.eventBytes)
+        if format == .openAIChat, pool.endpoint.spec.wire == .dialect(.openAIChat) {
             bridge = StreamBridge(relaying: decoder, failingAs: StreamEncoders.make(format, options: EncoderOptions()))
             return
         }
@@ -324,12 +332,15 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     private func commitStream() {
         guard let type = bridge?.contentType else { return }
         var early = ByteQueue()
+        swap(&early, &worker.early)
         early.append(moving: &held)
         early.append(moving: &worker.scratch)
         held.releaseIfEmpty()
         sendStreamHead(ResponseFields.stream(type, record.requestID, record.responseFields, route))
         openBody()
-        worker.scratch.append(moving: &early)
+        worker.scratch.append(early.span)
+        early.removeAll()
+        swap(&early, &worker.early)
     }
 
     private func sendStreamHead(_ head: ResponseHead) { commit(head, length: .chunked) }
@@ -527,7 +538,10 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         deadlines.enter(.over, at: now)
         worker.loop.cancel(timer)
         letGoOfUpstream()
-        worker.exchangeEnded(record.finished(reason, at: now, started: started, sent: client.sentBytes, bridge: bridge))
+        record.sentBytes = client.sentBytes
+        if let bridge { (record.eventCount, record.usage) = (bridge.progress.eventCount, bridge.usage) }
+        record.finish(reason, at: now, started: started)
+        worker.exchangeEnded(record)
         bridge = nil
         outgoing = nil
     }
@@ -539,9 +553,12 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         arm()
     }
 
-    /// Sets the one timer to the earliest deadline. Tokens do not move it: it looks at their time when it fires.
+    /// Makes sure that the one timer fires no later than the earliest deadline. It is never put off: tokens and phases would
+    /// each move it, so it looks again when it fires.
     private func arm() {
         let deadline = deadlines.next(situation).at
+        guard deadline < armedFor else { return }
+        armedFor = deadline
         if timer == .none {
             timer = worker.loop.schedule(at: deadline, handler: self)
         } else {
@@ -553,14 +570,13 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         var isStream = false
         if case .stream = mode { isStream = true }
         return ExchangeDeadlines.Situation(
-            timeouts: pool?.spec.timeouts ?? Timeouts(), limits: limits, keepalive: route?.spec.keepalive ?? .zero,
-            earlyHeaders: canCommitEarly ? route?.spec.earlyHeaders : nil, isCommitted: isCommitted, isStream: isStream,
+            isCommitted: isCommitted, isStream: isStream, canCommitEarly: canCommitEarly,
             isUpstreamPaused: isUpstreamPaused, clientWaitsSince: client.waitingSince)
     }
 
     func timerFired(_ timer: TimerID, on loop: EventLoop) {
         guard timer == self.timer, phase != .over else { return }
-        self.timer = .none
+        (self.timer, armedFor) = (.none, .distantFuture)
         let next = deadlines.next(situation)
         if next.at <= now { act(on: next.due) }
         if phase != .over, self.timer == .none { arm() }
@@ -580,12 +596,6 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         case .earlyHeaders: commitEarly()
         case .keepalive: sendKeepalive()
         }
-    }
-
-    /// Only a stream that Sluice writes itself can begin before the upstream has said what it will be.
-    private var canCommitEarly: Bool {
-        guard let route, route.spec.request != .passthrough else { return false }
-        return bridge != nil || outgoing?.wantsStream == true
     }
 
     /// The client learns that something is coming, though the upstream has said nothing yet.

@@ -18,19 +18,23 @@ struct ExchangeDeadlines {
 
     /// What the exchange knows at the time of asking.
     struct Situation {
-        let timeouts: Timeouts
-        let limits: Limits
-        /// Zero: never.
-        let keepalive: Interval
-        let earlyHeaders: Interval?
-        let isCommitted: Bool
-        let isStream: Bool
-        let isUpstreamPaused: Bool
+        var isCommitted = false
+        var isStream = false
+        /// The head could go out before the upstream has said anything.
+        var canCommitEarly = false
+        var isUpstreamPaused = false
         /// Since when the client has taken nothing of what waits for it; nil if nothing waits.
-        let clientWaitsSince: Instant?
+        var clientWaitsSince: Instant?
     }
 
     private let started: Instant
+    private let slowClient: Interval
+    private let requestBody: Interval
+    private var timeouts = Timeouts()
+    /// Zero: never.
+    private var keepalive = Interval.zero
+    private var earlyHeaders: Interval?
+
     private(set) var phase = Phase.request
     private var phaseStarted: Instant
     private var lastUpstreamRead: Instant
@@ -40,9 +44,14 @@ struct ExchangeDeadlines {
     /// From the dialect's terminator to the end of the upstream's message.
     private static let grace = Interval.seconds(1)
 
-    init(started: Instant) {
-        self.started = started
+    init(started: Instant, limits: borrowing Limits) {
+        (self.started, slowClient, requestBody) = (started, limits.slowClient, limits.requestBodyTimeout)
         (phaseStarted, lastUpstreamRead, lastClientWrite) = (started, started, started)
+    }
+
+    /// The route is known, and with it what it and its upstream allow.
+    mutating func choose(_ timeouts: Timeouts, keepalive: Interval, earlyHeaders: Interval?) {
+        (self.timeouts, self.keepalive, self.earlyHeaders) = (timeouts, keepalive, earlyHeaders)
     }
 
     mutating func enter(_ phase: Phase, at now: Instant) { (self.phase, phaseStarted) = (phase, now) }
@@ -65,11 +74,10 @@ struct ExchangeDeadlines {
         }
         if phase == .over { return next }
         if let ended { add(ended, Self.grace, .endGrace) }
-        if let since = situation.clientWaitsSince { add(since, situation.limits.slowClient, .slowClient) }
-        let timeouts = situation.timeouts
+        if let since = situation.clientWaitsSince { add(since, slowClient, .slowClient) }
         if phase != .request { add(started, timeouts.total, .upstream(.total)) }
         switch phase {
-        case .request: add(phaseStarted, situation.limits.requestBodyTimeout, .requestBody)
+        case .request: add(phaseStarted, requestBody, .requestBody)
         case .connecting: add(phaseStarted, timeouts.connect, .upstream(.connect))
         case .head: add(phaseStarted, timeouts.headers, .upstream(.head))
         case .firstToken: add(phaseStarted, timeouts.firstToken, .upstream(.firstToken))
@@ -77,9 +85,9 @@ struct ExchangeDeadlines {
             if !situation.isUpstreamPaused { add(lastUpstreamRead, timeouts.idle, .upstream(.body)) }
         case .over: break
         }
-        if situation.isCommitted, situation.isStream { add(lastClientWrite, situation.keepalive, .keepalive) }
-        if !situation.isCommitted, let early = situation.earlyHeaders, phase == .head || phase == .firstToken {
-            add(started, early, .earlyHeaders)
+        if situation.isCommitted, situation.isStream { add(lastClientWrite, keepalive, .keepalive) }
+        if !situation.isCommitted, situation.canCommitEarly, let earlyHeaders, phase == .head || phase == .firstToken {
+            add(started, earlyHeaders, .earlyHeaders)
         }
         return next
     }

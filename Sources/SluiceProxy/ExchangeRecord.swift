@@ -24,12 +24,13 @@ struct ExchangeRecord {
     /// Fields of the upstream's response that clients act on: rate limits, retry-after.
     var responseFields = HeaderFields()
 
+    var sentBytes = 0
+    var eventCount = 0
+    var usage: Usage?
+
     private(set) var reason = ""
     private(set) var duration = Interval.zero
     private(set) var timeToFirstToken: Interval?
-    private(set) var sentBytes = 0
-    private(set) var eventCount = 0
-    private(set) var usage: Usage?
 
     init(_ head: RequestHead, client: String, worker: Worker) {
         self.client = client
@@ -39,17 +40,11 @@ struct ExchangeRecord {
         traceparent = Self.acceptable(head.fields.first("traceparent"))
     }
 
-    /// The record at the exchange's end. `reason`: done, client_gone, slow_client, or a `ProxyError.reason`.
-    consuming func finished(
-        _ reason: String, at now: Instant, started: Instant, sent: Int, bridge: StreamBridge?
-    ) -> ExchangeRecord {
+    /// `reason`: done, client_gone, slow_client, or a `ProxyError.reason`.
+    mutating func finish(_ reason: String, at now: Instant, started: Instant) {
         self.reason = reason
         duration = now - started
         timeToFirstToken = firstToken.map { $0 - started }
-        sentBytes = sent
-        eventCount = bridge?.progress.eventCount ?? 0
-        usage = bridge?.usage
-        return self
     }
 
     /// An id from outside is kept only if it cannot break a log or a header.

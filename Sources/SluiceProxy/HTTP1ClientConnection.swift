@@ -18,7 +18,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
     private var isChunked = false
     private var isUntilClose = false
     /// A head that waits for the first body bytes, to leave in one write with them.
-    private var headBytes = ByteQueue()
+    private var waitingHead: (head: ResponseHead, length: BodyLength)?
     private var hasSentHead = false
     private var isOver = false
     private var timer = TimerID.none
@@ -126,8 +126,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
 
     private func exchangeOver() {
         exchange = nil
-        headBytes.removeAll()
-        headBytes.releaseIfEmpty()
+        waitingHead = nil
         guard keepsAlive, isRequestRead || isBodySmall, !worker.isDraining else {
             isOver = true
             worker.loop.cancel(timer)
@@ -189,7 +188,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
     }
     var waitingSince: Instant? { connection.pendingBytes > 0 ? connection.lastProgress : nil }
     var sentBytes: Int { connection.sentBytes - sentBefore }
-    var peerText: String { connection.peer.addressText }
+    private(set) lazy var peerText = connection.peer.addressText
 
     func sendHead(_ head: ResponseHead, length: BodyLength) {
         var length = length
@@ -200,11 +199,17 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         // Of a request that did not arrive in time, the rest may still come: RFC 9110 §15.5.9 closes for that.
         if head.status == 408 { keepsAlive = false }
         hasSentHead = true
-        HTTP1Serializer.response(head, length: length, keepAlive: keepsAlive, version: version, into: &headBytes)
+        waitingHead = (head, length)
+    }
+
+    private func writeHead(into out: inout ByteQueue) {
+        guard let (head, length) = waitingHead else { return }
+        waitingHead = nil
+        HTTP1Serializer.response(head, length: length, keepAlive: keepsAlive, version: version, into: &out)
     }
 
     func openBody(in out: inout ByteQueue) -> ByteQueue.Mark? {
-        if !headBytes.isEmpty { out.append(moving: &headBytes) }
+        writeHead(into: &out)
         return isChunked ? HTTP1Serializer.openChunk(in: &out) : nil
     }
 
@@ -215,7 +220,12 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         if isLast { exchangeOver() }
     }
 
-    func flush() { if !headBytes.isEmpty { connection.send(&headBytes) } }
+    func flush() {
+        guard waitingHead != nil else { return }
+        var bytes = ByteQueue()
+        writeHead(into: &bytes)
+        connection.send(&bytes)
+    }
 
     /// HTTP/1.1 has no ping; TCP keepalive, set on the listener, finds clients that are gone.
     func ping() {}

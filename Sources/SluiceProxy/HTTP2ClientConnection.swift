@@ -35,7 +35,7 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
     private var now: Instant { worker.loop.now }
     /// How far `session.output` may fill up now.
     var room: Int { max(0, session.outputLimitBytes - connection.pendingBytes) }
-    var peerText: String { connection.peer.addressText }
+    private(set) lazy var peerText = connection.peer.addressText
 
     func start() {
         schedule(now + Self.tick)

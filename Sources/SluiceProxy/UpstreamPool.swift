@@ -10,7 +10,7 @@ import SluiceIO
 /// two it is, is known from the configuration, or by ALPN once the first connection is up: until then one connection is
 /// made for all who wait. Lives as long as an exchange or a configuration refers to it.
 final class UpstreamPool: TimerHandler {
-    let spec: UpstreamSpec
+    let endpoint: UpstreamEndpoint
     let loop: EventLoop
     let resolver: Resolver
     let limits: Limits
@@ -30,13 +30,17 @@ final class UpstreamPool: TimerHandler {
     private static let assumedStreams = 100
 
     init(_ spec: UpstreamSpec, loop: EventLoop, resolver: Resolver, tls: TLSContext?, limits: Limits) {
-        (self.spec, self.loop, self.resolver, self.tls, self.limits) = (spec, loop, resolver, tls, limits)
+        (endpoint, self.loop, self.resolver, self.tls, self.limits) = (
+            UpstreamEndpoint(spec), loop, resolver, tls, limits
+        )
         switch spec.http {
         case .http11: speaksHTTP2 = false
         case .http2: speaksHTTP2 = true
         case .auto: speaksHTTP2 = tls == nil ? false : nil
         }
     }
+
+    var spec: UpstreamSpec { endpoint.spec }
 
     /// Gives `exchange` a stream: at once (and returns nil), or later; then what is returned is cancelled to give up.
     /// `fresh`: not one of the connections that lie idle.

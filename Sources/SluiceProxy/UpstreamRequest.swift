@@ -4,12 +4,12 @@ import SluiceHTTP
 import SluiceStreams
 
 /// The request as it goes to an upstream: made from the client's by the route, sent in one write, kept until answered.
-struct UpstreamRequest {
+final class UpstreamRequest {
     /// What it is made from besides the body.
     struct Context {
         let head: RequestHead
         let route: RouteEntry
-        let upstream: UpstreamSpec
+        let upstream: UpstreamEndpoint
         let requestID: String
         let path: String
     }
@@ -23,6 +23,14 @@ struct UpstreamRequest {
     let wantsStream: Bool
     let model: String
 
+    private init(
+        head: RequestHead, length: BodyLength, body: [UInt8], isBodyRelayed: Bool, format: StreamFormat,
+        wantsStream: Bool, model: String
+    ) {
+        (self.head, self.length, self.body, self.isBodyRelayed) = (head, length, body, isBodyRelayed)
+        (self.format, self.wantsStream, self.model) = (format, wantsStream, model)
+    }
+
     /// Throws 400 for a body that is not of the route's request format. `relayedLength` is not nil where the body follows
     /// later, as it arrives; `body` is empty then.
     static func make(
@@ -32,43 +40,85 @@ struct UpstreamRequest {
             return relayed(context, body: body.array, length: relayedLength)
         }
         let format = try responseFormat(context)
-        var request: JSONValue
-        switch context.route.spec.request {
-        case .prompt: request = try promptRequest(context, body)
-        default: request = try chatRequest(body)
+        let plan =
+            context.route.spec.request == .prompt
+            ? plan(try promptRequest(context, body), context, format) : try chatPlan(context, body, format)
+        var fields = context.upstream.jsonFields
+        fields.append("Accept", plan.wantsStream ? "text/event-stream" : "application/json")
+        fields.append("X-Request-Id", context.requestID)
+        if let trace = context.head.fields.first("traceparent") { fields.append("traceparent", trace) }
+        var target = context.upstream.chatTarget
+        if let path = context.route.spec.upstreamPath { target = context.upstream.spec.url.basePath + path }
+        return UpstreamRequest(
+            head: makeHead("POST", target, fields, context.upstream), length: .fixed(plan.body.count), body: plan.body,
+            isBodyRelayed: false, format: format, wantsStream: plan.wantsStream, model: plan.model)
+    }
+
+    // MARK: - Bodies
+
+    /// What becomes of a body.
+    private struct Plan {
+        let body: [UInt8]
+        let wantsStream: Bool
+        let model: String
+    }
+
+    /// Only these formats have a place for the usage that OpenAI sends when it is asked to.
+    private static func tellsUsage(_ format: StreamFormat) -> Bool {
+        format == .sseText || format == .sseJSON || format == .ndjson
+    }
+
+    /// A body that needs no change, or only something added, keeps the client's bytes: number text, key order and spacing.
+    private static func chatPlan(
+        _ context: Context, _ body: Span<UInt8>, _ format: StreamFormat
+    ) throws(ProxyError) -> Plan {
+        guard let chat = ChatBody(body) else {
+            throw ProxyError(.badRequest, .client, "the request body is not a JSON object")
         }
-        // Bytes that need no change are sent as they came: number text, key order and spacing are the client's own.
-        let isChanged = apply(context.route.spec, to: &request)
-        var isOriginal = context.route.spec.request == .openAIChat && !isChanged
-        var addition: StaticString = ""
-        if context.route.spec.request == .prompt, request["model"] == nil { request["model"] = .string("gpt-4o-mini") }
+        guard chat.hasMessages else {
+            throw ProxyError(.badRequest, .client, "the request body has no array 'messages'")
+        }
+        let isOpenAI = format == .openAIChat
+        let route = context.route.spec
+        let isChanged = route.defaults != nil || route.overrides != nil || route.model != nil || route.system != nil
+        guard !isChanged, isOpenAI || chat.stream != .other else {
+            guard let value = JSONValue.parse(body) else {
+                throw ProxyError(.badRequest, .client, "the request body is not a JSON object")
+            }
+            return plan(value, context, format)
+        }
+        let model = isOpenAI ? chat.modelName(in: body) : ""
+        if isOpenAI { return Plan(body: body.array, wantsStream: chat.stream == .yes, model: model) }
+        let addsUsage = !chat.hasStreamOptions && tellsUsage(format)
+        let bytes =
+            switch (chat.stream, addsUsage) {
+            case (.absent, true):
+                chat.adding(#","stream":true,"stream_options":{"include_usage":true}"#, to: body)
+            case (.absent, false): chat.adding(#","stream":true"#, to: body)
+            case (_, true): chat.adding(#","stream_options":{"include_usage":true}"#, to: body)
+            case (_, false): body.array
+            }
+        return Plan(body: bytes, wantsStream: true, model: model)
+    }
+
+    /// The body is written anew: the route changes it, or it was no chat request.
+    private static func plan(_ request: JSONValue, _ context: Context, _ format: StreamFormat) -> Plan {
+        var request = request
+        apply(context.route.spec, to: &request)
+        let isPrompt = context.route.spec.request == .prompt
+        if isPrompt, request["model"] == nil { request["model"] = .string("gpt-4o-mini") }
         // A prompt says nothing of streaming, and every format but OpenAI's own is a stream.
-        let isChat = context.route.spec.request == .openAIChat && format == .openAIChat
+        let isChat = !isPrompt && format == .openAIChat
         let wantsStream = !isChat || request["stream"] == .bool(true)
         if wantsStream, !isChat {
-            let addsUsage =
-                request["stream_options"] == nil && (format == .sseText || format == .sseJSON || format == .ndjson)
-            if isOriginal, request["stream"] == nil {
-                addition =
-                    addsUsage ? #","stream":true,"stream_options":{"include_usage":true}}"# : #","stream":true}"#
-            } else {
-                isOriginal = isOriginal && !addsUsage && request["stream"] == .bool(true)
-                request["stream"] = .bool(true)
-                if addsUsage { request["stream_options"] = .object([(key: "include_usage", value: .bool(true))]) }
+            request["stream"] = .bool(true)
+            if request["stream_options"] == nil, tellsUsage(format) {
+                request["stream_options"] = .object([(key: "include_usage", value: .bool(true))])
             }
         }
-        let bytes = isOriginal ? adding(addition, to: body) : request.serialized()
         var model = ""
         if case .string(let name)? = request["model"] { model = name }
-        var fields = HeaderFields()
-        fields.append("Content-Type", "application/json")
-        fields.append("Accept", wantsStream ? "text/event-stream" : "application/json")
-        fields.append("User-Agent", "sluice")
-        appendOwn(context, to: &fields)
-        let path = context.upstream.url.basePath + (context.route.spec.upstreamPath ?? "/chat/completions")
-        return UpstreamRequest(
-            head: makeHead("POST", path, fields, context.upstream), length: .fixed(bytes.count), body: bytes,
-            isBodyRelayed: false, format: format, wantsStream: wantsStream, model: model)
+        return Plan(body: request.serialized(), wantsStream: wantsStream, model: model)
     }
 
     // MARK: - Passthrough
@@ -81,7 +131,9 @@ struct UpstreamRequest {
             if isReplaced(name) { return false }
             return context.route.spec.forwardCredentials || !isCredential(name)
         }
-        appendOwn(context, to: &fields)
+        // Secrets go in last, after everything of the client's has been sorted out.
+        fields.append("X-Request-Id", context.requestID)
+        fields.append(context.upstream.ownFields)
         let hasNoBody = length == nil && body.isEmpty && (head.method == "GET" || head.method == "HEAD")
         let target = relayedPath(context) + query(of: head.target)
         return UpstreamRequest(
@@ -92,11 +144,12 @@ struct UpstreamRequest {
 
     /// A prefix route keeps what stands behind the prefix; an exact one goes to the dialect's own path, if it has one.
     private static func relayedPath(_ context: Context) -> String {
-        let base = context.upstream.url.basePath
+        let base = context.upstream.spec.url.basePath
         if let path = context.route.spec.upstreamPath { return base + path }
         switch context.route.spec.path {
         case .prefix(let prefix): return base + "/" + context.path.dropFirst(prefix.count)
-        case .exact: return context.upstream.wire == .dialect(.raw) ? base + context.path : base + "/chat/completions"
+        case .exact:
+            return context.upstream.spec.wire == .dialect(.raw) ? base + context.path : base + "/chat/completions"
         }
     }
 
@@ -118,17 +171,7 @@ struct UpstreamRequest {
         return false
     }
 
-    // MARK: - Bodies
-
-    private static func chatRequest(_ body: Span<UInt8>) throws(ProxyError) -> JSONValue {
-        guard let value = JSONValue.parse(body), case .object = value else {
-            throw ProxyError(.badRequest, .client, "the request body is not a JSON object")
-        }
-        guard case .array? = value["messages"] else {
-            throw ProxyError(.badRequest, .client, "the request body has no array 'messages'")
-        }
-        return value
-    }
+    // MARK: - Prompts and changes
 
     /// `?prompt=`, a JSON object with `prompt` or `message`, or a text body.
     private static func promptRequest(_ context: Context, _ body: Span<UInt8>) throws(ProxyError) -> JSONValue {
@@ -156,20 +199,8 @@ struct UpstreamRequest {
         return nil
     }
 
-    /// `members` in place of the brace that ends `object`, which is one and is not empty.
-    private static func adding(_ members: StaticString, to object: Span<UInt8>) -> [UInt8] {
-        guard members.utf8CodeUnitCount > 0 else { return object.array }
-        var end = object.count
-        while end > 0, object[end - 1] != ASCII.rightBrace { end -= 1 }
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(end + members.utf8CodeUnitCount)
-        object.extracting(0..<max(0, end - 1)).withUnsafeBufferPointer { bytes.append(contentsOf: $0) }
-        bytes.append(contentsOf: UnsafeBufferPointer(start: members.utf8Start, count: members.utf8CodeUnitCount))
-        return bytes
-    }
-
-    /// Puts in what the route says. False if that is nothing.
-    private static func apply(_ route: Route, to request: inout JSONValue) -> Bool {
+    /// Puts in what the route says.
+    private static func apply(_ route: Route, to request: inout JSONValue) {
         if let defaults = route.defaults, case .object(let members)? = JSONValue.parse(defaults) {
             for (key, value) in members where request[key] == nil { request[key] = value }
         }
@@ -183,7 +214,6 @@ struct UpstreamRequest {
             ])
             request["messages"] = .array([own] + messages)
         }
-        return route.defaults != nil || route.overrides != nil || route.model != nil || route.system != nil
     }
 
     /// What `response: auto` stands for: `?format=` if given, else what `Accept` asks for, else the request's own dialect.
@@ -203,40 +233,11 @@ struct UpstreamRequest {
 
     // MARK: - Heads
 
-    /// Fields that Sluice itself adds; secrets go in last, after everything of the client's has been sorted out.
-    private static func appendOwn(_ context: Context, to fields: inout HeaderFields) {
-        fields.append("Accept-Encoding", "identity")
-        fields.append("X-Request-Id", context.requestID)
-        if context.route.spec.request != .passthrough, let trace = context.head.fields.first("traceparent") {
-            fields.append("traceparent", trace)
-        }
-        if let key = context.upstream.apiKey { fields.append("Authorization", "Bearer " + key.revealed) }
-        for (name, value) in context.upstream.headers { fields.append(name, value.revealed) }
-    }
-
     private static func makeHead(
-        _ method: String, _ target: String, _ fields: HeaderFields, _ upstream: UpstreamSpec
+        _ method: String, _ target: String, _ fields: HeaderFields, _ upstream: UpstreamEndpoint
     ) -> RequestHead {
         RequestHead(
-            method: method, target: target.isEmpty ? "/" : target, authority: upstream.url.authority, fields: fields)
-    }
-}
-
-extension UpstreamURL {
-    /// For `Host`: the port only where it is not the scheme's own.
-    var authority: String {
-        if unixPath != nil { return "localhost" }
-        let name = host.contains(":") ? "[\(host)]" : host
-        return port == (isTLS ? 443 : 80) ? name : "\(name):\(port)"
-    }
-}
-
-extension UpstreamSpec.Wire {
-    func makeDecoder(eventBytes: Int) -> any StreamDecoder {
-        switch self {
-        case .dialect(let dialect): StreamDecoders.make(dialect, eventBytes: eventBytes)
-        case .custom(let custom): StreamDecoders.make(custom, eventBytes: eventBytes)
-        }
+            method: method, target: target.isEmpty ? "/" : target, authority: upstream.authority, fields: fields)
     }
 }
 

@@ -23,6 +23,8 @@ public final class Worker {
 
     /// Scratch for the exchange whose upstream is being read; empty between reads.
     var scratch = ByteQueue()
+    /// What was encoded before the head could go out, while it does; empty otherwise.
+    var early = ByteQueue()
     var batch = EventBatch()
 
     init(_ snapshot: ServerSnapshot, shared: SharedState) throws(SystemError) {
@@ -120,8 +122,13 @@ public final class Worker {
         mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
         mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
         mixed ^= mixed >> 31
-        let digits = String(mixed, radix: 16)
-        return String(repeating: "0", count: 16 - digits.count) + digits
+        return String(unsafeUninitializedCapacity: 16) { digits in
+            for index in 0..<16 {
+                let digit = UInt8(truncatingIfNeeded: mixed >> UInt64(60 - 4 * index)) & 15
+                digits[index] = digit < 10 ? digit + 0x30 : digit + 0x57
+            }
+            return 16
+        }
     }
 
     // MARK: - Life

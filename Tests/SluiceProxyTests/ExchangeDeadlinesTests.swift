@@ -7,20 +7,23 @@ import Testing
 @Suite struct ExchangeDeadlinesTests {
     private let start = Instant(nanoseconds: 1_000_000_000_000)
 
-    private func situation(
-        keepalive: Interval = .zero, early: Interval? = nil, isCommitted: Bool = false, isStream: Bool = false,
-        isPaused: Bool = false, waitsSince: Instant? = nil, change: (inout Timeouts) -> Void = { _ in }
-    ) -> ExchangeDeadlines.Situation {
+    private typealias Situation = ExchangeDeadlines.Situation
+
+    private func deadlines(
+        keepalive: Interval = .zero, early: Interval? = nil, phase: ExchangeDeadlines.Phase = .body,
+        change: (inout Timeouts) -> Void = { _ in }
+    ) -> ExchangeDeadlines {
         var timeouts = Timeouts()
         change(&timeouts)
-        return ExchangeDeadlines.Situation(
-            timeouts: timeouts, limits: Limits(), keepalive: keepalive, earlyHeaders: early, isCommitted: isCommitted,
-            isStream: isStream, isUpstreamPaused: isPaused, clientWaitsSince: waitsSince)
+        var deadlines = ExchangeDeadlines(started: start, limits: Limits())
+        deadlines.choose(timeouts, keepalive: keepalive, earlyHeaders: early)
+        deadlines.enter(phase, at: start)
+        return deadlines
     }
 
     @Test func eachPhaseHasItsOwnLimit() {
-        var deadlines = ExchangeDeadlines(started: start)
-        #expect(deadlines.next(situation()) == (start + .seconds(30), .requestBody))
+        var deadlines = deadlines(phase: .request)
+        #expect(deadlines.next(Situation()) == (start + .seconds(30), .requestBody))
         let later = start + .seconds(7)
         let expected: [(ExchangeDeadlines.Phase, Interval, ExchangeDeadlines.Due)] = [
             (.connecting, .seconds(5), .upstream(.connect)), (.head, .seconds(120), .upstream(.head)),
@@ -28,46 +31,41 @@ import Testing
         ]
         for (phase, interval, due) in expected {
             deadlines.enter(phase, at: later)
-            #expect(deadlines.next(situation()) == (later + interval, due))
+            #expect(deadlines.next(Situation()) == (later + interval, due))
         }
         deadlines.enter(.over, at: later)
-        #expect(deadlines.next(situation()).at == .distantFuture)
+        #expect(deadlines.next(Situation()).at == .distantFuture)
     }
 
     @Test func theBodyIsMeasuredFromTheLastReadUnlessWePausedIt() {
-        var deadlines = ExchangeDeadlines(started: start)
-        deadlines.enter(.body, at: start)
+        var deadlines = deadlines()
         deadlines.upstreamRead(at: start + .seconds(50))
-        #expect(deadlines.next(situation()) == (start + .seconds(170), .upstream(.body)))
-        #expect(deadlines.next(situation(isPaused: true)).at == .distantFuture)
+        #expect(deadlines.next(Situation()) == (start + .seconds(170), .upstream(.body)))
+        #expect(deadlines.next(Situation(isUpstreamPaused: true)).at == .distantFuture)
     }
 
     @Test func theEarliestWins() {
-        var deadlines = ExchangeDeadlines(started: start)
-        deadlines.enter(.body, at: start)
-        deadlines.clientWritten(at: start + .seconds(1))
-        let pinging = situation(keepalive: .seconds(15), isCommitted: true, isStream: true)
-        #expect(deadlines.next(pinging) == (start + .seconds(16), .keepalive))
-        let stalled = situation(
-            keepalive: .seconds(60), isCommitted: true, isStream: true, waitsSince: start + .seconds(2))
-        #expect(deadlines.next(stalled) == (start + .seconds(32), .slowClient))
-        let short = situation { $0.total = .seconds(3) }
-        #expect(deadlines.next(short) == (start + .seconds(3), .upstream(.total)))
+        let streaming = Situation(isCommitted: true, isStream: true)
+        var pinging = deadlines(keepalive: .seconds(15))
+        pinging.clientWritten(at: start + .seconds(1))
+        #expect(pinging.next(streaming) == (start + .seconds(16), .keepalive))
+        let stalled = Situation(isCommitted: true, isStream: true, clientWaitsSince: start + .seconds(2))
+        #expect(deadlines(keepalive: .seconds(60)).next(stalled) == (start + .seconds(32), .slowClient))
+        #expect(deadlines { $0.total = .seconds(3) }.next(Situation()) == (start + .seconds(3), .upstream(.total)))
     }
 
     @Test func earlyHeadersOnlyBeforeThereAreHeaders() {
-        var deadlines = ExchangeDeadlines(started: start)
-        deadlines.enter(.head, at: start)
-        #expect(deadlines.next(situation(early: .seconds(2))) == (start + .seconds(2), .earlyHeaders))
-        #expect(deadlines.next(situation(early: .seconds(2), isCommitted: true)).due == .upstream(.head))
+        let deadlines = deadlines(early: .seconds(2), phase: .head)
+        #expect(deadlines.next(Situation(canCommitEarly: true)) == (start + .seconds(2), .earlyHeaders))
+        #expect(deadlines.next(Situation(isCommitted: true, canCommitEarly: true)).due == .upstream(.head))
+        #expect(deadlines.next(Situation()).due == .upstream(.head))
     }
 
     @Test func anEndedStreamGetsOneSecondOfGrace() {
-        var deadlines = ExchangeDeadlines(started: start)
-        deadlines.enter(.body, at: start)
+        var deadlines = deadlines()
         let first = deadlines.streamEnded(at: start + .seconds(4))
         let second = deadlines.streamEnded(at: start + .seconds(5))
         #expect(first && !second)
-        #expect(deadlines.next(situation()) == (start + .seconds(5), .endGrace))
+        #expect(deadlines.next(Situation()) == (start + .seconds(5), .endGrace))
     }
 }

@@ -107,7 +107,7 @@ import Testing
         upstream.headers = [(name: "X-Org", value: Secret("org"))]
         let bytes = Array(body.utf8)
         let context = UpstreamRequest.Context(
-            head: head, route: RouteEntry(route), upstream: upstream, requestID: "id-1", path: "/x")
+            head: head, route: RouteEntry(route), upstream: UpstreamEndpoint(upstream), requestID: "id-1", path: "/x")
         let request = try UpstreamRequest.make(context, body: bytes.span, relayedLength: nil)
         var head1 = ByteQueue()
         HTTP1Serializer.request(request.head, length: request.length, into: &head1)
@@ -132,6 +132,23 @@ import Testing
         let made = try make(body) { $0.response = .format(.openAIChat) }
         #expect(made.body == body)
         #expect(!made.request.wantsStream)
+    }
+
+    @Test(arguments: [
+        (
+            #"{"messages":[]}"#, StreamFormat.sseText,
+            #"{"messages":[],"stream":true,"stream_options":{"include_usage":true}}"#
+        ),
+        (#"{"messages":[],"stream":true}"#, .text, #"{"messages":[],"stream":true}"#),
+        (
+            #"{"messages":[],"stream":true} "#, .ndjson,
+            #"{"messages":[],"stream":true,"stream_options":{"include_usage":true}}"#
+        ),
+        (#"{"stream_options":null,"messages":[]}"#, .ndjson, #"{"stream_options":null,"messages":[],"stream":true}"#),
+        (#"{"messages":[{"a":"}"}],"stream":false}"#, .text, #"{"messages":[{"a":"}"}],"stream":true}"#),
+    ])
+    func whatIsAdded(body: String, format: StreamFormat, sent: String) throws {
+        #expect(try make(body) { $0.response = .format(format) }.body == sent)
     }
 
     @Test func modelSystemDefaultsAndOverrides() throws {
@@ -161,7 +178,9 @@ import Testing
         #expect(JSONValue.parse(made.body)?.text(at: ["messages", "0", "content"]) == prompt)
     }
 
-    @Test(arguments: ["", "[]", "{}", "nonsense", #"{"messages":5}"#]) func notAChatRequest(body: String) {
+    @Test(arguments: [
+        "", "[]", "{}", "nonsense", #"{"messages":5}"#, #"{"messages":[]"#, #"{"messages":[]} x"#,
+    ]) func notAChatRequest(body: String) {
         #expect(throws: ProxyError.self) { try make(body) }
     }
 
