@@ -152,6 +152,7 @@ public enum HTTP1Serializer {
     }
 
     private static func appendVisible(_ text: String, into queue: inout ByteQueue) {
+        if text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) { return queue.append(text) }
         for byte in text.utf8 {
             if byte > 0x20 && byte < 0x7F {
                 queue.append(byte)

@@ -62,10 +62,11 @@ public struct HeaderFields: Sendable, Equatable {
     }
 
     public mutating func append(_ name: String, _ value: String) {
-        var (name, value) = (name, value)
-        name.withUTF8 { name in
-            value.withUTF8 { value in append(name: name.span, value: value.span) }
+        let isDone: Void?? = name.utf8.withContiguousStorageIfAvailable { name in
+            value.utf8.withContiguousStorageIfAvailable { value in append(name: name.span, value: value.span) }
         }
+        if case .some(.some) = isDone { return }
+        append(name: Array(name.utf8).span, value: Array(value.utf8).span)
     }
 
     @_lifetime(borrow self)

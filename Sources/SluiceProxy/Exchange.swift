@@ -325,8 +325,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
 
     /// The provider's own error, before anything was sent on.
     private func failInStream() {
-        guard let bridge else { return }
-        fail(ProxyError(.inStream(bridge.errorKind ?? .provider), .upstream, bridge.errorMessage))
+        let (kind, message) = (bridge?.errorKind ?? .provider, bridge?.errorMessage ?? "")
+        fail(ProxyError(.inStream(kind), .upstream, message))
     }
 
     private func commitStream() {
@@ -539,7 +539,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         worker.loop.cancel(timer)
         letGoOfUpstream()
         record.sentBytes = client.sentBytes
-        if let bridge { (record.eventCount, record.usage) = (bridge.progress.eventCount, bridge.usage) }
+        record.eventCount = bridge?.progress.eventCount ?? 0
+        record.usage = bridge?.usage
         record.finish(reason, at: now, started: started)
         worker.exchangeEnded(record)
         bridge = nil

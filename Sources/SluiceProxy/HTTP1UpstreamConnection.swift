@@ -36,9 +36,11 @@ final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
         parser.begin(requestMethod: request.head.method)
         isBodyChunked = request.length == .chunked
         var bytes = ByteQueue()
+        swap(&bytes, &pool.scratch)
         HTTP1Serializer.request(request.head, length: request.length, into: &bytes)
         bytes.append(request.body)
         connection.send(&bytes)
+        swap(&bytes, &pool.scratch)
     }
 
     func sendBody(_ bytes: inout ByteQueue, isLast: Bool) {
@@ -115,8 +117,8 @@ final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
     /// Hands over all body bytes of this read in one run. True if the message is complete.
     private func collect(_ bytes: Span<UInt8>, _ first: Range<Int>, at offset: inout Int) throws(HTTPError) -> Bool {
         var run = ByteQueue()
-        swap(&run, &pool.bodyRun)
-        defer { swap(&run, &pool.bodyRun) }
+        swap(&run, &pool.scratch)
+        defer { swap(&run, &pool.scratch) }
         run.append(bytes.extracting(first))
         var failure: HTTPError?
         var isEnd = false

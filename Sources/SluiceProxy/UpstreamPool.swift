@@ -14,8 +14,8 @@ final class UpstreamPool: TimerHandler {
     let loop: EventLoop
     let resolver: Resolver
     let limits: Limits
-    /// Scratch of the connection that is being read; empty between reads.
-    var bodyRun = ByteQueue()
+    /// Of the connection that is being read or written; empty between turns.
+    var scratch = ByteQueue()
     private let tls: TLSContext?
     private var idle: [HTTP1UpstreamConnection] = []
     private var shared: [HTTP2UpstreamConnection] = []

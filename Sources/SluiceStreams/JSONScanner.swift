@@ -17,6 +17,12 @@ public struct JSONScanner: ~Escapable {
     @_lifetime(copy bytes)
     public init(_ bytes: Span<UInt8>) { self.bytes = bytes }
 
+    /// Begins inside an object, at a member's value, which is next to be read or skipped.
+    @_lifetime(copy bytes)
+    public init(_ bytes: Span<UInt8>, atMemberValue position: Int) {
+        (self.bytes, self.position, depth) = (bytes, position, 1)
+    }
+
     /// What the next value is, by its first byte, without taking it.
     public enum Kind { case object, array, string, number, literal, end }
 

@@ -16,6 +16,7 @@ struct OpenAIChatDialect {
     /// Why the event being read is not to be believed; thrown once it has been read.
     var fault: StaticString?
     private var template = ChunkTemplate()
+    private var envelope = ChunkEnvelope()
     /// How many `content` members the event being read has, and where the last one's text stands in memory.
     var contentCount = 0
     var content: ChunkTemplate.Place?
@@ -53,11 +54,17 @@ struct OpenAIChatDialect {
         (contentCount, content) = (0, nil)
         let before = batch.events.count
         var fields = Fields()
-        var scanner = JSONScanner(json)
-        guard scanner.enterObject() else {
-            guard isErrorEvent else { throw .malformed("an event is not a JSON object", offset: offset) }
-            start(fields, json, into: &batch)
-            return appendError(plain: json, into: &batch)
+        var scanner: JSONScanner
+        if hasStarted, !isErrorEvent, let choices = envelope.choices(of: json) {
+            scanner = JSONScanner(json, atMemberValue: choices)
+            if scanner.peek() == .array { readChoices(&scanner, into: &batch) } else { scanner.value() }
+        } else {
+            scanner = JSONScanner(json)
+            guard scanner.enterObject() else {
+                guard isErrorEvent else { throw .malformed("an event is not a JSON object", offset: offset) }
+                start(fields, json, into: &batch)
+                return appendError(plain: json, into: &batch)
+            }
         }
         while let key = scanner.nextKey() { readField(key, &scanner, &fields, into: &batch) }
         guard scanner.isAtEnd() else { throw .malformed("an event is not a JSON object", offset: offset) }
@@ -73,6 +80,7 @@ struct OpenAIChatDialect {
         if let word = failedFinish { appendError(finish: word, into: &batch) }
         failedFinish = nil
         if let fault { throw .malformed(fault.description, offset: offset) }
+        if let place = fields.choicesAt { envelope.learn(json, before: place) }
         // A chunk that meant one run of text and nothing else: the next ones are likely the same around it.
         guard batch.events.count == before + 1, contentCount == 1, case .text(let choice, _)? = batch.events.last,
             let content
@@ -106,6 +114,10 @@ struct OpenAIChatDialect {
         var error: Range<Int>?
         var usage: Range<Int>?
         var groq: Range<Int>?
+        /// Where the value of `choices` begins, if nothing that is read each time came before it.
+        var choicesAt: Int?
+
+        var saysNothingYet: Bool { choicesAt == nil && error == nil && usage == nil && groq == nil }
 
         /// Azure opens with a chunk that has no id and no choice in it; the next one makes the better start.
         func saySomething(_ json: Span<UInt8>) -> Bool {
@@ -124,6 +136,7 @@ struct OpenAIChatDialect {
         let name = scanner.bytes.extracting(key)
         switch name.count {
         case 7 where ASCII.equal(name, "choices") && scanner.peek() == .array:
+            if fields.saysNothingYet { fields.choicesAt = scanner.position }
             if hasStarted { readChoices(&scanner, into: &batch) } else { fields.choices = scanner.value() }
         case 2 where !hasStarted && ASCII.equal(name, "id"): fields.id = scanner.stringOrSkip()
         case 5 where !hasStarted && ASCII.equal(name, "model"): fields.model = scanner.stringOrSkip()

@@ -3,7 +3,7 @@ import SluiceBytes
 /// Decode and encode for one answer: an upstream's body bytes in, the client's out. Steps 3 to 5 of a token's life.
 ///
 /// It also judges the ending: `finish` writes a true end only if the upstream sent its own, and a failure otherwise.
-public struct StreamBridge {
+public struct StreamBridge: ~Copyable {
     private var decoder: any StreamDecoder
     private var encoder: (any StreamEncoder)?
     /// The bytes go through as they are, and the decoder only watches.

@@ -58,7 +58,8 @@ private func run(
     var options = EncoderOptions()
     (options.id, options.model, options.created, options.includeUsage) = ("id", "model", 1, true)
     let encoder = StreamEncoders.make(format(variant), options: options)
-    var bridge = encoder.map { StreamBridge(decoder: decoder, encoder: $0) } ?? StreamBridge(relaying: decoder)
+    var bridge =
+        if let encoder { StreamBridge(decoder: decoder, encoder: encoder) } else { StreamBridge(relaying: decoder) }
     var batch = EventBatch()
     var out = ByteQueue()
     var verdict: String

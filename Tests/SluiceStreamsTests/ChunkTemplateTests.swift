@@ -51,6 +51,30 @@ import Testing
         }
     }
 
+    /// What stands before `choices` repeats, changes, or says something itself; what stands behind differs each time.
+    @Test func envelopesThatRepeat() throws {
+        let envelopes = [
+            #""model":"m","#, #""model":"m","#, #""model":"m","#, #""model":"n","#,
+            #""usage":{"completion_tokens":3},"#,
+            #""usage":null,"#, #""error":null,"#, #""error":{"message":"no"},"#, #""choices":[],"#, "",
+        ]
+        let choices = [
+            #"[{"index":0,"delta":{"content":"a"},"finish_reason":null}]"#, "[]", "null", "7", #"{"index":0}"#,
+            #"[{"delta":{"content":"b","tool_calls":[{"index":0,"id":"t","function":{"name":"f","arguments":"{}"}}]}}]"#,
+            #"[{"index":1,"delta":{},"finish_reason":"stop"}]"#,
+        ]
+        var generator = SplitMix(state: 13)
+        for _ in 0..<200 {
+            try compare(
+                (0..<20).map { place in
+                    let envelope = envelopes.randomElement(using: &generator) ?? ""
+                    let choice = choices.randomElement(using: &generator) ?? ""
+                    let padding = String(repeating: "x", count: Int.random(in: 0...3, using: &generator))
+                    return { #"{"id":"c","n":\#($0),\#(envelope)"choices":\#(choice),"pad":"\#(padding)\#(place)"}"# }
+                })
+        }
+    }
+
     @Test func figuresAndEndsBesideTheText() throws {
         try compare([
             chunk("a", usage: 1), chunk("b", usage: 1), chunk("c", usage: 2), chunk("d", usage: 2),

@@ -90,13 +90,17 @@ import Testing
         var bridge = Conversion.bridge(.ndjson)
         var batch = EventBatch()
         var out = ByteQueue()
-        #expect(!bridge.progress.sawContent)
+        let before = bridge.progress
+        #expect(!before.sawContent)
         try bridge.consume(Self.wire.span, batch: &batch, into: &out)
         let usage = #"data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}"# + "\n\n"
         try bridge.consume(Array(usage.utf8).span, batch: &batch, into: &out)
-        #expect(try bridge.finish(batch: &batch, into: &out) == .complete)
-        #expect(bridge.progress.eventCount == 4 && bridge.progress.sawContent && bridge.endedTruly)
-        #expect(bridge.tokenCount == 2 && bridge.usage == Usage(input: 1, output: 2) && bridge.finishReason == .stop)
+        let ending = try bridge.finish(batch: &batch, into: &out)
+        #expect(ending == .complete)
+        let (progress, endedTruly, tokens) = (bridge.progress, bridge.endedTruly, bridge.tokenCount)
+        #expect(progress.eventCount == 4 && progress.sawContent && endedTruly && tokens == 2)
+        let (counted, reason) = (bridge.usage, bridge.finishReason)
+        #expect(counted == Usage(input: 1, output: 2) && reason == .stop)
     }
 
     @Test func theProvidersErrorIsKept() throws {
@@ -105,9 +109,10 @@ import Testing
         var out = ByteQueue()
         let wire = "data: {\"error\":{\"message\":\"full\",\"code\":503}}\n\n"
         try bridge.consume(Array(wire.utf8).span, batch: &batch, into: &out)
-        #expect(try bridge.finish(batch: &batch, into: &out) == .complete)
-        #expect(out.text == wire && bridge.errorKind == .overloaded && bridge.errorMessage == "full")
-        #expect(!bridge.endedTruly)
+        let ending = try bridge.finish(batch: &batch, into: &out)
+        #expect(ending == .complete)
+        let (kind, message, endedTruly) = (bridge.errorKind, bridge.errorMessage, bridge.endedTruly)
+        #expect(out.text == wire && kind == .overloaded && message == "full" && !endedTruly)
     }
 
     /// Whatever part of an event has come, the client has seen none of it when it is told of a failure.
@@ -142,7 +147,8 @@ import Testing
             let events = String(decoding: bytes[..<cut], as: UTF8.self).components(separatedBy: blank).count - 1
             #expect(out.text.components(separatedBy: blank).count - 1 == events)
             try bridge.consume(Array(bytes[cut...]).span, batch: &batch, into: &out)
-            #expect(try bridge.finish(batch: &batch, into: &out) == .complete)
+            let ending = try bridge.finish(batch: &batch, into: &out)
+            #expect(ending == .complete)
             #expect(out.text == wire)
         }
     }
@@ -153,7 +159,8 @@ import Testing
         var out = ByteQueue()
         let bytes: [UInt8] = [0, 255, 10, 13, 128]
         try bridge.consume(bytes.span, batch: &batch, into: &out)
-        #expect(try bridge.finish(batch: &batch, into: &out) == .complete)
+        let ending = try bridge.finish(batch: &batch, into: &out)
+        #expect(ending == .complete)
         #expect(out.array == bytes)
     }
 }

@@ -12,7 +12,7 @@ struct TokenPath: ~Copyable {
     private var run = ByteQueue()
     private(set) var hasEnded = false
 
-    init(_ bridge: StreamBridge) {
+    init(_ bridge: consuming StreamBridge) {
         self.bridge = bridge
         parser.begin(requestMethod: "POST")
     }
