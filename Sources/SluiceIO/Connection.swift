@@ -58,7 +58,10 @@ public final class Connection: EventHandler, TimerHandler {
     public private(set) var lastProgress: Instant
     /// Bytes taken from and given to the socket.
     public private(set) var receivedBytes = 0
-    public private(set) var sentBytes = 0
+    public var sentBytes: Int { writtenBytes &+ corkedBytes }
+    private var writtenBytes = 0
+    /// Sent, and still in the loop's cork.
+    private var corkedBytes = 0
     /// `connectionDrained` is called when this or less waits.
     public var lowMarkBytes = 0
 
@@ -122,8 +125,14 @@ public final class Connection: EventHandler, TimerHandler {
 
     private func transmit(_ bytes: inout ByteQueue) {
         if pending.isEmpty {
+            let count = bytes.count
+            if loop.cork(bytes.span, of: self) {
+                // It may have been written, by a cork that was full.
+                corkedBytes &+= count
+                return
+            }
             do throws(SystemError) {
-                try write(&bytes)
+                bytes.consume(try write(bytes.span))
             } catch {
                 return failLater(.system(error))
             }
@@ -131,26 +140,41 @@ public final class Connection: EventHandler, TimerHandler {
             lastProgress = loop.now
         }
         pending.append(moving: &bytes)
+        waitForSocket()
+    }
+
+    private func waitForSocket() {
         wasOverLowMark = wasOverLowMark || pending.count > lowMarkBytes
         setInterest(interest.union(.writable))
     }
 
-    private func write(_ bytes: inout ByteQueue) throws(SystemError) {
-        while !bytes.isEmpty {
-            let wanted = bytes.count
-            let written = try bytes.withUnsafeBytes { buffer throws(SystemError) in
-                try SystemError.attempt("send") { Glibc.send(fd, buffer.baseAddress, buffer.count, Int32(SL_NOSIGNAL)) }
-            }
-            guard let written else { return }
-            sentBytes &+= written
+    /// What was corked is due.
+    func writeCorked(_ bytes: Span<UInt8>) {
+        corkedBytes &-= bytes.count
+        guard fd >= 0 else { return }
+        var written = 0
+        if pending.isEmpty {
+            do throws(SystemError) { written = try write(bytes) } catch { return failLater(.system(error)) }
+            if written == bytes.count { return }
             lastProgress = loop.now
-            bytes.consume(written)
-            if written < wanted { return }
         }
+        pending.append(bytes.extracting(written..<bytes.count))
+        waitForSocket()
+    }
+
+    /// Returns how many bytes the socket took.
+    private func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int {
+        let written = try bytes.withUnsafeBufferPointer { buffer throws(SystemError) in
+            try SystemError.attempt("send") { Glibc.send(fd, buffer.baseAddress, buffer.count, Int32(SL_NOSIGNAL)) }
+        }
+        guard let written, written > 0 else { return 0 }
+        writtenBytes &+= written
+        lastProgress = loop.now
+        return written
     }
 
     private func flush() {
-        do throws(SystemError) { try write(&pending) } catch { return fail(.system(error)) }
+        do throws(SystemError) { pending.consume(try write(pending.span)) } catch { return fail(.system(error)) }
         if pending.isEmpty {
             pending.releaseIfEmpty()
             setInterest(interest.subtracting(.writable))
@@ -289,6 +313,7 @@ public final class Connection: EventHandler, TimerHandler {
     /// Closes now. What waits is lost; a FIN (or, if unread bytes are there, a reset) tells the peer.
     public func close() {
         guard fd >= 0 else { return }
+        if corkedBytes > 0 { loop.uncork() }
         loop.cancel(lingerTimer)
         loop.unregister(fd)
         _ = Glibc.close(fd)
@@ -317,6 +342,7 @@ public final class Connection: EventHandler, TimerHandler {
             engine.close(output: &cipher)
             if !cipher.isEmpty { transmit(&cipher) }
         }
+        if corkedBytes > 0 { loop.uncork() }
         closing = .afterFlush
         delegate = nil
         guard fd >= 0 else { return }

@@ -64,6 +64,8 @@ public final class EventLoop {
     /// Scratch of TLS sessions on this loop; empty between events. Taken out with `swap` while in use.
     var plaintext = ByteQueue()
     var ciphertext = ByteQueue()
+    private var cork = Cork()
+    private var isCorking = false
 
     public init() throws(SystemError) {
         epoll = Descriptor(owning: try SystemError.check("epoll_create1") { epoll_create1(Int32(EPOLL_CLOEXEC)) })
@@ -152,9 +154,29 @@ public final class EventLoop {
         if let delay = wheel.delay(from: now), wait < 0 || delay < wait { wait = delay }
         let count = try SystemError.check("epoll_wait") { epoll_wait(epoll.raw, &ready, Int32(ready.count), wait) }
         now = Self.clock()
+        isCorking = count > 1
         for position in 0..<Int(count) { dispatch(ready[position]) }
+        isCorking = false
+        uncork()
         fireTimers()
         endTurn()
+    }
+
+    /// Takes `run` to be written soon, or returns false: then it is to be written now.
+    func cork(_ run: Span<UInt8>, of connection: Connection) -> Bool {
+        guard isCorking else { return false }
+        cork.add(run, of: connection)
+        if cork.isFull { uncork() }
+        return true
+    }
+
+    func uncork() {
+        guard !cork.isEmpty else { return }
+        // Nothing that is called from here sends, but the rule for scratch holds for this one too.
+        var full = Cork()
+        swap(&full, &cork)
+        full.pull()
+        swap(&full, &cork)
     }
 
     private func dispatch(_ event: epoll_event) {
