@@ -97,6 +97,8 @@ public final class Connection: EventHandler, TimerHandler {
     }
 
     public var isOpen: Bool { fd >= 0 }
+    /// For tests that wait for the socket itself; -1 once closed.
+    var descriptor: Int32 { fd }
     public var isTLS: Bool { engine != nil }
     /// Bytes that wait for the socket.
     public var pendingBytes: Int { pending.count }

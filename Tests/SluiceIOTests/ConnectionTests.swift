@@ -1,7 +1,8 @@
 import Glibc
 import SluiceBytes
-import SluiceIO
 import Testing
+
+@testable import SluiceIO
 
 /// Records what a connection says, and takes as much as it is told to.
 private final class Recorder: ConnectionDelegate {
@@ -10,11 +11,13 @@ private final class Recorder: ConnectionDelegate {
     var hasEnded = false
     var drains = 0
     var failure: ConnectionError?
+    var reacts: () -> Void = {}
 
     func connectionEstablished(_ connection: Connection) {}
     func connection(_ connection: Connection, received bytes: Span<UInt8>) -> Int {
         let taken = min(takes, bytes.count)
         for index in 0..<taken { received.append(bytes[index]) }
+        reacts()
         return taken
     }
     func connectionEnded(_ connection: Connection) { hasEnded = true }
@@ -65,6 +68,14 @@ private final class Pair {
     }
 
     struct Late: Error {}
+
+    /// Both sides have bytes to read: the next turn has two events.
+    func waitUntilReadable() {
+        for connection in [client, server] {
+            var waiting = pollfd(fd: connection?.descriptor ?? -1, events: Int16(POLLIN), revents: 0)
+            poll(&waiting, 1, 10_000)
+        }
+    }
 
     static func send(_ bytes: [UInt8], on connection: Connection?) {
         var queue = ByteQueue()
@@ -131,6 +142,47 @@ private final class Pair {
         pair.server?.closeAfterFlush()
         try pair.until(seconds: 30) { pair.clientSide.hasEnded }
         #expect(pair.clientSide.received.count == sent.count)
+    }
+
+    /// Two events in one turn, so that what is sent for them is corked; each sends as many pieces as there are, in turn.
+    @Test(arguments: [1, 3, 40], [10, 5_000]) func corkedBytesLeaveWithTheTurnInOrder(pieces: Int, size: Int) throws {
+        let pair = try Pair()
+        var sent: [UInt8] = []
+        let send: () -> Void = {
+            for index in 0..<pieces {
+                let piece = [UInt8](repeating: UInt8(truncatingIfNeeded: index), count: size)
+                sent += piece
+                Pair.send(piece, on: pair.server)
+                Pair.send(piece, on: pair.client)
+            }
+        }
+        (pair.serverSide.reacts, pair.clientSide.reacts) = (send, send)
+        Pair.send([1], on: pair.client)
+        Pair.send([1], on: pair.server)
+        pair.waitUntilReadable()
+        try pair.loop.turn(maximumWait: 1000)
+        #expect(sent.count == 2 * pieces * size)
+        (pair.serverSide.reacts, pair.clientSide.reacts) = ({}, {})
+        try pair.until { pair.serverSide.received.count == sent.count + 1 }
+        try pair.until { pair.clientSide.received.count == sent.count + 1 }
+        #expect(pair.serverSide.received.dropFirst().elementsEqual(sent))
+        #expect(pair.clientSide.received.dropFirst().elementsEqual(sent))
+        #expect(pair.server?.sentBytes == sent.count + 1 && pair.server?.pendingBytes == 0)
+    }
+
+    /// A connection that is closed in the turn in which it sent something has sent it.
+    @Test(arguments: [false, true]) func closingPullsTheCork(isGentle: Bool) throws {
+        let pair = try Pair()
+        pair.serverSide.reacts = {
+            Pair.send(Array("last words".utf8), on: pair.server)
+            if isGentle { pair.server?.closeAfterFlush() } else { pair.server?.close() }
+        }
+        Pair.send([1], on: pair.client)
+        Pair.send([1], on: pair.server)
+        pair.waitUntilReadable()
+        try pair.loop.turn(maximumWait: 1000)
+        try pair.until { pair.clientSide.hasEnded }
+        #expect(pair.clientSide.received == [1] + Array("last words".utf8))
     }
 
     @Test func noDescriptorTimerOrPlaceIsLeftBehind() throws {
