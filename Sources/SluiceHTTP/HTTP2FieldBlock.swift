@@ -32,13 +32,21 @@ struct HTTP2FieldBlock: ~Copyable {
     private mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) {
         guard HTTP1Grammar.isToken(name), !HeaderFields.isHopByHop(name) else { return }
         let start = bytes.count
-        for index in name.indices { bytes.append(ASCII.lowercase(name[index])) }
+        bytes.appendUninitialized(name.count) { room in
+            for index in name.indices { room[index] = ASCII.lowercase(name[index]) }
+            return name.count
+        }
         // White space around a value is not part of it, and a strict peer refuses it.
         var (first, last) = (0, value.count)
         while first < last, HTTP1Grammar.isBlank(value[first]) { first += 1 }
         while last > first, HTTP1Grammar.isBlank(value[last - 1]) { last -= 1 }
-        for index in first..<last {
-            bytes.append(HTTP1Grammar.isTextByte(value[index]) ? value[index] : ASCII.space)
+        let trimmed = value.extracting(first..<last)
+        if HTTP1Grammar.isText(trimmed) {
+            bytes.append(trimmed)
+        } else {
+            for index in trimmed.indices {
+                bytes.append(HTTP1Grammar.isTextByte(trimmed[index]) ? trimmed[index] : ASCII.space)
+            }
         }
         fields.append(
             Field(start: start, nameCount: name.count, valueCount: last - first, isSecret: Self.isSecret(name)))

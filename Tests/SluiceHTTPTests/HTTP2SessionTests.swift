@@ -1,0 +1,297 @@
+import SluiceBytes
+import Testing
+
+@testable import SluiceHTTP
+
+/// Two sessions that talk to each other through memory.
+private final class Wire {
+    let client: HTTP2Session
+    let server: HTTP2Session
+    var now = Instant(nanoseconds: 1_000_000_000)
+    /// So many bytes reach the other side at a time.
+    var pieceBytes = Int.max
+    var room = 1 << 20
+    /// What each side heard, bodies put together.
+    var atServer = Heard()
+    var atClient = Heard()
+
+    struct Heard {
+        var events: [HTTP2Event] = []
+        var bodies: [Int: [UInt8]] = [:]
+        var responses: [Int: ResponseHead] = [:]
+        func body(_ slot: Int) -> String { String(decoding: bodies[slot] ?? [], as: UTF8.self) }
+        func has(_ event: HTTP2Event) -> Bool { events.contains(event) }
+    }
+
+    init(server limits: HTTP2Limits = HTTP2Limits(), client clientLimits: HTTP2Limits = HTTP2Limits()) throws {
+        client = try HTTP2Session(.client, limits: clientLimits)
+        server = try HTTP2Session(.server, limits: limits)
+    }
+
+    /// Carries bytes both ways until nobody has any.
+    func run() throws {
+        for _ in 0..<10_000 {
+            client.pump(room: room, now: now)
+            server.pump(room: room, now: now)
+            take(client, nil, &atClient)
+            take(server, nil, &atServer)
+            if client.output.isEmpty && server.output.isEmpty { return }
+            try carry(client, server, &atServer)
+            try carry(server, client, &atClient)
+        }
+        Issue.record("the sessions never come to rest")
+    }
+
+    private func carry(_ from: HTTP2Session, _ to: HTTP2Session, _ heard: inout Heard) throws {
+        while !from.output.isEmpty {
+            let piece = from.output.withUnsafeBytes { Array($0.prefix(pieceBytes)) }
+            from.output.consume(piece.count)
+            defer { take(to, piece, &heard) }
+            try to.receive(piece.span, now: now)
+        }
+    }
+
+    private func take(_ session: HTTP2Session, _ bytes: [UInt8]?, _ heard: inout Heard) {
+        while let event = session.nextEvent() {
+            if case .body(let slot, let range) = event {
+                heard.bodies[slot, default: []] += (bytes ?? [])[range]
+            } else {
+                heard.events.append(event)
+            }
+            if case .head(let slot) = event, session === client {
+                heard.responses[slot] = try? session.takeResponse(slot)
+            }
+        }
+    }
+
+    func request(_ body: String? = nil, fields: [(String, String)] = []) throws -> Int {
+        var head = RequestHead(method: body == nil ? "GET" : "POST", target: "/v1/chat?x=1", authority: "host.example")
+        for (name, value) in fields { head.fields.append(name, value) }
+        let slot = try #require(client.request(head, isTLS: true, length: body == nil ? .none : .chunked))
+        if let body { send(client, slot, body, isLast: true) }
+        return slot
+    }
+
+    func send(_ session: HTTP2Session, _ slot: Int, _ text: String, isLast: Bool = false) {
+        var bytes = ByteQueue()
+        bytes.append(text)
+        session.send(slot, &bytes, isLast: isLast, room: room, now: now)
+    }
+}
+
+@Suite struct HTTP2SessionTests {
+    @Test(arguments: [1, 2, 9, 100, Int.max]) func aRequestAndItsAnswerHoweverTheyAreCut(pieceBytes: Int) throws {
+        let wire = try Wire()
+        wire.pieceBytes = pieceBytes
+        let slot = try wire.request("question", fields: [("X-One", " 1 "), ("Connection", "X-One"), ("cookie", "a=1")])
+        try wire.run()
+        #expect(wire.atServer.has(.head(slot: 0)) && wire.atServer.has(.end(slot: 0)))
+        let (head, length) = try wire.server.takeRequest(0)
+        #expect((head.method, head.target, head.authority) == ("POST", "/v1/chat?x=1", "host.example"))
+        #expect(head.version == .http2 && length == .chunked)
+        #expect(head.fields.first("x-one") == "1" && head.fields.first("cookie") == "a=1")
+        #expect(!head.fields.contains("connection"))
+        #expect(wire.atServer.body(0) == "question")
+
+        var fields = HeaderFields()
+        fields.append("Content-Type", "text/plain")
+        wire.server.respond(0, ResponseHead(status: 200, fields: fields), length: .chunked, isLast: false)
+        for token in ["to", "ken", " ", ""] { wire.send(wire.server, 0, token) }
+        wire.send(wire.server, 0, "s", isLast: true)
+        try wire.run()
+        let answer = try #require(wire.atClient.responses[slot])
+        #expect(answer.status == 200 && answer.fields.first("content-type") == "text/plain")
+        #expect(wire.atClient.body(slot) == "token s" && wire.atClient.has(.end(slot: slot)))
+        #expect(wire.atClient.has(.closed(slot: slot, code: 0)) && wire.atServer.has(.closed(slot: 0, code: 0)))
+        #expect(wire.client.streamCount == 0 && wire.server.streamCount == 0)
+    }
+
+    @Test func aPausedStreamStopsAtItsWindowAndItsNeighbourGoesOn() throws {
+        var limits = HTTP2Limits()
+        limits.streamWindowBytes = 1000
+        let wire = try Wire(client: limits)
+        let slow = try wire.request()
+        let fast = try wire.request()
+        try wire.run()
+        for slot in [0, 1] {
+            wire.server.respond(slot, ResponseHead(status: 200), length: .chunked, isLast: false)
+        }
+        wire.client.setReading(slow, false)
+        for _ in 0..<50 {
+            wire.send(wire.server, 0, String(repeating: "s", count: 100))
+            wire.send(wire.server, 1, String(repeating: "f", count: 100))
+            try wire.run()
+        }
+        #expect(wire.atClient.body(fast).utf8.count == 5000)
+        #expect(wire.atClient.body(slow).utf8.count == 1000)
+        #expect(wire.server.waitingBytes(0) == 4000 && wire.server.waitingBytes == 4000)
+        #expect(wire.server.waitingSince(0) == wire.now && wire.server.waitingSince(1) == nil)
+        wire.client.setReading(slow, true)
+        try wire.run()
+        #expect(wire.atClient.body(slow).utf8.count == 5000 && wire.server.waitingBytes == 0)
+    }
+
+    @Test func congestionIsSaidAndUnsaid() throws {
+        var limits = HTTP2Limits()
+        (limits.streamHighBytes, limits.streamLowBytes) = (3000, 500)
+        var clientLimits = HTTP2Limits()
+        clientLimits.streamWindowBytes = 1000
+        let wire = try Wire(server: limits, client: clientLimits)
+        let slot = try wire.request()
+        try wire.run()
+        wire.server.respond(0, ResponseHead(status: 200), length: .chunked, isLast: false)
+        wire.client.setReading(slot, false)
+        wire.send(wire.server, 0, String(repeating: "x", count: 4500))
+        try wire.run()
+        #expect(wire.server.waitingBytes(0) == 3500 && wire.server.isCongested(0))
+        #expect(!wire.atServer.has(.drained(slot: 0)))
+        wire.client.setReading(slot, true)
+        try wire.run()
+        #expect(wire.atServer.has(.drained(slot: 0)) && !wire.server.isCongested(0))
+        #expect(wire.atClient.body(slot).utf8.count == 4500)
+    }
+
+    @Test func aFailingStreamDeliversWhatWaitsAndThenResets() throws {
+        var limits = HTTP2Limits()
+        limits.streamWindowBytes = 10
+        let wire = try Wire(client: limits)
+        let slot = try wire.request()
+        try wire.run()
+        wire.server.respond(0, ResponseHead(status: 200), length: .chunked, isLast: false)
+        wire.client.setReading(slot, false)
+        wire.send(wire.server, 0, "more than ten bytes")
+        wire.server.resetAfterSending(0)
+        try wire.run()
+        #expect(!wire.atClient.events.contains { if case .closed = $0 { true } else { false } })
+        wire.client.setReading(slot, true)
+        try wire.run()
+        #expect(wire.atClient.body(slot) == "more than ten bytes")
+        #expect(wire.atClient.has(.closed(slot: slot, code: HTTP2Code.internalError)))
+        #expect(!wire.atClient.has(.end(slot: slot)))
+    }
+
+    @Test func twoGoAwaysAndTheStreamsBetweenThem() throws {
+        let wire = try Wire()
+        _ = try wire.request()
+        try wire.run()
+        wire.server.announceShutdown()
+        try wire.run()
+        #expect(wire.atClient.has(.goAway(code: 0)) && wire.client.isRetired)
+        wire.server.goAway(HTTP2Code.noError)
+        wire.server.respond(0, ResponseHead(status: 204), length: .none, isLast: true)
+        try wire.run()
+        #expect(wire.server.isOver && wire.client.isOver)
+    }
+
+    @Test func noMoreStreamsThanThePeerTakes() throws {
+        var limits = HTTP2Limits()
+        limits.concurrentStreams = 2
+        let wire = try Wire(server: limits)
+        try wire.run()
+        #expect(wire.client.peerConcurrentStreams == 2)
+        _ = try wire.request()
+        _ = try wire.request()
+        #expect(!wire.client.canOpen)
+        let head = RequestHead(method: "GET", target: "/", authority: "a")
+        #expect(wire.client.request(head, isTLS: false, length: .none) == nil)
+        try wire.run()
+        wire.server.respond(0, ResponseHead(status: 200), length: .none, isLast: true)
+        try wire.run()
+        #expect(wire.client.canOpen)
+    }
+
+    @Test func resetsAreCountedAndThenRefused() throws {
+        var limits = HTTP2Limits()
+        (limits.resets, limits.resetsPerSecond) = (5, 1)
+        let wire = try Wire(server: limits)
+        let error = #expect(throws: HTTP2Error.self) {
+            for _ in 0..<7 {
+                let slot = try wire.request()
+                try wire.run()
+                wire.client.reset(slot, HTTP2Code.cancel)
+                try wire.run()
+            }
+        }
+        #expect(error == .limit(Limit("http2_resets", 5)))
+        #expect(wire.atServer.events.filter { if case .closed = $0 { true } else { false } }.count >= 5)
+        // The last word: GOAWAY with ENHANCE_YOUR_CALM.
+        let said = wire.server.output.withUnsafeBytes { Array($0) }
+        #expect(said.suffix(4) == [0, 0, 0, 11])
+    }
+
+    @Test func whatIsNoHTTP2EndsWithAGoAway() throws {
+        let wire = try Wire()
+        try wire.run()
+        let error = #expect(throws: HTTP2Error.self) {
+            try wire.server.receive([0, 0, 1, 0, 0, 0, 0, 0, 0, 1].span, now: wire.now)  // DATA on stream 0
+            wire.server.pump(room: 1 << 16, now: wire.now)
+            if wire.server.isOver { throw HTTP2Error.malformed("GOAWAY") }
+        }
+        let said = wire.server.output.count
+        #expect(error != nil && said > 0)
+    }
+}
+
+@Suite struct HTTP2HeadBuilderTests {
+    private static func build(_ fields: [(String, String)], _ limits: HTTP2Limits = HTTP2Limits()) throws -> RequestHead
+    {
+        var builder = HTTP2HeadBuilder()
+        for (name, value) in fields { _ = builder.add(Array(name.utf8).span, Array(value.utf8).span, limits) }
+        return try builder.request()
+    }
+
+    private static let plain = [(":method", "GET"), (":path", "/"), (":scheme", "https"), (":authority", "a.example")]
+
+    @Test func cookiesAreJoined() throws {
+        let head = try Self.build(Self.plain + [("cookie", "a=1"), ("x", "y"), ("cookie", "b=2")])
+        #expect(head.fields.first("cookie") == "a=1; b=2" && head.fields.count == 2)
+    }
+
+    @Test func hostStandsInForAuthorityAndMustAgree() throws {
+        let without = Self.plain.filter { $0.0 != ":authority" }
+        #expect(try Self.build(without + [("host", "b.example")]).authority == "b.example")
+        #expect(try Self.build(Self.plain + [("host", "A.example")]).authority == "a.example")
+        #expect(throws: HTTPError.self) { try Self.build(Self.plain + [("host", "b.example")]) }
+        #expect(throws: HTTPError.self) { try Self.build(without) }
+        #expect(throws: HTTPError.self) { try Self.build(Self.plain + [("host", "a.example"), ("host", "a.example")]) }
+    }
+
+    @Test(arguments: [
+        (":authority", "a b"), (":path", "/a b"), (":path", "/\u{7f}"), (":method", "G T"), ("expect", "200-maybe"),
+    ]) func whatIsRefused(name: String, value: String) {
+        let others = Self.plain.filter { $0.0 != name }
+        #expect(throws: HTTPError.self) { try Self.build(others + [(name, value)]) }
+    }
+
+    @Test func limits() throws {
+        var limits = HTTP2Limits()
+        (limits.headBytes, limits.fields) = (100, 3)
+        #expect(throws: HTTPError.limit(Limit("request_head_bytes", 100))) {
+            try Self.build(Self.plain + [("x", String(repeating: "y", count: 200))], limits)
+        }
+        #expect(throws: HTTPError.limit(Limit("request_fields", 3))) {
+            try Self.build(Self.plain + (0..<6).map { ("x\($0)", "") }, limits)
+        }
+        // Far beyond the limit the connection itself is given up.
+        var builder = HTTP2HeadBuilder()
+        let name: [UInt8] = Array("x".utf8)
+        let value = [UInt8](repeating: 0x79, count: 90)
+        let answers = (0..<6).map { _ in builder.add(name.span, value.span, limits) }
+        #expect(answers == [true, true, true, true, false, false])
+    }
+}
+
+@Suite struct TokenBucketTests {
+    @Test func aBurstAndThenARate() {
+        var bucket = TokenBucket(burst: 3, perSecond: 2)
+        var now = Instant(nanoseconds: 5_000_000_000)
+        func take(_ count: Int) -> Int { (0..<count).filter { _ in bucket.take(at: now) }.count }
+        #expect(take(10) == 3)
+        now = now + .milliseconds(499)
+        #expect(take(10) == 0)
+        now = now + .milliseconds(1)
+        #expect(take(10) == 1)
+        now = now + .seconds(3600)
+        #expect(take(10) == 3)
+    }
+}
