@@ -122,6 +122,14 @@ public final class HTTP2Session {
         return event
     }
 
+    /// The next event, if it is another run of that stream's body.
+    public func nextBody(of slot: Int) -> Range<Int>? {
+        guard nextIndex < events.count, case .body(slot, let range) = events[nextIndex] else { return nil }
+        nextIndex += 1
+        bodyTaken(slot, range.count)
+        return range
+    }
+
     private func bodyTaken(_ slot: Int, _ count: Int) {
         guard let stream = streams[slot] else { return }
         nghttp2_session_consume_connection(session, count)

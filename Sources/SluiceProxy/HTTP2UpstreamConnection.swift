@@ -126,7 +126,7 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
         while !isOver, let event = session.nextEvent() {
             switch event {
             case .head(let slot): switchTo(slot)?.head()
-            case .body(let slot, let range): switchTo(slot)?.body(bytes.extracting(range))
+            case .body(let slot, let range): body(slot, range, bytes)
             case .end(let slot): ended(slot)
             case .closed(let slot, let code): closed(slot, code)
             case .drained(let slot): stream(slot)?.exchange?.upstreamDrained()
@@ -136,6 +136,23 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
             }
         }
         leaveCurrent()
+    }
+
+    /// Hands over what came for the stream in DATA frames one behind the other as one run.
+    private func body(_ slot: Int, _ first: Range<Int>, _ bytes: Span<UInt8>) {
+        let stream = switchTo(slot)
+        guard let pool, let second = session.nextBody(of: slot) else {
+            stream?.body(bytes.extracting(first))
+            return
+        }
+        var run = ByteQueue()
+        swap(&run, &pool.scratch)
+        run.append(bytes.extracting(first))
+        run.append(bytes.extracting(second))
+        while let next = session.nextBody(of: slot) { run.append(bytes.extracting(next)) }
+        stream?.body(run.span)
+        run.removeAll()
+        swap(&run, &pool.scratch)
     }
 
     private func stream(_ slot: Int) -> HTTP2UpstreamStream? { slot < streams.count ? streams[slot] : nil }
