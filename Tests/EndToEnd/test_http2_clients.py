@@ -1,1 +1,120 @@
-"""."""
+"""Real clients of HTTP/2: curl, nghttp and h2load, over TLS and over cleartext, before upstreams of both protocols."""
+
+import collections
+import contextlib
+import json
+import threading
+
+from harness import Sluice
+from http2_peer import PATIENCE
+from http2_world import Upstreams, certificates, chat, settings
+from scenarios.client import Curl, read_stream
+from scenarios.framings import KINDS, TOKENS, check_whole
+from scenarios.peer import chunk, stream
+from scenarios.world import FORMATS
+
+# Framings whose clients are told of a failure inside the stream; the transfer itself then ends properly.
+TELLS = {"sse-text", "sse-json", "ndjson", "openai-chat"}
+# curl's exit codes: a transfer that is too short, a stream that was reset.
+CUT = {"1.1": 18, "2": 92}
+
+
+class Clients:
+    """One program with a cleartext and a TLS listener, and the gates that hold its upstreams' tokens back."""
+
+    def __init__(self, proxy, authority):
+        self.plain, self.secure = (f"http://127.0.0.1:{proxy.ports()[0]}", f"https://localhost:{proxy.ports()[1]}")
+        self.trust = ["--cacert", authority]
+        self.gates = collections.defaultdict(lambda: threading.Semaphore(0))
+        self.proxy = proxy
+
+    @property
+    def curls(self):
+        """Name: where to, what curl is told, and the version that has to come of it."""
+        return {
+            "h2 by ALPN": (self.secure, ["--http2", *self.trust], "2"),
+            "h2 by prior knowledge": (self.plain, ["--http2-prior-knowledge"], "2"),
+            "h1 over TLS": (self.secure, ["--http1.1", *self.trust], "1.1"),
+            "h1": (self.plain, ["--http1.1"], "1.1"),
+        }
+
+    def play(self, answer, text):
+        """`text`: a gate's name, before `#` and what to do."""
+        name, _, ending = text.partition("#")
+        events = stream(TOKENS)
+        answer.head()
+        answer.data(events[0])
+        for token in TOKENS[:2] if ending == "cut" else TOKENS:
+            answer.data(chunk({"content": token}))
+            # A token in flight at a time: that it arrives is no luck, for nothing comes after it.
+            if not self.gates[name].acquire(timeout=PATIENCE):
+                return answer.abort()
+        if ending == "cut":
+            return answer.abort()
+        for event in events[1 + len(TOKENS):]:
+            answer.data(event)
+        answer.end()
+
+
+@contextlib.contextmanager
+def clients():
+    played = []
+    with certificates() as made, Upstreams(lambda answer, text: played[0].play(answer, text)) as upstreams:
+        tls = {"certificate": made.path("server.crt"), "private_key": made.path("server.key")}
+        values = settings(upstreams.urls, FORMATS)
+        values["listeners"].append({"address": "127.0.0.1:0", "tls": tls})
+        with Sluice(values, listeners=2) as proxy:
+            played.append(Clients(proxy, made.path("ca.crt")))
+            yield played[0]
+        assert not upstreams.h2.problems, upstreams.h2.problems
+
+
+def curl(base, options, path, text):
+    body = json.dumps(chat(text))
+    # The version goes where curl's complaints go, so that the body stays itself.
+    return Curl(*options, "-w", "%{stderr}[%{http_version}]", "-H", "Content-Type: application/json", "-d", body, base + path)
+
+
+def test_curl_gets_each_token_before_the_next_is_sent():
+    with clients() as world:
+        for name, (base, options, version) in world.curls.items():
+            for upstream in ("h1", "h2"):
+                for framing in FORMATS:
+                    check_lockstep(world, framing, version, f"{name} {upstream} {framing}",
+                                   (base, options, f"/{upstream}/{framing}"))
+
+
+def check_lockstep(world, framing, version, key, where):
+    with curl(*where, key) as client:
+        for count in range(1, len(TOKENS) + 1):
+            wanted = "".join(TOKENS[:count])
+            client.wait_for(lambda body: read_stream(framing, body)[0] == wanted, f"{key}: token {count}")
+            world.gates[key].release()
+        code = client.wait()
+        assert (code, client.errors()) == (0, f"[{version}]"), (key, code, client.errors())
+        fields, body = client.fields, bytes(client.body)
+    assert (fields["status"], fields["content-type"]) == ("200", KINDS[framing]), (key, fields)
+    assert version == "1.1" or not {"connection", "transfer-encoding"} & fields.keys(), (key, fields)
+    check_whole(framing, body)
+
+
+def test_curl_sees_a_broken_stream():
+    seen = collections.Counter()
+    with clients() as world:
+        for name, (base, options, version) in world.curls.items():
+            for upstream in ("h1", "h2"):
+                for framing in FORMATS:
+                    key = f"{name} {upstream} {framing}"
+                    with curl(base, options, f"/{upstream}/{framing}", f"{key}#cut") as client:
+                        world.gates[key].release()
+                        wanted = "".join(TOKENS[:2])
+                        client.wait_for(lambda body: read_stream(framing, body)[0] == wanted, key)
+                        world.gates[key].release()
+                        code, (text, end) = client.wait(), read_stream(framing, bytes(client.body))
+                        errors = client.errors()
+                    assert errors.endswith(f"[{version}]") and text == wanted, (key, errors, text)
+                    assert code == (0 if framing in TELLS else CUT[version]), (key, code, errors)
+                    assert end == ("error" if framing in TELLS else None), (key, end)
+                    seen[f"{framing if code == 0 else 'cut'} over {version}: exit code {code}"] += 1
+    cuts = {what: count for what, count in seen.items() if what.startswith("cut")}
+    print(f"  {cuts}; {sum(seen.values()) - sum(cuts.values())} were told inside the stream")
