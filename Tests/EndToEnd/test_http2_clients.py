@@ -3,9 +3,12 @@
 import collections
 import contextlib
 import json
+import re
+import subprocess
+import tempfile
 import threading
 
-from harness import Sluice
+from harness import Sluice, until
 from http2_peer import PATIENCE
 from http2_world import Upstreams, certificates, chat, settings
 from scenarios.client import Curl, read_stream
@@ -118,3 +121,85 @@ def test_curl_sees_a_broken_stream():
                     seen[f"{framing if code == 0 else 'cut'} over {version}: exit code {code}"] += 1
     cuts = {what: count for what, count in seen.items() if what.startswith("cut")}
     print(f"  {cuts}; {sum(seen.values()) - sum(cuts.values())} were told inside the stream")
+
+
+class Nghttp:
+    """`nghttp -v`, whose account of the frames is read as it comes: line by line, for by itself it tells a pipe all at the end."""
+
+    def __init__(self, url, text):
+        self.body = tempfile.NamedTemporaryFile("w", prefix="sluice-body-")
+        json.dump(chat(text), self.body)
+        self.body.flush()
+        self.process = subprocess.Popen(
+            ["stdbuf", "-oL", "nghttp", "-nv", "--no-verify-peer", "--no-dep", "-d", self.body.name, url],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.said = ""
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.said += line.decode()
+
+    def data(self):
+        """(length, ends the stream) of each DATA frame."""
+        found = re.findall(r"recv DATA frame <length=(\d+), flags=0x(\d+), stream_id=1>\n", self.said)
+        return [(int(length), int(flags, 16) & 1 == 1) for length, flags in found]
+
+    def fields(self):
+        return dict(re.findall(r"recv \(stream_id=1(?:, sensitive)?\) (:?[^:\n]+): (.*)", self.said))
+
+    def wait(self):
+        """Its exit code, which is 0 whatever the stream came to."""
+        code = self.process.wait(PATIENCE)
+        self.reader.join(PATIENCE)
+        return code
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.body.close()
+
+
+def test_nghttp_sees_a_frame_for_each_token_and_the_end_of_the_stream():
+    with clients() as world:
+        for base in (world.plain, world.secure):
+            for framing in FORMATS:
+                key = f"nghttp {base} {framing}"
+                with Nghttp(f"{base}/h2/{framing}", key) as client:
+                    before = 0
+                    for _ in TOKENS:
+                        until(lambda: len(client.data()) > before, what=f"{key}: a frame more than {before}")
+                        before = len(client.data())
+                        assert not client.data()[-1][1], (key, client.said)
+                        world.gates[key].release()
+                    assert client.wait() == 0, (key, client.said)
+                    check_frames(framing, base.startswith("https"), client)
+
+
+def check_frames(framing, is_secure, client):
+    fields, frames = client.fields(), client.data()
+    assert (fields[":status"], fields["content-type"]) == ("200", KINDS[framing]), client.said
+    assert [ends for _, ends in frames].index(True) == len(frames) - 1 and "RST_STREAM" not in client.said, client.said
+    assert ("The negotiated protocol: h2" in client.said) == is_secure, client.said
+    if framing == "text":
+        assert sum(length for length, _ in frames) == len("".join(TOKENS).encode()), client.said
+        assert len([length for length, _ in frames if length]) == len(TOKENS), client.said
+
+
+def test_nghttp_sees_the_reset_of_a_broken_stream():
+    with clients() as world:
+        for base in (world.plain, world.secure):
+            for framing in FORMATS:
+                key = f"nghttp broken {base} {framing}"
+                with Nghttp(f"{base}/h2/{framing}", f"{key}#cut") as client:
+                    world.gates[key].release()
+                    until(client.data, what=key)
+                    world.gates[key].release()
+                    assert client.wait() == 0, (key, client.said)
+                    ended, reset = client.data()[-1][1], "recv RST_STREAM" in client.said
+                    assert (ended, reset) == ((True, False) if framing in TELLS else (False, True)), (key, client.said)
+                    assert ended or "(error_code=INTERNAL_ERROR(0x02))" in client.said, (key, client.said)
