@@ -266,15 +266,18 @@ public final class HTTP2Session {
         nghttp2_session_resume_data(session, stream.id)
     }
 
-    /// Frames what may go out until `output` holds `room` bytes. Leaves events.
-    public func pump(room: Int, now: Instant) {
+    /// Frames what may go out until `output` holds `room` bytes. Leaves events. True if only room was missing for more:
+    /// pump again when `output` has been taken, for nothing else may ask for it.
+    @discardableResult
+    public func pump(room: Int, now: Instant) -> Bool {
         (self.room, self.now) = (room, now)
         while output.count < room {
             var bytes: UnsafePointer<UInt8>?
             let count = nghttp2_session_mem_send(session, &bytes)
-            guard count > 0, let bytes else { return }
+            guard count > 0, let bytes else { break }
             output.append(UnsafeBufferPointer(start: bytes, count: count))
         }
+        return output.count >= room && wantsToSend
     }
 
     /// Frames one DATA frame, header and payload. False if it has to wait for room.

@@ -187,10 +187,12 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
     func turnEnded(on loop: EventLoop) {
         isFlushDue = false
         guard !isOver else { return }
-        session.pump(room: room, now: now)
+        let hasMore = session.pump(room: room, now: now)
         handleEvents(Span<UInt8>())
         guard !isOver else { return }
         if !session.output.isEmpty { connection.send(&session.output) }
+        // Where the socket took all of it, no `connectionDrained` follows.
+        if hasMore, connection.pendingBytes == 0 { setNeedsFlush() }
         session.output.release(ifOver: 4 << 10)
         if session.isOver || (isRetired && session.streamCount == 0) { closeGently() }
     }
