@@ -1,14 +1,19 @@
 """Real clients of HTTP/2: curl, nghttp and h2load, over TLS and over cleartext, before upstreams of both protocols."""
 
+import asyncio
 import collections
+import concurrent.futures
 import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 import tempfile
 import threading
 
-from harness import Sluice, until
+from harness import BINARY, HEAD, Sluice, until
+from harness import chunk as http1_chunk
 from http2_peer import PATIENCE
 from http2_world import Upstreams, certificates, chat, settings
 from scenarios.client import Curl, read_stream
@@ -203,3 +208,118 @@ def test_nghttp_sees_the_reset_of_a_broken_stream():
                     ended, reset = client.data()[-1][1], "recv RST_STREAM" in client.said
                     assert (ended, reset) == ((True, False) if framing in TELLS else (False, True)), (key, client.said)
                     assert ended or "(error_code=INTERNAL_ERROR(0x02))" in client.said, (key, client.said)
+
+
+class Instant(asyncio.Protocol):
+    """An HTTP/1.1 upstream that answers each request at once with the same stream, and is quick enough for h2load."""
+
+    answer = HEAD + b"".join(http1_chunk(event) for event in stream(["Hello", " wörld"])) + b"0\r\n\r\n"
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.request = b""
+
+    def data_received(self, data):
+        self.request += data
+        head, end, body = self.request.partition(b"\r\n\r\n")
+        if end and len(body) >= int(re.search(rb"content-length: *(\d+)", head, re.I)[1]):
+            self.request = b""
+            self.transport.write(self.answer)
+
+
+@contextlib.contextmanager
+def instant_upstream():
+    loop = asyncio.new_event_loop()
+    server = loop.run_until_complete(loop.create_server(Instant, "127.0.0.1", 0, backlog=1024))
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    server.close()
+    loop.close()
+
+
+@contextlib.contextmanager
+def demo():
+    """The embedded upstream, behind a program of its own: HTTP/2 without encryption, documents at once."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+    command = [BINARY, "run", "--listen", "127.0.0.1:0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
+    yield f"http://127.0.0.1:{json.loads(process.stdout.readline())['address'].rsplit(':', 1)[1]}/v1"
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+REQUESTS = 10_000
+
+
+def h2load(url, body, requests=REQUESTS, clients=10):
+    """What it counted, and its line on speed."""
+    with tempfile.NamedTemporaryFile("w", prefix="sluice-body-") as file:
+        json.dump(body, file)
+        file.flush()
+        done = subprocess.run(["h2load", "-n", str(requests), "-c", str(clients), "-m", "100", "-d", file.name, url],
+                              capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = re.search(r"requests: (.*)\nstatus codes: (.*)\n", done.stdout)
+    found = {name: int(count) for count, name in re.findall(r"(\d+) (\w+)", ", ".join(counts.groups()))}
+    data = int(re.search(r"\((\d+)\) data", done.stdout)[1])
+    return found, data, re.search(r"finished in .*", done.stdout)[0]
+
+
+def test_h2load_gets_every_answer():
+    with certificates() as made, instant_upstream() as instant, demo() as embedded:
+        tls = {"certificate": made.path("server.crt"), "private_key": made.path("server.key")}
+        values = settings({"h1": instant, "h2": embedded}, ["text", "passthrough", "openai-chat"], log={"access": False})
+        values["listeners"].append({"address": "127.0.0.1:0", "tls": tls})
+        with Sluice(values, listeners=2) as proxy:
+            plain, secure = proxy.ports()
+            streamed = {"h1/text": len("Hello wörld".encode()), "h1/passthrough": len(b"".join(stream(["Hello", " wörld"])))}
+            for base in (f"http://127.0.0.1:{plain}", f"https://localhost:{secure}"):
+                for path, length in streamed.items():
+                    check_load(f"{base}/{path}", chat(), length)
+                check_load(f"{base}/h2/openai-chat", {**chat("code"), "stream": False})
+
+
+def check_load(url, body, length=None):
+    counts, data, speed = h2load(url, body)
+    print(f"  {url}: {speed}")
+    wanted = {"total": REQUESTS, "started": REQUESTS, "done": REQUESTS, "succeeded": REQUESTS, "failed": 0, "errored": 0,
+              "timeout": 0, "2xx": REQUESTS, "3xx": 0, "4xx": 0, "5xx": 0}
+    assert counts == wanted, (url, counts, speed)
+    assert length is None or data == REQUESTS * length, (url, data, length)
+
+
+def test_a_burst_goes_out_to_a_client_that_has_nothing_more_to_say():
+    # More than is framed at a time, at once, for windows that are never returned because they are huge: nothing but the
+    # program itself can make it send the rest.
+    count, body = 100, b"".join(stream(["x" * (8 << 10)]))
+    ready, go, sent = threading.Semaphore(0), threading.Event(), threading.Semaphore(0)
+
+    def script(answer, text):
+        answer.head()
+        ready.release()
+        assert go.wait(PATIENCE)
+        answer.data(body)
+        answer.end()
+        sent.release()
+
+    with Upstreams(script) as upstreams, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        urls = {"h1": upstreams.urls["h1"]}
+        with Sluice(settings(urls, ["passthrough"])) as proxy:
+            done = pool.submit(h2load, f"http://127.0.0.1:{proxy.port}/h1/passthrough", chat(), count, 1)
+            wait_for(ready, count)
+            # What comes while it stands still, it finds all in one turn.
+            proxy.process.send_signal(signal.SIGSTOP)
+            go.set()
+            wait_for(sent, count)
+            proxy.process.send_signal(signal.SIGCONT)
+            counts, data, speed = done.result(PATIENCE)
+    assert (counts["succeeded"], data) == (count, count * len(body)), (counts, data, speed)
+
+
+def wait_for(semaphore, count):
+    for number in range(count):
+        assert semaphore.acquire(timeout=PATIENCE), f"{number} of {count}"
