@@ -30,10 +30,13 @@ CUT = {"1.1": 18, "2": 92}
 class Clients:
     """One program with a cleartext and a TLS listener, and the gates that hold its upstreams' tokens back."""
 
-    def __init__(self, proxy, authority):
+    def __init__(self, proxy, made):
         self.plain, self.secure = (f"http://127.0.0.1:{proxy.ports()[0]}", f"https://localhost:{proxy.ports()[1]}")
-        self.trust = ["--cacert", authority]
+        self.trust = ["--cacert", made.path("ca.crt")]
+        self.made = made
         self.gates = collections.defaultdict(lambda: threading.Semaphore(0))
+        # Other things to do than to play the tokens, by what the client said.
+        self.scripts = {}
         self.proxy = proxy
 
     @property
@@ -49,6 +52,8 @@ class Clients:
     def play(self, answer, text):
         """`text`: a gate's name, before `#` and what to do."""
         name, _, ending = text.partition("#")
+        if ending in self.scripts:
+            return self.scripts[ending](answer)
         events = stream(TOKENS)
         answer.head()
         answer.data(events[0])
@@ -65,16 +70,19 @@ class Clients:
 
 
 @contextlib.contextmanager
-def clients():
+def clients(upstreams=None, routes=()):
+    """With further upstreams and routes than one for each framing."""
     played = []
-    with certificates() as made, Upstreams(lambda answer, text: played[0].play(answer, text)) as upstreams:
+    with certificates() as made, Upstreams(lambda answer, text: played[0].play(answer, text)) as models:
         tls = {"certificate": made.path("server.crt"), "private_key": made.path("server.key")}
-        values = settings(upstreams.urls, FORMATS)
+        values = settings(models.urls, FORMATS)
+        values["upstreams"] |= upstreams or {}
+        values["routes"] += routes
         values["listeners"].append({"address": "127.0.0.1:0", "tls": tls})
         with Sluice(values, listeners=2) as proxy:
-            played.append(Clients(proxy, made.path("ca.crt")))
+            played.append(Clients(proxy, made))
             yield played[0]
-        assert not upstreams.h2.problems, upstreams.h2.problems
+        assert not models.h2.problems, models.h2.problems
 
 
 def curl(base, options, path, text):
