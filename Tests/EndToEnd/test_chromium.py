@@ -124,7 +124,7 @@ def browser():
     def serve(exchange):
         path, _, query = exchange.target.partition("?")
         if path.endswith("/report"):
-            holder[0].gates[urllib.parse.unquote(query).partition("#")[0]].release()
+            holder[0].gate(urllib.parse.unquote(query).partition("#")[0]).release()
             exchange.document(200, b"thanks", "text/plain")
         else:
             exchange.document(200, PAGE.encode(), "text/html; charset=utf-8")

@@ -34,7 +34,7 @@ class Clients:
         self.plain, self.secure = (f"http://127.0.0.1:{proxy.ports()[0]}", f"https://localhost:{proxy.ports()[1]}")
         self.trust = ["--cacert", made.path("ca.crt")]
         self.made = made
-        self.gates = collections.defaultdict(lambda: threading.Semaphore(0))
+        self.gates = {}
         # Other things to do than to play the tokens, by what the client said.
         self.scripts = {}
         self.proxy = proxy
@@ -49,6 +49,10 @@ class Clients:
             "h1": (self.plain, ["--http1.1"], "1.1"),
         }
 
+    def gate(self, name):
+        # One step, for both sides may ask first, and at the same time.
+        return self.gates.setdefault(name, threading.Semaphore(0))
+
     def play(self, answer, text):
         """`text`: a gate's name, before `#` and what to do."""
         name, _, ending = text.partition("#")
@@ -60,7 +64,7 @@ class Clients:
         for token in TOKENS[:2] if ending == "cut" else TOKENS:
             answer.data(chunk({"content": token}))
             # A token in flight at a time: that it arrives is no luck, for nothing comes after it.
-            if not self.gates[name].acquire(timeout=PATIENCE):
+            if not self.gate(name).acquire(timeout=PATIENCE):
                 return answer.abort()
         if ending == "cut":
             return answer.abort()
@@ -105,7 +109,7 @@ def check_lockstep(world, framing, version, key, where):
         for count in range(1, len(TOKENS) + 1):
             wanted = "".join(TOKENS[:count])
             client.wait_for(lambda body: read_stream(framing, body)[0] == wanted, f"{key}: token {count}")
-            world.gates[key].release()
+            world.gate(key).release()
         code = client.wait()
         assert (code, client.errors()) == (0, f"[{version}]"), (key, code, client.errors())
         fields, body = client.fields, bytes(client.body)
@@ -122,10 +126,10 @@ def test_curl_sees_a_broken_stream():
                 for framing in FORMATS:
                     key = f"{name} {upstream} {framing}"
                     with curl(base, options, f"/{upstream}/{framing}", f"{key}#cut") as client:
-                        world.gates[key].release()
+                        world.gate(key).release()
                         wanted = "".join(TOKENS[:2])
                         client.wait_for(lambda body: read_stream(framing, body)[0] == wanted, key)
-                        world.gates[key].release()
+                        world.gate(key).release()
                         code, (text, end) = client.wait(), read_stream(framing, bytes(client.body))
                         errors = client.errors()
                     assert errors.endswith(f"[{version}]") and text == wanted, (key, errors, text)
@@ -188,7 +192,7 @@ def test_nghttp_sees_a_frame_for_each_token_and_the_end_of_the_stream():
                         until(lambda: len(client.data()) > before, what=f"{key}: a frame more than {before}")
                         before = len(client.data())
                         assert not client.data()[-1][1], (key, client.said)
-                        world.gates[key].release()
+                        world.gate(key).release()
                     assert client.wait() == 0, (key, client.said)
                     check_frames(framing, base.startswith("https"), client)
 
@@ -209,9 +213,9 @@ def test_nghttp_sees_the_reset_of_a_broken_stream():
             for framing in FORMATS:
                 key = f"nghttp broken {base} {framing}"
                 with Nghttp(f"{base}/h2/{framing}", f"{key}#cut") as client:
-                    world.gates[key].release()
+                    world.gate(key).release()
                     until(client.data, what=key)
-                    world.gates[key].release()
+                    world.gate(key).release()
                     assert client.wait() == 0, (key, client.said)
                     ended, reset = client.data()[-1][1], "recv RST_STREAM" in client.said
                     assert (ended, reset) == ((True, False) if framing in TELLS else (False, True)), (key, client.said)
