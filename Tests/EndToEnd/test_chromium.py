@@ -147,6 +147,7 @@ def browser():
 
 
 def test_fetch_reads_each_token_before_the_next_is_sent():
+    chunks = {}
     with browser() as here:
         for upstream in UPSTREAMS:
             for framing in FORMATS:
@@ -156,6 +157,9 @@ def test_fetch_reads_each_token_before_the_next_is_sent():
                 assert seen["timing"] == {"protocol": "h2", "connecting": 0}, (key, seen)
                 assert seen["chunks"] >= len(TOKENS), (key, seen)
                 check_whole(framing, seen["text"].encode())
+                chunks[key] = seen["chunks"]
+    fewest, most = min(chunks.values()), max(chunks.values())
+    print(f"  chunks read for {len(TOKENS)} tokens: {fewest} to {most} in {len(chunks)} streams, all h2")
 
 
 def test_a_broken_stream_makes_the_reader_fail():
@@ -191,6 +195,7 @@ def test_twenty_streams_at_a_time_share_a_connection():
             for seen in answers:
                 assert (seen["text"], seen["error"]) == (TEXT, None), (upstream, seen)
                 assert seen["timing"] == {"protocol": "h2", "connecting": 0}, (upstream, seen)
+            print(f"  {STREAMS} streams open at a time, upstream {upstream}: connections {counts[0]}")
 
 
 def test_an_abort_reaches_the_upstream_and_no_other_stream():

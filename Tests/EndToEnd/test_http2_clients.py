@@ -92,7 +92,8 @@ def clients(upstreams=None, routes=()):
 def curl(base, options, path, text):
     body = json.dumps(chat(text))
     # The version goes where curl's complaints go, so that the body stays itself.
-    return Curl(*options, "-w", "%{stderr}[%{http_version}]", "-H", "Content-Type: application/json", "-d", body, base + path)
+    return Curl(*options, "-w", "%{stderr}[%{http_version}]", "-H", "Content-Type: application/json", "-d", body,
+                base + path)
 
 
 def test_curl_gets_each_token_before_the_next_is_sent():
@@ -245,11 +246,13 @@ def instant_upstream():
     server = loop.run_until_complete(loop.create_server(Instant, "127.0.0.1", 0, backlog=1024))
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    server.close()
-    loop.close()
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        server.close()
+        loop.close()
 
 
 @contextlib.contextmanager
@@ -257,11 +260,14 @@ def demo():
     """The embedded upstream, behind a program of its own: HTTP/2 without encryption, documents at once."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
     command = [BINARY, "run", "--listen", "127.0.0.1:0"]
+    # Its log has a pipe to itself, which nobody reads further than to the port: more lines are dropped and do not stop it.
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
-    yield f"http://127.0.0.1:{json.loads(process.stdout.readline())['address'].rsplit(':', 1)[1]}/v1"
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    try:
+        yield f"http://127.0.0.1:{json.loads(process.stdout.readline())['address'].rsplit(':', 1)[1]}/v1"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 # A sanitizer's build is to be looked through, not measured.
@@ -364,8 +370,10 @@ def test_a_burst_goes_out_to_an_upstream_that_has_nothing_more_to_say():
 def standing_still(proxy):
     """What comes meanwhile, the program finds all in one turn."""
     proxy.process.send_signal(signal.SIGSTOP)
-    yield
-    proxy.process.send_signal(signal.SIGCONT)
+    try:
+        yield
+    finally:
+        proxy.process.send_signal(signal.SIGCONT)
 
 
 def wait_for(semaphore, count):
