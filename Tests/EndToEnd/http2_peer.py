@@ -196,6 +196,8 @@ class Connection:
         self.news = threading.Condition(self.lock)
         self.client_side = client_side
         self.returns_window = returns_window
+        # The connection's own, which begins at 1 GiB.
+        self.returns_connection_window = True
         self.on_request = on_request
         self.streams = {}
         self.goaways = []
@@ -361,7 +363,7 @@ class Connection:
         kind, flags, number = data[3], data[4], int.from_bytes(data[5:9], "big")
         if kind == DATA:
             self._unreturned += len(data) - 9
-            if self._unreturned >= PORTION:
+            if self._unreturned >= PORTION and self.returns_connection_window:
                 self.h2.increment_flow_control_window(self._unreturned)
                 self._unreturned = 0
             if self.tap and self.tap(number, data[9:]):

@@ -5,6 +5,7 @@ import time
 import traceback
 
 import scenarios
+import test_chromium
 import test_failures
 import test_http2_backpressure
 import test_http2_clients
@@ -18,7 +19,7 @@ import test_streams
 wanted = sys.argv[1:]
 passed = failed = 0
 MODULES = (test_streams, test_requests, test_failures, test_resources, test_sdk, test_http2_pairs, test_http2_upstream,
-           test_http2_clients, test_http2_backpressure)
+           test_http2_clients, test_http2_backpressure, test_chromium)
 for module in MODULES:
     for name, test in list(vars(module).items()):
         if not name.startswith("test_") or not callable(test):
