@@ -83,7 +83,7 @@ enum HTTP2Callbacks {
             let owner = HTTP2Callbacks.session(context)
             let name = UnsafeBufferPointer(start: name, count: nameCount)
             let value = UnsafeBufferPointer(start: value, count: valueCount)
-            if stream.head.add(name.span, value.span, owner.limits) { return 0 }
+            if stream.fields.add(name.span, value.span, owner.limits) { return 0 }
             owner.violation = .limit(Limit("http2_head_bytes", owner.limits.headBytes))
             return HTTP2Callbacks.fatal
         }
@@ -135,9 +135,14 @@ enum HTTP2Callbacks {
     /// Counts what costs work without doing any. False when it is too much.
     private static func frameBegan(_ header: nghttp2_frame_hd, _ owner: HTTP2Session) -> Bool {
         switch UInt32(header.type) {
-        case NGHTTP2_DATA.rawValue, NGHTTP2_HEADERS.rawValue, NGHTTP2_WINDOW_UPDATE.rawValue,
+        case NGHTTP2_HEADERS.rawValue: return owner.role == .client || owner.noteStream(header.stream_id)
+        case NGHTTP2_DATA.rawValue, NGHTTP2_WINDOW_UPDATE.rawValue,
             NGHTTP2_RST_STREAM.rawValue, NGHTTP2_CONTINUATION.rawValue:
             return true
+        case NGHTTP2_PRIORITY.rawValue where header.stream_id == 0:
+            // nghttp2 looks at no PRIORITY frame once it has said that priorities are not used.
+            owner.violation = .malformed("PRIORITY on stream 0")
+            return false
         default: return owner.countControlFrame()
         }
     }
@@ -189,14 +194,14 @@ enum HTTP2Callbacks {
     private static func headReceived(_ stream: HTTP2Stream, _ header: nghttp2_frame_hd, _ owner: HTTP2Session) {
         let isEnd = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
         if isEnd { stream.isPeerDone = true }
+        let fields = stream.fields
+        stream.fields = HTTP2HeadBuilder()
         if stream.hasHead {
-            stream.head = HTTP2HeadBuilder()  // trailers: nobody downstream of a stream of tokens can use them
-        } else if owner.role == .client, (100..<200).contains(stream.head.status) {
-            owner.emit(.interim(slot: stream.slot, status: stream.head.status))
-            stream.head = HTTP2HeadBuilder()
+            // Trailers: nobody downstream of a stream of tokens can use them.
+        } else if owner.role == .client, (100..<200).contains(fields.status) {
+            owner.emit(.interim(slot: stream.slot, status: fields.status))
         } else {
-            stream.hasHead = true
-            stream.isBodyless = isEnd
+            (stream.head, stream.hasHead, stream.isBodyless) = (fields, true, isEnd)
             owner.emit(.head(slot: stream.slot))
         }
         if isEnd { owner.emit(.end(slot: stream.slot)) }

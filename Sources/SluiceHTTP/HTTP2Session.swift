@@ -40,6 +40,9 @@ public final class HTTP2Session {
     private var resets: TokenBucket
     private var controlFrames: TokenBucket
     var emptyFrames = 0
+    private var lastStream = -1
+    /// Identifiers that the peer passed over, the last few runs of them.
+    private var skippedStreams: [ClosedRange<Int>] = []
 
     public init(_ role: Role, limits: HTTP2Limits) throws(HTTP2Error) {
         (self.role, self.limits) = (role, limits)
@@ -411,6 +414,23 @@ public final class HTTP2Session {
         if resets.take(at: now) { return true }
         violation = .limit(Limit("http2_resets", limits.resets))
         return false
+    }
+
+    /// HEADERS began on a stream. An identifier that was passed over can never be used (RFC 9113 §5.1.1), which nghttp2 does not
+    /// see: to it such a stream is one that was closed.
+    func noteStream(_ id: Int32) -> Bool {
+        let id = Int(id)
+        if id > lastStream {
+            if id - lastStream > 2 {
+                if skippedStreams.count == 16 { skippedStreams.removeFirst() }
+                skippedStreams.append((lastStream + 1)...(id - 1))
+            }
+            lastStream = id
+        } else if skippedStreams.contains(where: { $0.contains(id) }) {
+            violation = .malformed("a stream identifier lower than one that was used")
+            return false
+        }
+        return true
     }
 
     func countControlFrame() -> Bool {

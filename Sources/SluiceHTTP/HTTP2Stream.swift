@@ -6,6 +6,9 @@ final class HTTP2Stream {
     let slot: Int
 
     // What comes in.
+    /// Collects the section that is being read: a head, then trailers.
+    var fields = HTTP2HeadBuilder()
+    /// A complete head that nobody has taken yet; frames behind it may be read before somebody does.
     var head = HTTP2HeadBuilder()
     /// A head was handed over, so what follows are trailers.
     var hasHead = false
