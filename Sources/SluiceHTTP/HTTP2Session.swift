@@ -93,7 +93,8 @@ public final class HTTP2Session {
         let error = violation ?? .malformed(String(cString: nghttp2_strerror(Int32(clamping: used))))
         var code = HTTP2Code.protocolError
         if case .limit = error { code = HTTP2Code.enhanceYourCalm }
-        if used == Int(NGHTTP2_ERR_FLOODED.rawValue) { code = HTTP2Code.enhanceYourCalm }
+        let floods = [NGHTTP2_ERR_FLOODED.rawValue, NGHTTP2_ERR_TOO_MANY_CONTINUATIONS.rawValue]
+        if floods.contains(Int32(clamping: used)) { code = HTTP2Code.enhanceYourCalm }
         appendGoAway(code)
         throw error
     }

@@ -8,6 +8,7 @@ import scenarios
 import test_chromium
 import test_failures
 import test_hpack_conformance
+import test_http2_abuse
 import test_http2_backpressure
 import test_http2_clients
 import test_http2_conformance
@@ -22,7 +23,7 @@ import test_streams
 
 wanted = sys.argv[1:]
 passed = failed = 0
-MODULES = (test_streams, test_requests, test_failures, test_resources, test_sdk, test_http2_conformance, test_http2_conformance_frames, test_http2_conformance_messages, test_hpack_conformance, test_http2_pairs, test_http2_upstream,
+MODULES = (test_streams, test_requests, test_failures, test_resources, test_sdk, test_http2_conformance, test_http2_conformance_frames, test_http2_conformance_messages, test_hpack_conformance, test_http2_abuse, test_http2_pairs, test_http2_upstream,
            test_http2_clients, test_http2_backpressure, test_chromium)
 for module in MODULES:
     for name, test in list(vars(module).items()):
