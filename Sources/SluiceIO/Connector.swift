@@ -76,6 +76,9 @@ public final class Connector: TimerHandler {
         startNext()
     }
 
+    /// What the kernel takes over of requests that the peer does not read; the rest waits where it is counted.
+    private static let unsentBytes: Int32 = 64 << 10
+
     private func startNext() {
         while let address = waiting.popFirst() {
             do throws(SystemError) {
@@ -98,7 +101,10 @@ public final class Connector: TimerHandler {
         let type = Int32(SL_STREAM) | Int32(SL_NONBLOCK) | Int32(SL_CLOEXEC)
         let socket = Descriptor(owning: try SystemError.check("socket") { Glibc.socket(address.family, type, 0) })
         let fd = socket.raw
-        if case .ip = address { _ = setOption(fd, Int32(IPPROTO_TCP), TCP_NODELAY, 1) }
+        if case .ip = address {
+            _ = setOption(fd, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+            _ = setOption(fd, Int32(IPPROTO_TCP), TCP_NOTSENT_LOWAT, Self.unsentBytes)
+        }
         if let receiveBufferBytes { _ = setOption(fd, SOL_SOCKET, SO_RCVBUF, receiveBufferBytes) }
         let code = address.withSockaddr { pointer, length in connect(fd, pointer, length) == 0 ? 0 : errno }
         guard code == 0 || code == EINPROGRESS || code == EINTR else { throw SystemError("connect", code) }

@@ -42,8 +42,8 @@ protocol UpstreamStream: AnyObject {
     func sendRequest(_ request: UpstreamRequest)
     /// Sends bytes of a relayed body and empties `bytes`; with `isLast` the body is complete.
     func sendBody(_ bytes: inout ByteQueue, isLast: Bool)
-    /// Request bytes that the upstream has not taken yet.
-    var waitingBytes: Int { get }
+    /// So many request bytes wait for the upstream that the client must wait too; `upstreamDrained` follows.
+    var isCongested: Bool { get }
     /// Ends the work on the other side at once.
     func cancel()
     /// The connection had served another exchange before, so it may have been closed by the upstream meanwhile.

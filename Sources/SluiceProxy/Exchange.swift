@@ -183,7 +183,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             return
         }
         upstream.sendBody(&requestBody, isLast: isRequestComplete)
-        if upstream.waitingBytes >= limits.streamBufferHighBytes { client.pauseBody() }
+        if upstream.isCongested { client.pauseBody() }
     }
 
     // MARK: - The upstream's answer
@@ -197,7 +197,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         guard isBodyRelayed, phase == .head else { return }
         stream.sendBody(&requestBody, isLast: isRequestComplete)
         requestBody.releaseIfEmpty()
-        if stream.waitingBytes < limits.streamBufferHighBytes { client.resumeBody() }
+        if !stream.isCongested { client.resumeBody() }
     }
 
     func upstreamDrained() {

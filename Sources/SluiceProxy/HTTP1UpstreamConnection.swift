@@ -29,7 +29,7 @@ final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
     }
 
     var isOpen: Bool { connection.isOpen }
-    var waitingBytes: Int { connection.pendingBytes }
+    var isCongested: Bool { connection.pendingBytes > pool.limits.streamBufferHighBytes }
     var receivedBytes: Int { connection.receivedBytes }
 
     func sendRequest(_ request: UpstreamRequest) {

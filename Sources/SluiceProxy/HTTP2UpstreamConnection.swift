@@ -43,7 +43,13 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
     // MARK: - Exchanges
 
     /// Another exchange can begin here now.
-    var hasRoom: Bool { !isRetired && !isOver && connection.isOpen && session.canOpen }
+    var hasRoom: Bool {
+        !isRetired && !isOver && connection.isOpen && session.canOpen && (!isGreeting || session.streamCount == 0)
+    }
+
+    /// The peer's SETTINGS have not come: one stream may go ahead, more could be too many for it.
+    private(set) var isGreeting = true
+    var peerStreams: Int { session.peerConcurrentStreams }
 
     func serve(_ exchange: any UpstreamStreamDelegate) {
         let stream = HTTP2UpstreamStream(self, exchange, isReused: hasServed)
@@ -131,7 +137,9 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
             case .closed(let slot, let code): closed(slot, code)
             case .drained(let slot): stream(slot)?.exchange?.upstreamDrained()
             case .goAway: retire()
-            case .settings: if hasRoom { pool?.hasRoom(self) }
+            case .settings:
+                isGreeting = false
+                pool?.hasRoom(self)
             case .interim, .pong: break
             }
         }
@@ -295,13 +303,12 @@ final class HTTP2UpstreamStream: UpstreamStream {
     func sendBody(_ bytes: inout ByteQueue, isLast: Bool) {
         guard let slot else { return bytes.removeAll() }
         connection.send(slot, &bytes, isLast: isLast)
-        if connection.session.waitingBytes(slot) > 0 { _ = connection.session.isCongested(slot) }
     }
 
     func pauseReading() { if let slot { connection.setReading(slot, false) } }
     func resumeReading() { if let slot { connection.setReading(slot, true) } }
 
-    var waitingBytes: Int { slot.map { connection.session.waitingBytes($0) } ?? 0 }
+    var isCongested: Bool { slot.map { connection.session.isCongested($0) } ?? false }
 
     func cancel() {
         exchange = nil

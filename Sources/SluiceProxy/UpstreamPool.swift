@@ -26,8 +26,8 @@ final class UpstreamPool: TimerHandler {
     private var sweep = TimerID.none
     private var isClosed = false
 
-    /// What a connection is expected to carry before its peer's settings are known.
-    private static let assumedStreams = 100
+    /// What a connection is expected to carry: what the last one did, and 100 before there was one (RFC 9113 §6.5.2).
+    private var expectedStreams = 100
 
     init(_ spec: UpstreamSpec, loop: EventLoop, resolver: Resolver, tls: TLSContext?, limits: Limits) {
         (endpoint, self.loop, self.resolver, self.tls, self.limits) = (
@@ -61,8 +61,10 @@ final class UpstreamPool: TimerHandler {
     }
 
     private func dialAsNeeded() {
-        let perDial = speaksHTTP2 == false ? 1 : Self.assumedStreams
-        let wanted = (waiting.count + perDial - 1) / perDial
+        let perDial = speaksHTTP2 == false ? 1 : expectedStreams
+        // Connections that have not said yet what they take will take as many.
+        let greeting = shared.count { $0.isGreeting }
+        let wanted = max(0, (waiting.count + perDial - 1) / perDial - greeting)
         while dials.count < wanted {
             let dial = Dial(pool: self)
             dials.append(dial)
@@ -167,12 +169,16 @@ final class UpstreamPool: TimerHandler {
 
     /// A stream ended, or the peer allows more.
     func hasRoom(_ connection: HTTP2UpstreamConnection) {
+        if !connection.isGreeting { expectedStreams = max(1, connection.peerStreams) }
         while connection.hasRoom, let next = takeWaiting() { connection.serve(next) }
-        if dials.count > 0 { dialAsNeeded() }
+        dialAsNeeded()
     }
 
     /// The connection takes no more exchanges.
-    func retired(_ connection: HTTP2UpstreamConnection) { shared.removeAll { $0 === connection } }
+    func retired(_ connection: HTTP2UpstreamConnection) {
+        shared.removeAll { $0 === connection }
+        if !isClosed, !waiting.isEmpty { dialAsNeeded() }
+    }
 
     func timerFired(_ timer: TimerID, on loop: EventLoop) {
         guard timer == sweep else { return }
