@@ -68,9 +68,10 @@ enum HTTP2Callbacks {
     }
 
     private static func install(_ callbacks: OpaquePointer?) {
-        nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks) { _, header, context in
+        nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks) { session, header, context in
             guard let header else { return HTTP2Callbacks.fatal }
-            return HTTP2Callbacks.frameBegan(header.pointee, HTTP2Callbacks.session(context)) ? 0 : HTTP2Callbacks.fatal
+            return HTTP2Callbacks.frameBegan(session, header.pointee, HTTP2Callbacks.session(context))
+                ? 0 : HTTP2Callbacks.fatal
         }
         nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks) { session, frame, context in
             guard let frame else { return HTTP2Callbacks.fatal }
@@ -133,16 +134,23 @@ enum HTTP2Callbacks {
     // MARK: - Frames
 
     /// Counts what costs work without doing any. False when it is too much.
-    private static func frameBegan(_ header: nghttp2_frame_hd, _ owner: HTTP2Session) -> Bool {
+    private static func frameBegan(
+        _ session: OpaquePointer?, _ header: nghttp2_frame_hd, _ owner: HTTP2Session
+    ) -> Bool {
         switch UInt32(header.type) {
-        case NGHTTP2_HEADERS.rawValue: return owner.role == .client || owner.noteStream(header.stream_id)
-        case NGHTTP2_DATA.rawValue, NGHTTP2_WINDOW_UPDATE.rawValue,
-            NGHTTP2_RST_STREAM.rawValue, NGHTTP2_CONTINUATION.rawValue:
-            return true
+        case NGHTTP2_HEADERS.rawValue, NGHTTP2_DATA.rawValue:
+            if owner.role == .server, stream(session, header.stream_id) == nil, owner.hasEnded(header.stream_id) {
+                return owner.refuse("a frame on a stream that the peer has ended", HTTP2Code.streamClosed)
+            }
+            let isHead = UInt32(header.type) == NGHTTP2_HEADERS.rawValue
+            return !isHead || owner.role == .client || owner.noteStream(header.stream_id)
+        case NGHTTP2_CONTINUATION.rawValue where header.length > HTTP2Limits.frameBytes:
+            // nghttp2 looks at the size of all other frames.
+            return owner.refuse("too large a CONTINUATION", HTTP2Code.frameSizeError)
+        case NGHTTP2_WINDOW_UPDATE.rawValue, NGHTTP2_RST_STREAM.rawValue, NGHTTP2_CONTINUATION.rawValue: return true
         case NGHTTP2_PRIORITY.rawValue where header.stream_id == 0:
             // nghttp2 looks at no PRIORITY frame once it has said that priorities are not used.
-            owner.violation = .malformed("PRIORITY on stream 0")
-            return false
+            return owner.refuse("PRIORITY on stream 0")
         default: return owner.countControlFrame()
         }
     }
@@ -209,6 +217,7 @@ enum HTTP2Callbacks {
 
     private static func streamClosed(_ stream: HTTP2Stream, _ code: UInt32, _ owner: HTTP2Session) -> Bool {
         stream.isClosed = true
+        if stream.isPeerDone || stream.isResetByPeer { owner.noteEnded(stream.id) }
         owner.emit(.closed(slot: stream.slot, code: code))
         owner.headStarted = nil
         // What the peer made us reset, in ways that the frame callbacks do not see, costs as much as its own resets.

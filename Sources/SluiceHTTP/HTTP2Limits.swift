@@ -2,6 +2,8 @@ import SluiceBytes
 
 /// What one HTTP/2 connection may cost. The defaults are those of `limits` in the configuration.
 public struct HTTP2Limits: Sendable, Equatable {
+    /// The largest frame that we take: what everybody has to, as our settings say nothing else (RFC 9113 §6.5.2).
+    static let frameBytes = 16 << 10
     /// A message's head (sum of name and value lengths) and its fields; trailers count again, on their own.
     public var headBytes = 32 << 10
     public var fields = 100

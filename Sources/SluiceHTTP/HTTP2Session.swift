@@ -36,6 +36,7 @@ public final class HTTP2Session {
     var inputBase: UnsafePointer<UInt8>?
     private var room = 0
     var violation: HTTP2Error?
+    private var violationCode = HTTP2Code.protocolError
 
     private var resets: TokenBucket
     private var controlFrames: TokenBucket
@@ -43,6 +44,9 @@ public final class HTTP2Session {
     private var lastStream = -1
     /// Identifiers that the peer passed over, the last few runs of them.
     private var skippedStreams: [ClosedRange<Int>] = []
+    /// Streams that the peer ended, and that are closed since. The oldest is overwritten.
+    private var endedStreams: [Int32] = []
+    private var nextEnded = 0
 
     public init(_ role: Role, limits: HTTP2Limits) throws(HTTP2Error) {
         (self.role, self.limits) = (role, limits)
@@ -91,7 +95,7 @@ public final class HTTP2Session {
         inputBase = nil
         if used >= 0 { return }
         let error = violation ?? .malformed(String(cString: nghttp2_strerror(Int32(clamping: used))))
-        var code = HTTP2Code.protocolError
+        var code = violationCode
         if case .limit = error { code = HTTP2Code.enhanceYourCalm }
         let floods = [NGHTTP2_ERR_FLOODED.rawValue, NGHTTP2_ERR_TOO_MANY_CONTINUATIONS.rawValue]
         if floods.contains(Int32(clamping: used)) { code = HTTP2Code.enhanceYourCalm }
@@ -428,10 +432,29 @@ public final class HTTP2Session {
             }
             lastStream = id
         } else if skippedStreams.contains(where: { $0.contains(id) }) {
-            violation = .malformed("a stream identifier lower than one that was used")
-            return false
+            return refuse("a stream identifier lower than one that was used")
         }
         return true
+    }
+
+    /// The stream is closed, and its peer had said all it might: whatever follows is no frame that was on its way
+    /// (RFC 9113 §5.1). Known for the last few streams.
+    func noteEnded(_ id: Int32) {
+        guard role == .server else { return }
+        if endedStreams.count < 16 {
+            endedStreams.append(id)
+        } else {
+            endedStreams[nextEnded] = id
+            nextEnded = (nextEnded + 1) % endedStreams.count
+        }
+    }
+
+    func hasEnded(_ id: Int32) -> Bool { endedStreams.contains(id) }
+
+    /// The peer broke a rule that nghttp2 does not watch. Returns false, for the callback that found it.
+    func refuse(_ what: String, _ code: UInt32 = HTTP2Code.protocolError) -> Bool {
+        (violation, violationCode) = (.malformed(what), code)
+        return false
     }
 
     func countControlFrame() -> Bool {
