@@ -68,10 +68,9 @@ enum HTTP2Callbacks {
     }
 
     private static func install(_ callbacks: OpaquePointer?) {
-        nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks) { session, header, context in
+        nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks) { _, header, context in
             guard let header else { return HTTP2Callbacks.fatal }
-            return HTTP2Callbacks.frameBegan(session, header.pointee, HTTP2Callbacks.session(context))
-                ? 0 : HTTP2Callbacks.fatal
+            return HTTP2Callbacks.frameBegan(header.pointee, HTTP2Callbacks.session(context)) ? 0 : HTTP2Callbacks.fatal
         }
         nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks) { session, frame, context in
             guard let frame else { return HTTP2Callbacks.fatal }
@@ -134,23 +133,21 @@ enum HTTP2Callbacks {
     // MARK: - Frames
 
     /// Counts what costs work without doing any. False when it is too much.
-    private static func frameBegan(
-        _ session: OpaquePointer?, _ header: nghttp2_frame_hd, _ owner: HTTP2Session
-    ) -> Bool {
+    private static func frameBegan(_ header: nghttp2_frame_hd, _ owner: HTTP2Session) -> Bool {
         switch UInt32(header.type) {
-        case NGHTTP2_HEADERS.rawValue, NGHTTP2_DATA.rawValue:
-            if owner.role == .server, stream(session, header.stream_id) == nil, owner.hasEnded(header.stream_id) {
-                return owner.refuse("a frame on a stream that the peer has ended", HTTP2Code.streamClosed)
-            }
-            let isHead = UInt32(header.type) == NGHTTP2_HEADERS.rawValue
-            return !isHead || owner.role == .client || owner.noteStream(header.stream_id)
+        case NGHTTP2_HEADERS.rawValue: return owner.role == .client || owner.noteStream(header.stream_id)
         case NGHTTP2_CONTINUATION.rawValue where header.length > HTTP2Limits.frameBytes:
             // nghttp2 looks at the size of all other frames.
             return owner.refuse("too large a CONTINUATION", HTTP2Code.frameSizeError)
-        case NGHTTP2_WINDOW_UPDATE.rawValue, NGHTTP2_RST_STREAM.rawValue, NGHTTP2_CONTINUATION.rawValue: return true
+        case NGHTTP2_DATA.rawValue, NGHTTP2_WINDOW_UPDATE.rawValue,
+            NGHTTP2_RST_STREAM.rawValue, NGHTTP2_CONTINUATION.rawValue:
+            return true
         case NGHTTP2_PRIORITY.rawValue where header.stream_id == 0:
             // nghttp2 looks at no PRIORITY frame once it has said that priorities are not used.
             return owner.refuse("PRIORITY on stream 0")
+        case NGHTTP2_SETTINGS.rawValue:
+            owner.noteWindows()
+            return owner.countControlFrame()
         default: return owner.countControlFrame()
         }
     }
@@ -190,7 +187,10 @@ enum HTTP2Callbacks {
             stream(session, header.stream_id)?.isResetByPeer = true
             return owner.countReset()
         case NGHTTP2_SETTINGS.rawValue:
-            if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { owner.emit(.settings) }
+            if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 {
+                owner.emit(.settings)
+                return owner.checkWindows()
+            }
         case NGHTTP2_PING.rawValue:
             if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0 { owner.emit(.pong) }
         case NGHTTP2_GOAWAY.rawValue: owner.emit(.goAway(code: frame.pointee.goaway.error_code))

@@ -28,6 +28,7 @@ public enum HTTP2Code {
     public static let noError: UInt32 = 0
     public static let protocolError: UInt32 = 1
     public static let internalError: UInt32 = 2
+    public static let flowControlError: UInt32 = 3
     public static let streamClosed: UInt32 = 5
     public static let frameSizeError: UInt32 = 6
     public static let refusedStream: UInt32 = 7

@@ -44,9 +44,11 @@ public final class HTTP2Session {
     private var lastStream = -1
     /// Identifiers that the peer passed over, the last few runs of them.
     private var skippedStreams: [ClosedRange<Int>] = []
-    /// Streams that the peer ended, and that are closed since. The oldest is overwritten.
+    /// The last few streams that the peer ended or reset, and that are closed since.
     private var endedStreams: [Int32] = []
     private var nextEnded = 0
+    /// How far the largest of the streams' windows, as the peer has set them, is above the initial one.
+    private var windowExcess = 0
 
     public init(_ role: Role, limits: HTTP2Limits) throws(HTTP2Error) {
         (self.role, self.limits) = (role, limits)
@@ -433,12 +435,13 @@ public final class HTTP2Session {
             lastStream = id
         } else if skippedStreams.contains(where: { $0.contains(id) }) {
             return refuse("a stream identifier lower than one that was used")
+        } else if endedStreams.contains(Int32(truncatingIfNeeded: id)) {
+            return refuse("HEADERS on a stream that the peer had ended", HTTP2Code.streamClosed)
         }
         return true
     }
 
-    /// The stream is closed, and its peer had said all it might: whatever follows is no frame that was on its way
-    /// (RFC 9113 §5.1). Known for the last few streams.
+    /// The stream is closed, and the peer had ended or reset it: no HEADERS for it can be on their way (RFC 9113 §5.1).
     func noteEnded(_ id: Int32) {
         guard role == .server else { return }
         if endedStreams.count < 16 {
@@ -449,7 +452,23 @@ public final class HTTP2Session {
         }
     }
 
-    func hasEnded(_ id: Int32) -> Bool { endedStreams.contains(id) }
+    private var peerInitialWindow: Int {
+        Int(nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE))
+    }
+
+    /// SETTINGS begin: they will change the windows of all streams alike.
+    func noteWindows() {
+        let windows = streams.lazy.compactMap { $0 }.map { [session] stream in
+            Int(nghttp2_session_get_stream_remote_window_size(session, stream.id))
+        }
+        windowExcess = (windows.max() ?? 0) - peerInitialWindow
+    }
+
+    /// A window that SETTINGS make too large ends the connection (RFC 9113 §6.9.2); nghttp2 would only reset its stream.
+    func checkWindows() -> Bool {
+        peerInitialWindow + windowExcess <= Int(Int32.max)
+            || refuse("a window over the limit", HTTP2Code.flowControlError)
+    }
 
     /// The peer broke a rule that nghttp2 does not watch. Returns false, for the callback that found it.
     func refuse(_ what: String, _ code: UInt32 = HTTP2Code.protocolError) -> Bool {
