@@ -230,6 +230,33 @@ private final class Wire {
         let said = wire.server.output.count
         #expect(error != nil && said > 0)
     }
+
+    private static func frame(_ type: UInt8, _ flags: UInt8, _ stream: UInt8, _ payload: [UInt8]) -> [UInt8] {
+        [0, 0, UInt8(payload.count), type, flags, 0, 0, 0, stream] + payload
+    }
+
+    private static func head(_ stream: UInt8, flags: UInt8 = 5) -> [UInt8] {
+        frame(1, flags, stream, [0x82, 0x86, 0x84, 0x01, 1, UInt8(ascii: "x")])
+    }
+
+    @Test(arguments: [
+        (head(5) + head(3), HTTP2Code.protocolError),
+        (head(1) + frame(3, 0, 1, [0, 0, 0, 8]) + head(1), HTTP2Code.streamClosed),
+        (frame(2, 0, 0, [0, 0, 0, 0, 0]), HTTP2Code.protocolError),
+        (head(1, flags: 1) + [0, 0x40, 1, 9, 4, 0, 0, 0, 1], HTTP2Code.frameSizeError),  // of 16,385 bytes
+        (
+            head(1) + frame(8, 0, 1, [0x7f, 0xff, 0, 0]) + frame(4, 0, 0, [0, 4, 0, 1, 0, 0]),
+            HTTP2Code.flowControlError
+        ),
+    ]) func whatNghttp2WouldLetPassEndsWithAGoAway(frames: [UInt8], code: UInt32) throws {
+        let server = try HTTP2Session(.server, limits: HTTP2Limits())
+        let now = Instant(nanoseconds: 1_000_000_000)
+        let preface = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) + Self.frame(4, 0, 0, [])
+        try server.receive(preface.span, now: now)
+        #expect(throws: HTTP2Error.self) { try server.receive(frames.span, now: now) }
+        let said = server.output.withUnsafeBytes { Array($0) }
+        #expect(said.suffix(4) == [0, 0, 0, UInt8(code)])
+    }
 }
 
 @Suite struct HTTP2HeadBuilderTests {
