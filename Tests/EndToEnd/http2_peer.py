@@ -445,6 +445,8 @@ class Http2Peer:
         self.returns_window = returns_window
         self.send_buffer = send_buffer
         self.connections = []
+        # Held until a connection is in the list, so that no script runs before it is.
+        self.making = threading.Lock()
         self.streams = []
         self.context = None
         if certificate:
@@ -471,16 +473,18 @@ class Http2Peer:
         try:
             if self.context:
                 sock = self.context.wrap_socket(sock, server_side=True)
-            made = Connection(sock, False, self.settings, self.returns_window, self._request)
+            with self.making:
+                self.connections.append(Connection(sock, False, self.settings, self.returns_window, self._request))
         except OSError:
-            return sock.close()
-        self.connections.append(made)
+            sock.close()
 
     def _request(self, stream):
         self.streams.append(stream)
         threading.Thread(target=self._answer, args=(stream,), daemon=True).start()
 
     def _answer(self, stream):
+        with self.making:
+            pass
         try:
             self.script(stream)
         except Gone:

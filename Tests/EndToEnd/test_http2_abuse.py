@@ -10,7 +10,7 @@ from harness import HEAD, Peer, Sluice, chunk, connect, fetch, request_bytes, un
 from http2_peer import PREFACE, frame, window_update
 from test_http2_conformance import setting, word
 
-LARGEST_GAP = 1.0  # seconds that another client may wait for its next token; on a quiet machine it is 0.03
+LARGEST_GAP = 3.0  # seconds that another client may wait for its next token; 0.03 unless the machine itself is busy
 GROWTH = 8 << 10  # KiB of memory that one attack may cost
 Outcome = collections.namedtuple("Outcome", "frames ending")
 

@@ -353,8 +353,7 @@ def negative_window(client):
 @case("6.9.2 SETTINGS_INITIAL_WINDOW_SIZE that makes a stream's window too large")
 def initial_window_overflow(client):
     post(client, window_update(1, (1 << 31) - 1 - 65535), frame(SETTINGS, 0, 0, setting(4, (1 << 31) - 1)))
-    # The RFC asks for the connection's end; nghttp2 ends the streams whose windows it were.
-    client.expect_stream_error(1, FLOW_CONTROL_ERROR)
+    client.expect_connection_error(FLOW_CONTROL_ERROR)
 
 
 @case("6.9 more DATA than the stream's window")
@@ -375,6 +374,13 @@ def continuations(client):
     client.send(client.headers(1, block[:4], END_STREAM), frame(CONTINUATION, 0, 1, block[4:9]),
                 frame(CONTINUATION, 0, 1, b""), frame(CONTINUATION, END_HEADERS, 1, block[9:]))
     client.expect_answer(1)
+
+
+@case("6.10 CONTINUATION larger than SETTINGS_MAX_FRAME_SIZE")
+def continuation_too_large(client):
+    client.send(client.headers(1, client.block()[:4], END_STREAM),
+                frame(CONTINUATION, END_HEADERS, 1, client.block()[4:] + client.block([("x", "y" * 16_384)])))
+    client.expect_connection_error(FRAME_SIZE_ERROR)
 
 
 @case("6.10 CONTINUATION, then another type")
