@@ -18,6 +18,7 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
     private var isFlushDue = false
     private var isOver = false
     private var isRetired = false
+    private var hasGoAway = false
     private var timer = TimerID.none
     private var idleSince: Instant
     private var lastReceived: Instant
@@ -136,7 +137,9 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
             case .end(let slot): ended(slot)
             case .closed(let slot, let code): closed(slot, code)
             case .drained(let slot): stream(slot)?.exchange?.upstreamDrained()
-            case .goAway: retire()
+            case .goAway:
+                hasGoAway = true
+                retire()
             case .settings:
                 isGreeting = false
                 pool?.hasRoom(self)
@@ -234,7 +237,7 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
         loop.cancel(timer)
         connection.send(&session.output)
         connection.closeAfterFlush()
-        failStreams(ProxyError(.closed(.body), .upstream, "upstream ended the connection"))
+        failStreams(ProxyError(.closed(.body), .upstream, "upstream ended the connection"), isUnexplained: false)
     }
 
     private func end(_ error: ProxyError) {
@@ -243,13 +246,14 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
         isOver = true
         loop.cancel(timer)
         connection.close()
-        failStreams(error)
+        // A GOAWAY has told what the upstream took: these streams.
+        failStreams(error, isUnexplained: !hasGoAway)
     }
 
-    private func failStreams(_ error: ProxyError) {
+    private func failStreams(_ error: ProxyError, isUnexplained: Bool) {
         let failed = streams
         (streams, current) = ([], nil)
-        for stream in failed { stream?.fail(error) }
+        for stream in failed { stream?.fail(error, isUnexplained: isUnexplained) }
     }
 
     // MARK: - Time
@@ -280,7 +284,7 @@ final class HTTP2UpstreamStream: UpstreamStream {
     private(set) var exchange: (any UpstreamStreamDelegate)?
     private var slot: Int?
     private var hasHead = false
-    let isReused: Bool
+    private(set) var isReused: Bool
     private(set) var receivedBytes = 0
 
     init(_ connection: HTTP2UpstreamConnection, _ exchange: any UpstreamStreamDelegate, isReused: Bool) {
@@ -352,11 +356,14 @@ final class HTTP2UpstreamStream: UpstreamStream {
             fail(
                 ProxyError(
                     .closed(hasHead ? .body : .head), .upstream, "upstream ended the stream before it was complete",
-                    detail: "RST_STREAM with code \(code)"))
+                    detail: "RST_STREAM with code \(code)"),
+                isUnexplained: false)
         }
     }
 
-    func fail(_ error: ProxyError) {
+    /// Only where nothing explains the end can it be that the upstream had closed before the request came.
+    func fail(_ error: ProxyError, isUnexplained: Bool = true) {
+        if !isUnexplained { isReused = false }
         let failed = exchange
         (exchange, slot) = (nil, nil)
         failed?.upstreamFailed(error)
