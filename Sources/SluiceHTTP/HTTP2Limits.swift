@@ -24,7 +24,8 @@ public struct HTTP2Limits: Sendable, Equatable {
     /// Resets by the peer, or provoked by it: this many at once, then so many a second.
     public var resets = 100
     public var resetsPerSecond = 20
-    /// PING, SETTINGS, PRIORITY and unknown frames: this many at once, then so many a second.
+    /// PING, SETTINGS and PRIORITY frames: this many at once, then so many a second. Frames of unknown types are skipped by
+    /// nghttp2 at the price of reading them, and leave nothing behind.
     public var controlFrames = 1_000
     public var controlFramesPerSecond = 100
     /// DATA frames in a row that carry nothing.
