@@ -173,6 +173,7 @@ private final class Pair {
     /// A connection that is closed in the turn in which it sent something has sent it.
     @Test(arguments: [false, true]) func closingPullsTheCork(isGentle: Bool) throws {
         let pair = try Pair()
+        defer { pair.serverSide.reacts = {} }  // it holds the pair that holds it
         pair.serverSide.reacts = {
             Pair.send(Array("last words".utf8), on: pair.server)
             if isGentle { pair.server?.closeAfterFlush() } else { pair.server?.close() }
