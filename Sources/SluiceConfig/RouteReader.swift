@@ -146,11 +146,11 @@ extension ConfigurationReader {
         case .scalar(_, let isPlain):
             guard let text = Scalars.text(node, path, context) else { return .null }
             if node.isNull { return .null }
-            guard isPlain else { return .string(text) }
+            guard isPlain else { return JSONValue(text) }
             switch JSONValue.parse(text) {
             case .bool(let flag)?: return .bool(flag)
             case .number(let number)?: return .number(number)
-            default: return .string(text)
+            default: return JSONValue(text)
             }
         }
     }

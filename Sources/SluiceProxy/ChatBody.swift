@@ -38,7 +38,7 @@ struct ChatBody {
     /// The name in `model`, or "".
     func modelName(in text: Span<UInt8>) -> String {
         guard let model, case .string(let name)? = JSONValue.parse(text.extracting(model)) else { return "" }
-        return name
+        return name.text
     }
 
     /// `text` with `members` added, which begin with a comma. The object is not empty.

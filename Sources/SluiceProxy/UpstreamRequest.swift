@@ -117,7 +117,7 @@ final class UpstreamRequest {
             }
         }
         var model = ""
-        if case .string(let name)? = request["model"] { model = name }
+        if case .string(let name)? = request["model"] { model = name.text }
         return Plan(body: request.serialized(), wantsStream: wantsStream, model: model)
     }
 
@@ -181,7 +181,7 @@ final class UpstreamRequest {
             )
         }
         let message = JSONValue.object([
-            (key: "role", value: .string("user")), (key: "content", value: .string(prompt)),
+            (key: "role", value: .string("user")), (key: "content", value: JSONValue(prompt)),
         ])
         return .object([(key: "messages", value: .array([message]))])
     }
@@ -194,8 +194,8 @@ final class UpstreamRequest {
         guard let value = JSONValue.parse(body) else {
             return type.isJSON ? nil : String(decoding: body.array, as: UTF8.self)
         }
-        if case .string(let prompt)? = value["prompt"] { return prompt }
-        if case .string(let message)? = value["message"] { return message }
+        if case .string(let prompt)? = value["prompt"] { return prompt.text }
+        if case .string(let message)? = value["message"] { return message.text }
         return nil
     }
 
@@ -207,10 +207,10 @@ final class UpstreamRequest {
         if let overrides = route.overrides, case .object(let members)? = JSONValue.parse(overrides) {
             for (key, value) in members { request[key] = value }
         }
-        if let model = route.model { request["model"] = .string(model) }
+        if let model = route.model { request["model"] = JSONValue(model) }
         if let system = route.system, case .array(let messages)? = request["messages"] {
             let own = JSONValue.object([
-                (key: "role", value: .string("system")), (key: "content", value: .string(system)),
+                (key: "role", value: .string("system")), (key: "content", value: JSONValue(system)),
             ])
             request["messages"] = .array([own] + messages)
         }

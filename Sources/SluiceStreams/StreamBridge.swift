@@ -34,6 +34,12 @@ public struct StreamBridge: ~Copyable {
 
     public var progress: StreamProgress { decoder.progress }
     public var contentType: String { encoder?.contentType.description ?? "application/octet-stream" }
+    public var fields: [(name: StaticString, value: StaticString)] { encoder?.fields ?? [] }
+    /// The client gets one document, and nothing before it is whole.
+    public var isDocument: Bool { !isRelay && encoder?.isDocument ?? false }
+
+    /// The time since the request began; before `consume`, `finish` and `fail`.
+    public mutating func clock(_ elapsed: Interval) { encoder?.clock(elapsed) }
 
     /// Takes one run of body bytes; what it means is appended to `out`. `batch` is scratch and left empty.
     public mutating func consume(

@@ -22,6 +22,15 @@ public protocol StreamEncoder {
     /// The response's `content-type`.
     var contentType: StaticString { get }
 
+    /// Further fields of the response, such as `x-vercel-ai-ui-message-stream`.
+    var fields: [(name: StaticString, value: StaticString)] { get }
+
+    /// One document and no stream: nothing is written before `end` or `fail`, so that a failure can still have its status.
+    var isDocument: Bool { get }
+
+    /// The time since the request began, told before `encode`, `end` and `fail`; for formats that carry durations.
+    mutating func clock(_ elapsed: Interval)
+
     /// Appends the events' bytes to `out`. An `error` event is written in the format's own way; after it, `fail` adds
     /// nothing but says how the body must end.
     mutating func encode(_ batch: borrowing EventBatch, into out: inout ByteQueue)
@@ -34,4 +43,10 @@ public protocol StreamEncoder {
 
     /// Appends a keepalive if the format has one that no strict client chokes on, and says whether it did.
     mutating func keepalive(into out: inout ByteQueue) -> Bool
+}
+
+extension StreamEncoder {
+    var fields: [(name: StaticString, value: StaticString)] { [] }
+    var isDocument: Bool { false }
+    mutating func clock(_ elapsed: Interval) {}
 }

@@ -6,6 +6,17 @@ public struct EncoderOptions: Sendable {
     public var created = 0
     /// The client asked for a usage chunk (`stream_options.include_usage`).
     public var includeUsage = false
+    /// The client wants one document and no stream (`stream: false`).
+    public var isDocument = false
+    /// `gemini` without `alt=sse`: a JSON array.
+    public var isArray = false
+    /// `vercel-ui`: put `finishReason` into `finish` (AI SDK 5.0.92 and later; older ones refuse it).
+    public var writesFinishReason = false
+    /// `vercel-ui`: mark tools as `dynamic`, for front ends that have no tool of that name.
+    public var hasDynamicTools = false
+    /// `ag-ui`: what the client calls its thread and run.
+    public var threadID = ""
+    public var runID = ""
 
     public init() {}
 }
@@ -14,12 +25,24 @@ public struct EncoderOptions: Sendable {
 public enum StreamEncoders {
     /// nil for `passthrough`, which encodes nothing.
     public static func make(_ format: StreamFormat, options: EncoderOptions) -> (any StreamEncoder)? {
-        switch format {
+        if options.isDocument, format != .passthrough { return DocumentEncoder(format, options) }
+        return switch format {
         case .text: TextEncoder()
         case .sseText: SSETextEncoder()
         case .sseJSON: JSONObjectEncoder(.sse)
         case .ndjson: JSONObjectEncoder(.lines)
         case .openAIChat: OpenAIChatEncoder(options)
+        case .openAIResponses: OpenAIResponsesEncoder(options)
+        case .openAICompletions: OpenAICompletionsEncoder(options)
+        case .anthropic: AnthropicEncoder(options)
+        case .gemini: GeminiEncoder(options)
+        case .ollamaChat: OllamaChatEncoder(options)
+        case .ollamaGenerate: OllamaGenerateEncoder(options)
+        case .cohere: CohereEncoder(options)
+        case .vercelUI: VercelUIEncoder(options)
+        case .vercelData: VercelDataEncoder(options)
+        case .agUI: AGUIEncoder(options)
+        case .mlflow: MLflowEncoder(options)
         case .passthrough: nil
         }
     }

@@ -42,7 +42,7 @@ private func respaced(_ bytes: [UInt8]) -> [UInt8] {
 }
 
 private func format(_ variant: UInt8) -> StreamFormat {
-    StreamFormat.allCases[Int(variant & 7) % StreamFormat.allCases.count]
+    StreamFormat.allCases[Int(variant & 7) % 5]
 }
 
 /// The bits of `variant`: 0–2 the client's format, 3–4 the dialect, 5 a failure before the end.

@@ -220,7 +220,7 @@ private let listeners = "listeners: [{address: ':0'}]\n"
         ),
         (
             "{url: 'http://h', dialect: openai}",
-            "test.yaml:4:33: upstreams.a.dialect: 'openai' is not one of openai-chat, text, raw"
+            "test.yaml:4:33: upstreams.a.dialect: 'openai' is not one of openai-chat, openai-completions, openai-responses, anthropic-messages, anthropic-completion, cohere-v1, cohere-v2, gemini, ollama-chat, ollama-generate, bedrock-converse, bedrock-invoke, tgi, llama.cpp, replicate, watsonx, mlflow, text, raw, auto"
         ),
         (
             "{url: 'http://h', dialect: openai-chat, apikey: x}",
@@ -264,11 +264,11 @@ private let listeners = "listeners: [{address: ':0'}]\n"
         ("{path: /x, response: text, upstream: a}", "test.yaml:5:5: routes[0].request: is required"),
         (
             "{path: /x, request: promt, response: text, upstream: a}",
-            "test.yaml:5:25: routes[0].request: 'promt' is not one of openai-chat, prompt, passthrough (did you mean 'prompt'?)"
+            "test.yaml:5:25: routes[0].request: 'promt' is not one of openai-chat, openai-responses, openai-completions, anthropic, gemini, ollama-chat, ollama-generate, cohere, vercel-ui, ag-ui, prompt, run, passthrough (did you mean 'prompt'?)"
         ),
         (
             "{path: /x, request: prompt, response: sse_text, upstream: a}",
-            "test.yaml:5:43: routes[0].response: 'sse_text' is not one of text, sse-text, sse-json, ndjson, openai-chat, passthrough, auto (did you mean 'sse-text'?)"
+            "test.yaml:5:43: routes[0].response: 'sse_text' is not one of text, sse-text, sse-json, ndjson, openai-chat, openai-responses, openai-completions, anthropic, gemini, ollama-chat, ollama-generate, cohere, vercel-ui, vercel-data, ag-ui, mlflow, passthrough, auto (did you mean 'sse-text'?)"
         ),
         (
             "{path: /x, request: prompt, response: text, upstream: ab}",

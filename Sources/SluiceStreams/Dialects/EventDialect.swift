@@ -1,0 +1,137 @@
+import SluiceBytes
+
+/// What the events of one provider mean, one at a time. Framing is somebody else's: `DialectDecoder` joins the two.
+protocol EventDialect {
+    init()
+    var answer: AnswerState { get set }
+
+    /// One event's payload. `type`: the event's name in SSE, `:event-type` in AWS frames, else empty. The span is dead afterwards.
+    mutating func decode(_ data: Span<UInt8>, type: Span<UInt8>, at offset: Int, into batch: inout EventBatch)
+        throws(StreamError)
+
+    /// A whole answer that came as one document and not as a stream. False: it is no answer of this dialect.
+    mutating func decode(document: JSONValue, into batch: inout EventBatch) -> Bool
+
+    /// Where all of a stream's events stay the same but for the text in them, most need no parsing (`ChunkTemplate`).
+    static var usesTemplate: Bool { get }
+
+    /// An event that nothing ends before the body does: is it whole?
+    static func isWhole(_ data: Span<UInt8>) -> Bool
+}
+
+extension EventDialect {
+    static var usesTemplate: Bool { true }
+    static func isWhole(_ data: Span<UInt8>) -> Bool { DialectHandler<Self>.isDone(data) || JSONScanner.isWhole(data) }
+    mutating func decode(document: JSONValue, into batch: inout EventBatch) -> Bool { false }
+}
+
+/// Takes events from any framing to a dialect, past it where a template knows what an event says.
+struct DialectHandler<Meaning: EventDialect>: SSEHandler, LineHandler {
+    var dialect = Meaning()
+    private var template = ChunkTemplate()
+
+    mutating func event(_ event: borrowing SSEEvent, offset: Int, into batch: inout EventBatch) throws(StreamError) {
+        try take(event.data, type: event.type, at: offset, into: &batch)
+    }
+
+    mutating func line(_ json: Span<UInt8>, offset: Int, into batch: inout EventBatch) throws(StreamError) {
+        try take(json, type: Span(), at: offset, into: &batch)
+    }
+
+    mutating func comment(into batch: inout EventBatch) { batch.append(.ping) }
+
+    mutating func take(_ data: Span<UInt8>, type: Span<UInt8>, at offset: Int, into batch: inout EventBatch)
+        throws(StreamError)
+    {
+        if !data.isEmpty, data[0] == ASCII.leftBracket, Self.isDone(data) { return dialect.answer.end(into: &batch) }
+        dialect.answer.progress.eventCount += 1
+        if Meaning.usesTemplate, let text = template.content(of: data) {
+            return dialect.answer.text(data.extracting(text), choice: template.choice, into: &batch)
+        }
+        (dialect.answer.contentCount, dialect.answer.content) = (0, nil)
+        let before = batch.events.count
+        try dialect.decode(data, type: type, at: offset, into: &batch)
+        if let fault = dialect.answer.fault { throw .malformed(fault.description, offset: offset) }
+        // An event that meant one run of text and nothing else: the next ones are likely the same around it.
+        guard Meaning.usesTemplate, batch.events.count == before + 1, dialect.answer.contentCount == 1,
+            case .text(let choice, _)? = batch.events.last, let content = dialect.answer.content
+        else { return }
+        template.learn(data, contentAt: content, choice: choice)
+    }
+
+    /// `[DONE]`, with white space behind it: OpenAI's terminator, which others send too.
+    static func isDone(_ data: Span<UInt8>) -> Bool {
+        var end = data.count
+        while end > 0, data[end - 1] == ASCII.space || data[end - 1] == ASCII.tab { end -= 1 }
+        return ASCII.equal(data.extracting(0..<end), "[DONE]")
+    }
+}
+
+/// A dialect over an event stream.
+struct EventStreamDecoder<Meaning: EventDialect>: StreamDecoder {
+    private var framing: SSEDecoder
+    private var handler = DialectHandler<Meaning>()
+
+    init(eventBytes: Int) { framing = SSEDecoder(eventBytes: eventBytes) }
+
+    var progress: StreamProgress { handler.dialect.answer.progress }
+
+    mutating func feed(_ chunk: Span<UInt8>, into batch: inout EventBatch) throws(StreamError) {
+        try framing.feed(chunk, to: &handler, into: &batch)
+    }
+
+    mutating func finish(into batch: inout EventBatch) throws(StreamError) {
+        try framing.finish(to: &handler, into: &batch, isWhole: Meaning.isWhole)
+        handler.dialect.answer.finishHalves(into: &batch)
+    }
+}
+
+/// A dialect over JSON lines.
+struct LineStreamDecoder<Meaning: EventDialect>: StreamDecoder {
+    private var framing: NDJSONDecoder
+    private var handler = DialectHandler<Meaning>()
+
+    init(eventBytes: Int) { framing = NDJSONDecoder(eventBytes: eventBytes) }
+
+    var progress: StreamProgress { handler.dialect.answer.progress }
+
+    mutating func feed(_ chunk: Span<UInt8>, into batch: inout EventBatch) throws(StreamError) {
+        try framing.feed(chunk, to: &handler, into: &batch)
+    }
+
+    mutating func finish(into batch: inout EventBatch) throws(StreamError) {
+        try framing.finish(to: &handler, into: &batch, isWhole: Meaning.isWhole)
+        handler.dialect.answer.finishHalves(into: &batch)
+    }
+}
+
+/// A whole answer as one JSON document, where a stream was asked for or not: its events come all at the end of the body.
+struct DocumentDecoder<Meaning: EventDialect>: StreamDecoder {
+    private var dialect = Meaning()
+    private var body: [UInt8] = []
+    private let limit: Int
+
+    init(eventBytes: Int) { limit = eventBytes }
+
+    var progress: StreamProgress { dialect.answer.progress }
+
+    mutating func feed(_ chunk: Span<UInt8>, into batch: inout EventBatch) throws(StreamError) {
+        guard body.count + chunk.count <= limit else { throw .eventTooLarge(Limit("event_bytes", limit)) }
+        chunk.withUnsafeBufferPointer { body.append(contentsOf: $0) }
+    }
+
+    mutating func finish(into batch: inout EventBatch) throws(StreamError) {
+        var whole: [UInt8] = []
+        swap(&whole, &body)
+        guard !whole.isEmpty else { return }
+        guard let document = JSONValue.parse(whole) else {
+            throw .malformed("the answer is not one JSON document", offset: 0)
+        }
+        dialect.answer.progress.eventCount += 1
+        guard dialect.decode(document: document, into: &batch) else {
+            throw .malformed("the answer is not a document of its dialect", offset: 0)
+        }
+        dialect.answer.finishHalves(into: &batch)
+        if !dialect.answer.progress.sawError { dialect.answer.end(into: &batch) }
+    }
+}

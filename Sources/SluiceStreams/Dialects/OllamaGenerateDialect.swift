@@ -1,0 +1,12 @@
+import SluiceBytes
+
+/// Ollama's generate.
+struct OllamaGenerateDialect: EventDialect {
+    var answer = AnswerState()
+
+    mutating func decode(_ data: Span<UInt8>, type: Span<UInt8>, at offset: Int, into batch: inout EventBatch)
+        throws(StreamError)
+    {
+        throw .malformed("this dialect is not read yet", offset: offset)
+    }
+}

@@ -1,0 +1,181 @@
+import SluiceBytes
+
+/// A JSON document, for request bodies and errors: keeps the order of members and the text of numbers and strings, which are
+/// slices of the bytes that were read.
+public enum JSONValue: Equatable, Sendable {
+    case null
+    case bool(Bool)
+    /// As it was written: large integers and decimals come out as they went in.
+    case number(String)
+    case string(JSONString)
+    case array([JSONValue])
+    case object([(key: String, value: JSONValue)])
+
+    public static func == (left: JSONValue, right: JSONValue) -> Bool {
+        switch (left, right) {
+        case (.null, .null): true
+        case (.bool(let a), .bool(let b)): a == b
+        case (.number(let a), .number(let b)): a == b
+        case (.string(let a), .string(let b)): a == b
+        case (.array(let a), .array(let b)): a == b
+        case (.object(let a), .object(let b)): a.elementsEqual(b) { $0.key == $1.key && $0.value == $1.value }
+        default: false
+        }
+    }
+
+    /// nil for anything but one whole JSON value, nested at most `JSONScanner.depthLimit` deep.
+    public static func parse(_ text: [UInt8]) -> JSONValue? {
+        var scanner = JSONScanner(text.span)
+        guard let value = read(&scanner, text), scanner.isAtEnd() else { return nil }
+        return value
+    }
+
+    /// Copies the text first, since the values are slices of it.
+    public static func parse(_ text: Span<UInt8>) -> JSONValue? { parse(text.withUnsafeBufferPointer { Array($0) }) }
+    public static func parse(_ text: String) -> JSONValue? { parse(Array(text.utf8)) }
+
+    /// A member of an object; nil if there is none, or this is no object. Assigning nil takes it out.
+    public subscript(key: String) -> JSONValue? {
+        get {
+            guard case .object(let members) = self else { return nil }
+            return members.first { $0.key == key }?.value
+        }
+        set {
+            guard case .object(var members) = self else { return }
+            let position = members.firstIndex { $0.key == key }
+            switch (position, newValue) {
+            case (let position?, let value?): members[position].value = value
+            case (let position?, nil): members.remove(at: position)
+            case (nil, let value?): members.append((key: key, value: value))
+            case (nil, nil): return
+            }
+            self = .object(members)
+        }
+    }
+
+    /// What stands at a path of keys and indexes, as text; nil for objects and arrays.
+    public func text(at path: [String]) -> String? {
+        var value = self
+        for step in path {
+            if case .array(let elements) = value, let index = Int(step), elements.indices.contains(index) {
+                value = elements[index]
+            } else if let member = value[step] {
+                value = member
+            } else {
+                return nil
+            }
+        }
+        switch value {
+        case .string(let string): return string.text
+        case .number(let text): return text
+        case .bool(let flag): return flag ? "true" : "false"
+        case .null: return "null"
+        case .array, .object: return nil
+        }
+    }
+
+    /// The message of an error document: `error.message`, `error`, `message` or `detail`, if it is a string.
+    public var errorMessage: String? {
+        text(at: ["error", "message"]) ?? text(at: ["error"]) ?? text(at: ["message"]) ?? text(at: ["detail"])
+    }
+
+    public func serialized() -> [UInt8] {
+        var out = ByteQueue()
+        append(to: &out)
+        return out.withUnsafeBytes { Array($0) }
+    }
+
+    public func append(to out: inout ByteQueue) {
+        switch self {
+        case .null: out.append("null")
+        case .bool(let flag): out.append(flag ? "true" as StaticString : "false")
+        case .number(let text): out.append(text)
+        case .string(let string):
+            out.append(ASCII.quote)
+            out.append(string.span)
+            out.append(ASCII.quote)
+        case .array(let elements):
+            out.append(ASCII.leftBracket)
+            for (index, element) in elements.enumerated() {
+                if index > 0 { out.append(ASCII.comma) }
+                element.append(to: &out)
+            }
+            out.append(ASCII.rightBracket)
+        case .object(let members):
+            out.append(ASCII.leftBrace)
+            for (index, member) in members.enumerated() {
+                if index > 0 { out.append(ASCII.comma) }
+                JSONText.appendQuoted(member.key, into: &out)
+                out.append(ASCII.colon)
+                member.value.append(to: &out)
+            }
+            out.append(ASCII.rightBrace)
+        }
+    }
+
+    // MARK: - Reading
+
+    private static func read(_ scanner: inout JSONScanner, _ text: [UInt8]) -> JSONValue? {
+        let bytes = scanner.bytes
+        switch scanner.peek() {
+        case .object:
+            guard scanner.enterObject() else { return nil }
+            var members: [(key: String, value: JSONValue)] = []
+            while let key = scanner.nextKey() {
+                guard let value = read(&scanner, text) else { return nil }
+                members.append((key: JSONString(raw: text[key]).text, value: value))
+            }
+            return scanner.isValid ? .object(members) : nil
+        case .array:
+            guard scanner.enterArray() else { return nil }
+            var elements: [JSONValue] = []
+            while scanner.nextElement() {
+                guard let value = read(&scanner, text) else { return nil }
+                elements.append(value)
+            }
+            return scanner.isValid ? .array(elements) : nil
+        case .string: return scanner.string().map { .string(JSONString(raw: text[$0])) }
+        case .number: return scanner.value().map { .number(String(decoding: text[$0], as: UTF8.self)) }
+        case .literal:
+            guard let range = scanner.value() else { return nil }
+            let word = bytes.extracting(range)
+            return ASCII.equal(word, "null") ? .null : .bool(ASCII.equal(word, "true"))
+        case .end: return nil
+        }
+    }
+}
+
+// MARK: - Looking into it
+
+extension JSONValue {
+    public var isNull: Bool { self == .null }
+    /// The string; nil for any other value.
+    public var string: JSONString? { if case .string(let string) = self { string } else { nil } }
+    public var bool: Bool? { if case .bool(let flag) = self { flag } else { nil } }
+    /// The number's text, as it was written.
+    public var number: String? { if case .number(let text) = self { text } else { nil } }
+    /// A whole number; nil for any other value.
+    public var integer: Int? { if case .number(let text) = self { Int(text) } else { nil } }
+    public var elements: [JSONValue]? { if case .array(let elements) = self { elements } else { nil } }
+    public var members: [(key: String, value: JSONValue)]? {
+        if case .object(let members) = self { members } else { nil }
+    }
+}
+
+// MARK: - Writing one down
+
+extension JSONValue: ExpressibleByStringLiteral, ExpressibleByBooleanLiteral, ExpressibleByIntegerLiteral,
+    ExpressibleByNilLiteral, ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral
+{
+    public init(stringLiteral value: String) { self = .string(JSONString(value)) }
+    public init(booleanLiteral value: Bool) { self = .bool(value) }
+    public init(integerLiteral value: Int) { self = .number("\(value)") }
+    public init(nilLiteral: ()) { self = .null }
+    public init(arrayLiteral elements: JSONValue...) { self = .array(elements) }
+    public init(dictionaryLiteral elements: (String, JSONValue)...) {
+        self = .object(elements.map { (key: $0.0, value: $0.1) })
+    }
+
+    public init(_ text: String) { self = .string(JSONString(text)) }
+    public init(_ value: Int) { self = .number("\(value)") }
+}

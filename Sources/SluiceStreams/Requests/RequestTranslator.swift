@@ -1,0 +1,83 @@
+import SluiceBytes
+
+/// Why a client's request cannot go to the upstream; told to the client with status 400.
+public enum RequestError: Error, Equatable, Sendable {
+    /// Not of the client's format. `field`: a path such as `messages[2].content`; empty for the whole body.
+    case invalid(field: String, String)
+    /// Fields that the upstream's dialect has no words for.
+    case unsupported(fields: [String], dialect: Dialect)
+
+    /// For the client.
+    public var message: String {
+        switch self {
+        case .invalid(let field, let why): field.isEmpty ? why : "\(field): \(why)"
+        case .unsupported(let fields, let dialect):
+            "\(dialect.rawValue) has no equivalent of: \(fields.joined(separator: ", ")) "
+                + "(drop_unsupported on the route lets them go)"
+        }
+    }
+}
+
+/// What the route says of a request.
+public struct RequestRules: Sendable {
+    /// In place of the client's model.
+    public var model: String?
+    /// Where the client names none and the route neither.
+    public var fallbackModel: String?
+    public var system: String?
+    /// JSON objects. OpenAI's chat names are put into the upstream's words (`max_tokens`, `temperature`, `stop` …), any other member
+    /// goes into the upstream's body as it is.
+    public var defaults: JSONValue?
+    public var overrides: JSONValue?
+    public var dropsUnsupported = false
+
+    public init() {}
+}
+
+/// What stands outside the body and says something of the request.
+public struct RequestHints: Sendable {
+    /// Of the target, decoded: `/v1beta/models/gemini-2.0-flash:streamGenerateContent`.
+    public var path = ""
+    public var accept = ""
+    /// `?stream=`, `?alt=`, `?prompt=`.
+    public var streamQuery: String?
+    public var altQuery: String?
+    public var prompt: String?
+    /// The body is `text/plain`, for `prompt`.
+    public var isPlainText = false
+
+    public init() {}
+}
+
+/// A request as it goes to the upstream, and what the client expects of the answer.
+public struct TranslatedRequest: Sendable {
+    /// The upstream's body; empty for none.
+    public var body: [UInt8] = []
+    /// For the upstream's path (Gemini, Bedrock), the log and encoders.
+    public var model = ""
+    /// The upstream was asked for a stream.
+    public var asksForStream = true
+    /// The client wants a stream; else one document.
+    public var wantsStream = true
+    /// OpenAI: the client asked for a usage chunk.
+    public var includeUsage = false
+    /// Gemini without `alt=sse`.
+    public var wantsArray = false
+    /// AG-UI's own names for this run, else empty.
+    public var threadID = ""
+    public var runID = ""
+    /// What was left out by `drop_unsupported`.
+    public var dropped: [String] = []
+
+    public init() {}
+}
+
+/// Clients' requests into upstreams' words.
+public enum RequestTranslator {
+    /// `body`: the client's, whole.
+    public static func translate(
+        _ body: [UInt8], from format: RequestFormat, to dialect: Dialect, _ rules: RequestRules, _ hints: RequestHints
+    ) throws(RequestError) -> TranslatedRequest {
+        throw .invalid(field: "", "requests are not translated yet")
+    }
+}
