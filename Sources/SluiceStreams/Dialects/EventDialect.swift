@@ -45,12 +45,13 @@ struct DialectHandler<Meaning: EventDialect>: SSEHandler, LineHandler {
     {
         if !data.isEmpty, data[0] == ASCII.leftBracket, Self.isDone(data) { return dialect.answer.end(into: &batch) }
         dialect.answer.progress.eventCount += 1
-        if Meaning.usesTemplate, let text = template.content(of: data) {
+        if Meaning.usesTemplate, !ASCII.equal(type, "error"), let text = template.content(of: data) {
             return dialect.answer.text(data.extracting(text), choice: template.choice, into: &batch)
         }
         (dialect.answer.contentCount, dialect.answer.content) = (0, nil)
         let before = batch.events.count
         try dialect.decode(data, type: type, at: offset, into: &batch)
+        dialect.answer.settle(into: &batch)
         if let fault = dialect.answer.fault { throw .malformed(fault.description, offset: offset) }
         // An event that meant one run of text and nothing else: the next ones are likely the same around it.
         guard Meaning.usesTemplate, batch.events.count == before + 1, dialect.answer.contentCount == 1,
@@ -131,6 +132,7 @@ struct DocumentDecoder<Meaning: EventDialect>: StreamDecoder {
         guard dialect.decode(document: document, into: &batch) else {
             throw .malformed("the answer is not a document of its dialect", offset: 0)
         }
+        dialect.answer.settle(into: &batch)
         dialect.answer.finishHalves(into: &batch)
         if !dialect.answer.progress.sawError { dialect.answer.end(into: &batch) }
     }
