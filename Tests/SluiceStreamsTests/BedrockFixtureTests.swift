@@ -183,6 +183,8 @@ enum AWSFrames {
 
     /// A byte at a time, by the remainders of the polynomial.
     static func checksum(_ bytes: ArraySlice<UInt8>) -> Int {
-        Int(~bytes.reduce(UInt32.max) { crc, byte in crc >> 8 ^ remainders[Int(UInt8(truncatingIfNeeded: crc) ^ byte)] })
+        Int(
+            ~bytes.reduce(UInt32.max) { crc, byte in crc >> 8 ^ remainders[Int(UInt8(truncatingIfNeeded: crc) ^ byte)] }
+        )
     }
 }

@@ -66,19 +66,21 @@ struct BedrockInvokeDialect: BedrockDialect {
         /// nil: no JSON object.
         init?(_ json: Span<UInt8>) {
             self = .text
+            var isKnown = false
             var scanner = JSONScanner(json)
             guard scanner.peek() == .object, scanner.enterObject() else { return nil }
             while let key = scanner.nextKey() {
-                let name = json.extracting(key)
-                if ASCII.equal(name, "type") {
-                    if let type = scanner.stringOrSkip() { self = .anthropic(type: type) }
-                } else if Self.isConverse(name) {
-                    if let event = scanner.objectOrSkip() { self = .converse(name: key, event: event) }
+                guard let value = scanner.value(), !isKnown else { continue }
+                let (name, opening) = (json.extracting(key), json[value.lowerBound])
+                isKnown = true
+                if ASCII.equal(name, "type"), opening == ASCII.quote {
+                    self = .anthropic(type: value.lowerBound + 1..<value.upperBound - 1)
+                } else if opening == ASCII.leftBrace, Self.isConverse(name) {
+                    self = .converse(name: key, event: value)
                 } else if ASCII.equal(name, "event_type") {
                     self = .cohereChat
-                    scanner.value()
                 } else {
-                    scanner.value()
+                    isKnown = ASCII.equal(name, "choices")
                 }
             }
             guard scanner.isAtEnd() else { return nil }

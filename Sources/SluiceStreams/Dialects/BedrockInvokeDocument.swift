@@ -6,7 +6,7 @@ extension BedrockInvokeDialect {
     mutating func readText(_ document: JSONValue, into batch: inout EventBatch) -> Bool {
         let lists = ["results", "generations", "outputs", "choices"].compactMap { document[$0]?.elements }
         let pieces = lists.first ?? [document]
-        guard pieces.contains(where: { Self.text($0) != nil || $0["message"] != nil }) else { return false }
+        guard pieces.contains(where: { Self.text($0) != nil || $0["message"]?.members != nil }) else { return false }
         let (id, model) = (document["id"]?.string ?? "", document["model"]?.string ?? "")
         answer.start(id: id.span, model: model.span, into: &batch)
         for (choice, piece) in pieces.enumerated() { read(piece, choice: choice, into: &batch) }

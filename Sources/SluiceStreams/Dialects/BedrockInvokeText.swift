@@ -136,7 +136,9 @@ extension BedrockInvokeDialect {
 
     /// Every model has its own words for the same few reasons.
     static func reason(_ word: Span<UInt8>) -> FinishReason {
-        if isOne(word, ["stop", "finish", "complete", "stop_sequence", "end_turn", "stop_criteria_met"]) { return .stop }
+        if isOne(word, ["stop", "finish", "complete", "stop_sequence", "end_turn", "stop_criteria_met"]) {
+            return .stop
+        }
         if isOne(word, ["length", "max_tokens", "model_length", "error_limit"]) { return .length }
         if isOne(word, ["tool_calls", "tool_call", "tool_use"]) { return .toolCalls }
         if isOne(word, ["content_filtered", "content_filter", "error_toxic"]) { return .contentFilter }
