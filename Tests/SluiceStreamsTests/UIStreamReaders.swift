@@ -32,7 +32,9 @@ struct ClientReading {
     /// Values that are the same have the same text.
     static func canonical(_ value: Any) -> String? {
         let options: JSONSerialization.WritingOptions = [.sortedKeys, .fragmentsAllowed]
-        return (try? JSONSerialization.data(withJSONObject: value, options: options)).map { String(decoding: $0, as: UTF8.self) }
+        return (try? JSONSerialization.data(withJSONObject: value, options: options)).map {
+            String(decoding: $0, as: UTF8.self)
+        }
     }
 
     static func canonical(json: String) -> String? {
@@ -170,12 +172,14 @@ struct UIMessageStreamReader {
 enum DataStreamReader {
     static func read(_ out: [UInt8]) -> ClientReading {
         var reading = ClientReading()
-        let lines = String(decoding: out, as: UTF8.self).unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false)
+        let lines = String(decoding: out, as: UTF8.self).unicodeScalars.split(
+            separator: "\n", omittingEmptySubsequences: false)
         if !(lines.last?.isEmpty ?? false) { reading.fault("the last line has no end") }
         var codes = ""
         for line in lines.dropLast() {
             let text = String(line)
-            let value = try? JSONSerialization.jsonObject(with: Data(text.dropFirst(2).utf8), options: .fragmentsAllowed)
+            let value = try? JSONSerialization.jsonObject(
+                with: Data(text.dropFirst(2).utf8), options: .fragmentsAllowed)
             guard let value, text.dropFirst().first == ":", let code = text.first else {
                 reading.fault("no part: \(text)")
                 continue
@@ -189,7 +193,9 @@ enum DataStreamReader {
 
     private static func take(_ code: Character, _ value: Any, into reading: inout ClientReading) {
         let members = value as? [String: Any] ?? [:]
-        func keys(_ names: String...) { if Set(members.keys) != Set(names) { reading.fault("keys of \(code): \(value)") } }
+        func keys(_ names: String...) {
+            if Set(members.keys) != Set(names) { reading.fault("keys of \(code): \(value)") }
+        }
         func string(_ key: String) -> String { members[key] as? String ?? "" }
         switch code {
         case "f": keys("messageId")
@@ -266,7 +272,8 @@ struct AGUIReader {
         "TEXT_MESSAGE_END": ["messageId"], "REASONING_START": ["messageId"],
         "REASONING_MESSAGE_START": ["messageId", "role"], "REASONING_MESSAGE_CONTENT": ["messageId", "delta"],
         "REASONING_MESSAGE_END": ["messageId"], "REASONING_END": ["messageId"],
-        "TOOL_CALL_START": ["toolCallId", "toolCallName", "parentMessageId"], "TOOL_CALL_ARGS": ["toolCallId", "delta"],
+        "TOOL_CALL_START": ["toolCallId", "toolCallName", "parentMessageId"],
+        "TOOL_CALL_ARGS": ["toolCallId", "delta"],
         "TOOL_CALL_END": ["toolCallId"],
     ]
 
@@ -313,7 +320,9 @@ struct AGUIReader {
         if isOld, !openCalls.isEmpty { reading.fault("\(type) in a call") }
         switch type {
         case "TEXT_MESSAGE_START":
-            if openMessage != nil || openReasoning != nil || !usedIDs.insert(id).inserted { reading.fault("\(type) \(id)") }
+            if openMessage != nil || openReasoning != nil || !usedIDs.insert(id).inserted {
+                reading.fault("\(type) \(id)")
+            }
             openMessage = id
         case "TEXT_MESSAGE_CONTENT":
             if openMessage != id { reading.fault("\(type) \(id)") }
@@ -322,7 +331,9 @@ struct AGUIReader {
             if openMessage != id { reading.fault("\(type) \(id)") }
             openMessage = nil
         case "REASONING_START":
-            if openMessage != nil || openReasoning != nil || !usedIDs.insert(id).inserted { reading.fault("\(type) \(id)") }
+            if openMessage != nil || openReasoning != nil || !usedIDs.insert(id).inserted {
+                reading.fault("\(type) \(id)")
+            }
             openReasoning = id
         case "REASONING_END":
             if openReasoning != id || hasReasoningMessage { reading.fault("\(type) \(id)") }
