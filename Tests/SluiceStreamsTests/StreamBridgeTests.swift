@@ -13,7 +13,9 @@ import Testing
     /// From here on the finish has been seen: its last brace is the last but two of its event.
     private static let completeFrom = (head + middle + finish).utf8.count - 2
 
-    static let formats: [StreamFormat] = [.text, .sseText, .sseJSON, .ndjson, .openAIChat, .passthrough]
+    static let formats: [StreamFormat] = [
+        .text, .sseText, .sseJSON, .ndjson, .openAIChat, .vercelUI, .vercelData, .agUI, .passthrough,
+    ]
 
     /// Whether the client's library takes the answer for a whole one.
     private func looksComplete(_ format: StreamFormat, _ out: [UInt8], _ ending: BodyEnding) -> Bool {
@@ -24,7 +26,20 @@ import Testing
         case .sseText: text.contains("event: done")
         case .sseJSON, .ndjson: text.contains("{\"done\":true")
         case .openAIChat: text.hasSuffix("data: [DONE]\n\n")
+        case .vercelUI: text.contains("{\"type\":\"finish\"") && text.hasSuffix("data: [DONE]\n\n")
+        case .vercelData: text.contains("\nd:{")
+        case .agUI: text.contains("\"RUN_FINISHED\"")
         default: false
+        }
+    }
+
+    private func saysError(_ format: StreamFormat, _ out: [UInt8]) -> Bool {
+        let text = String(decoding: out, as: UTF8.self)
+        return switch format {
+        case .vercelUI: text.contains("{\"type\":\"error\",\"errorText\":")
+        case .vercelData: text.hasPrefix("3:") || text.contains("\n3:")
+        case .agUI: text.contains("{\"type\":\"RUN_ERROR\",\"message\":")
+        default: text.contains("\"error\":{\"message\"")
         }
     }
 
@@ -33,8 +48,9 @@ import Testing
             let (out, ending) = try Conversion.run(format, [Array(Self.wire.prefix(count))])
             #expect(looksComplete(format, out, ending) == (count >= Self.completeFrom), "\(count) bytes")
             if format == .passthrough { #expect(out == Array(Self.wire.prefix(count))) }
-            let saysError = String(decoding: out, as: UTF8.self).contains("\"error\":{\"message\"")
-            if format != .text, format != .passthrough { #expect(saysError == (count < Self.completeFrom)) }
+            if format != .text, format != .passthrough {
+                #expect(saysError(format, out) == (count < Self.completeFrom))
+            }
         }
     }
 
