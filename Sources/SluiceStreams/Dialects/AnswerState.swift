@@ -65,6 +65,13 @@ struct AnswerState {
         if !stored.isEmpty { batch.append(.text(choice: choice, stored)) }
     }
 
+    /// The same for text that is no JSON string, and whole.
+    mutating func plainText(_ text: Span<UInt8>, choice: Int = 0, into batch: inout EventBatch) {
+        guard !text.isEmpty, open(choice, into: &batch) != nil else { return }
+        let stored = batch.store { out in text.withUnsafeBufferPointer { UTF8Text.append($0, into: &out) } }
+        batch.append(.text(choice: choice, stored))
+    }
+
     mutating func reasoning(_ raw: Span<UInt8>, choice: Int = 0, into batch: inout EventBatch) {
         guard !raw.isEmpty, let position = open(choice, into: &batch) else { return }
         let stored = Self.store(raw, &choices[position].reasoningHalf, into: &batch)
