@@ -34,7 +34,10 @@ let package = Package(
             name: "SluiceDemo", dependencies: ["SluiceBytes", "SluiceStreams", "SluiceHTTP", "SluiceIO"],
             swiftSettings: settings),
         .executableTarget(
-            name: "sluice", dependencies: ["SluiceProxy", "SluiceConfig", "SluiceIO", "SluiceDemo"],
+            name: "sluice",
+            dependencies: [
+                "SluiceProxy", "SluiceConfig", "SluiceIO", "SluiceDemo", "SluiceStreams", "SluiceBytes",
+            ],
             swiftSettings: settings),
 
         .target(

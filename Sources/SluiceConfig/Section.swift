@@ -152,14 +152,14 @@ struct Section {
 }
 
 /// Names as people mistype them.
-enum Names {
-    static func notOneOf(_ text: String, _ choices: [String]) -> String {
+public enum Names {
+    public static func notOneOf(_ text: String, _ choices: [String]) -> String {
         let near = nearest(to: text, in: choices).map { " (did you mean '\($0)'?)" } ?? ""
         return "'\(text)' is not one of \(choices.joined(separator: ", "))\(near)"
     }
 
     /// The closest of `names` by edit distance, if it is close at all.
-    static func nearest(to name: String, in names: [String]) -> String? {
+    public static func nearest(to name: String, in names: [String]) -> String? {
         let distances = names.map { ($0, distance(Array(name.utf8.prefix(64)), Array($0.utf8.prefix(64)))) }
         guard let best = distances.min(by: { $0.1 < $1.1 }), best.1 <= max(1, name.utf8.count / 3) else { return nil }
         return best.0

@@ -5,9 +5,8 @@ enum DemoAnswers {
     static func answer(to prompt: String) -> String {
         let words = prompt.lowercased()
         for (keywords, answer) in byKeyword where keywords.contains(where: words.contains) { return answer }
-        let quoted = String(prompt.prefix(80)).split(whereSeparator: \.isNewline).joined(separator: " ")
         return """
-            Hello! You said: "\(quoted)".
+            Hello! You said: "\(quotable(prompt))".
 
             I am the demo upstream that is built into Sluice. My answers are canned, but they come as a provider's do: one \
             token at a time, at a human pace. Ask me for one of these:
@@ -17,6 +16,29 @@ enum DemoAnswers {
             - emoji
             - Japanese, Chinese or Arabic
             """
+    }
+
+    /// What is thought before an answer.
+    static func reasoning(on prompt: String) -> String {
+        """
+        The user asks: "\(quotable(prompt))". I am a demo and my answers are canned.
+
+        Still, thoughts come first: one token at a time, apart from the answer.
+        """
+    }
+
+    /// The answer once a tool has said `result`.
+    static func answer(toResult result: String) -> String {
+        """
+        The tool has answered: "\(quotable(result))".
+
+        That is all that this demo can make of it.
+        """
+    }
+
+    /// On one line, and not long.
+    private static func quotable(_ text: String) -> String {
+        String(text.prefix(80)).split(whereSeparator: \.isNewline).joined(separator: " ")
     }
 
     private static let byKeyword: [([String], String)] = [

@@ -2,11 +2,11 @@ import SluiceBytes
 import SluiceHTTP
 import SluiceIO
 
-/// One client of the demo upstream. Held by its `Connection` until that closes; a client that leaves stops its timers.
+/// One client of a server of scripts. Held by its `Connection` until that closes; a client that leaves stops its timers.
 final class DemoConnection: ConnectionDelegate, TimerHandler {
     private let connection: Connection
     private let serial: Int
-    private let pace: DemoScript.Pace
+    private let source: ScriptSource
     private let closed: () -> Void
     private var parser = HTTP1RequestParser(limits: HTTP1Limits())
     private var head: RequestHead?
@@ -21,8 +21,8 @@ final class DemoConnection: ConnectionDelegate, TimerHandler {
     private static let bodyLimit = 1 << 20
     private static let idleTimeout = Interval.seconds(60)
 
-    init(_ connection: Connection, serial: Int, pace: DemoScript.Pace, closed: @escaping () -> Void) {
-        (self.connection, self.serial, self.pace, self.closed) = (connection, serial, pace, closed)
+    init(_ connection: Connection, serial: Int, source: @escaping ScriptSource, closed: @escaping () -> Void) {
+        (self.connection, self.serial, self.source, self.closed) = (connection, serial, source, closed)
     }
 
     func start() {
@@ -79,10 +79,7 @@ final class DemoConnection: ConnectionDelegate, TimerHandler {
     private func answer() {
         guard let head else { return }
         requests += 1
-        let path = RequestTarget(head.target).normalizedPath ?? head.target
-        let script = DemoScript.answer(
-            method: head.method, path: path, body: body.span, serial: serial &* 1000 &+ requests,
-            time: EventLoop.unixTime(), pace: pace)
+        let script = source(head.method, RequestTarget(head.target), body.span, serial &* 1000 &+ requests)
         body.removeAll()
         body.releaseIfEmpty()
         var fields = HeaderFields()
@@ -97,7 +94,11 @@ final class DemoConnection: ConnectionDelegate, TimerHandler {
         nextStep = 0
         connection.loop.cancel(timer)
         timer = .none
-        play()
+        if let first = script.steps.first, first.delay > .zero {
+            timer = connection.loop.schedule(after: first.delay, handler: self)
+        } else {
+            play()
+        }
     }
 
     /// Sends what is due, and sets the timer for what is not.

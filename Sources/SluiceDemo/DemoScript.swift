@@ -1,13 +1,12 @@
 import SluiceBytes
 import SluiceStreams
 
-/// What the demo upstream answers: a document at once, or a stream of steps. Pure: the same request, id and time give
-/// the same bytes. Shapes: OpenAI's chat completions API.
+/// What is answered to one request: a document at once, or a stream of steps.
 struct DemoScript {
     struct Step {
         /// Since the step before.
         var delay: Interval
-        /// Body bytes: one event of the stream.
+        /// Body bytes: what leaves at a time.
         var bytes: [UInt8]
     }
     var status = 200
@@ -25,94 +24,106 @@ struct DemoScript {
         }
     }
 
-    static func answer(method: String, path: String, body: Span<UInt8>, serial: Int, time: Int, pace: Pace)
-        -> DemoScript
-    {
-        switch (method, path) {
-        case ("POST", "/v1/chat/completions"): return chat(body, serial: serial, time: time, pace: pace)
-        case ("GET", "/v1/models"):
-            let model = #"{"id":"gpt-4o-mini","object":"model","created":\#(time),"owned_by":"demo"}"#
-            return document(200, #"{"object":"list","data":[\#(model)]}"#)
-        default: return error(404, "Invalid URL (\(method) \(path))")
+    static func document(_ status: Int, _ json: JSONValue) -> DemoScript {
+        DemoScript(status: status, steps: [Step(delay: .zero, bytes: json.serialized())])
+    }
+}
+
+/// The demo upstream's answers. Pure: the same request, number and time give the same bytes.
+extension DemoScript {
+    static func answer(
+        method: String, path: String, query: String = "", body: Span<UInt8>, serial: Int, time: Int, pace: Pace
+    ) -> DemoScript {
+        if method == "GET", path == "/v1/models" { return models(time) }
+        guard method == "POST", let endpoint = DemoEndpoint(path: path) else {
+            return error(404, "Invalid URL (\(method) \(path))", .openAIChat)
         }
+        guard let json = JSONValue.parse(body), case .object = json else {
+            return error(400, "We could not parse the JSON body of your request.", endpoint.dialect)
+        }
+        guard let request = DemoRequest(json, endpoint: endpoint, query: query) else {
+            return error(400, "Missing required parameter: '\(endpoint.promptField)'.", endpoint.dialect)
+        }
+        let answer = DemoAnswer(to: request, serial: serial, time: time)
+        var wire = wire(request, answer)
+        guard request.wantsStream else { return document(200, wire.document()) }
+        return stream(answer, &wire, serial: serial, pace: pace)
     }
 
-    static func error(_ status: Int, _ message: String) -> DemoScript {
-        let text = text { JSONText.appendQuoted(message, into: &$0) }
-        return document(
-            status, #"{"error":{"message":\#(text),"type":"invalid_request_error","param":null,"code":null}}"#)
-    }
-
-    private static func document(_ status: Int, _ text: String) -> DemoScript {
-        DemoScript(status: status, steps: [Step(delay: .zero, bytes: Array(text.utf8))])
-    }
-
-    private static func chat(_ body: Span<UInt8>, serial: Int, time: Int, pace: Pace) -> DemoScript {
-        guard let request = JSONValue.parse(body), case .object = request else {
-            return error(400, "We could not parse the JSON body of your request.")
+    private static func wire(_ request: DemoRequest, _ answer: DemoAnswer) -> any DemoWire {
+        func encoded(_ format: StreamFormat) -> any DemoWire { EncodedWire(format, answer, request) }
+        return switch request.endpoint.dialect {
+        case .openAICompletions: encoded(.openAICompletions)
+        case .openAIResponses: encoded(.openAIResponses)
+        case .anthropicMessages: encoded(.anthropic)
+        case .cohereV2: encoded(.cohere)
+        case .gemini: encoded(.gemini)
+        case .ollamaChat: encoded(.ollamaChat)
+        case .ollamaGenerate: encoded(.ollamaGenerate)
+        case .mlflow: encoded(.mlflow)
+        case .anthropicCompletion: AnthropicCompletionWire(answer: answer)
+        case .cohereV1: CohereV1Wire(answer: answer)
+        case .bedrockConverse: BedrockConverseWire(answer: answer)
+        case .bedrockInvoke: BedrockInvokeWire(answer, request)
+        case .tgi: TGIWire(answer: answer)
+        case .llamaCPP: LlamaCPPWire(answer: answer)
+        case .replicate: ReplicateWire(answer: answer)
+        case .watsonx: WatsonxWire(answer: answer)
+        case .openAIChat, .text, .raw, .auto: OpenAIChatWire(answer: answer, wantsUsage: request.wantsUsage)
         }
-        guard case .array(let messages)? = request["messages"] else {
-            return error(400, "Missing required parameter: 'messages'.")
-        }
-        let prompt = messages.last { $0["role"] == .string("user") }.map(text(of:)) ?? ""
-        let answer = DemoAnswers.answer(to: prompt)
-        let tokens = DemoAnswers.tokens(of: answer)
-        let model = request.text(at: ["model"]) ?? "gpt-4o-mini"
-        let head = #""id":"chatcmpl-demo\#(serial)","created":\#(time),"model":\#(quoted(model))"#
-        let usage = usage(prompt: prompt, completion: tokens.count)
-        guard request["stream"] == .bool(true) else {
-            let message = #"{"role":"assistant","content":\#(quoted(answer)),"refusal":null}"#
-            let choice = #"{"index":0,"message":\#(message),"logprobs":null,"finish_reason":"stop"}"#
-            return document(200, #"{\#(head),"object":"chat.completion","choices":[\#(choice)],"usage":\#(usage)}"#)
-        }
-        let wantsUsage = request["stream_options"]?["include_usage"] == .bool(true)
-        return stream(tokens, head: head, usage: wantsUsage ? usage : nil, serial: serial, pace: pace)
     }
 
     private static func stream(
-        _ tokens: [String], head: String, usage: String?, serial: Int, pace: Pace
+        _ answer: DemoAnswer, _ wire: inout any DemoWire, serial: Int, pace: Pace
     ) -> DemoScript {
         var steps: [Step] = []
-        func add(_ delay: Interval, _ choices: String, _ usage: String? = nil) {
-            let tail = usage.map { #","usage":\#($0)"# } ?? ""
-            let event = #"data: {\#(head),"object":"chat.completion.chunk","choices":[\#(choices)]\#(tail)}"# + "\n\n"
-            steps.append(Step(delay: delay, bytes: Array(event.utf8)))
-        }
-        func choice(_ delta: String, _ finish: String = "null") -> String {
-            #"{"index":0,"delta":\#(delta),"logprobs":null,"finish_reason":\#(finish)}"#
-        }
-        add(.zero, choice(#"{"role":"assistant","content":"","refusal":null}"#))
         var random = UInt64(truncatingIfNeeded: serial) &+ 1
-        for (index, token) in tokens.enumerated() {
-            // Between half and one and a half of the pace, from a generator that starts the same for the same serial.
-            random = random &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            let jittered = Interval(
-                nanoseconds: pace.token.nanoseconds / 2 + pace.token.nanoseconds * (random >> 54) / 1024)
-            add(index == 0 ? pace.firstToken : jittered, choice(#"{"content":\#(quoted(token))}"#))
+        var isFirst = true
+        var delay = Interval.zero
+        for part in answer.parts {
+            if part.isToken {
+                // Between half and one and a half of the pace, from a generator that starts the same for the same serial.
+                random = random &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+                let jittered = pace.token.nanoseconds / 2 + pace.token.nanoseconds * (random >> 54) / 1024
+                delay.nanoseconds += isFirst ? pace.firstToken.nanoseconds : jittered
+                isFirst = false
+            }
+            let bytes = wire.write(part)
+            if bytes.isEmpty { continue }
+            steps.append(Step(delay: delay, bytes: bytes))
+            delay = .zero
         }
-        add(.zero, choice("{}", #""stop""#))
-        if let usage { add(.zero, "", usage) }
-        steps.append(Step(delay: .zero, bytes: Array("data: [DONE]\n\n".utf8)))
-        return DemoScript(contentType: "text/event-stream; charset=utf-8", steps: steps)
+        return DemoScript(contentType: wire.contentType, steps: steps)
     }
 
-    private static func text(of message: JSONValue) -> String {
-        if let text = message.text(at: ["content"]) { return text }
-        guard case .array(let parts)? = message["content"] else { return "" }
-        return parts.compactMap { $0.text(at: ["text"]) }.joined(separator: " ")
+    private static func models(_ time: Int) -> DemoScript {
+        let model: JSONValue = [
+            "id": "gpt-4o-mini", "object": "model", "created": JSONValue(time), "owned_by": "demo",
+        ]
+        return document(200, ["object": "list", "data": [model]])
     }
 
-    /// Words stand for tokens; a demo has no tokenizer.
-    private static func usage(prompt: String, completion: Int) -> String {
-        let input = DemoAnswers.tokens(of: prompt).count + 3
-        return #"{"prompt_tokens":\#(input),"completion_tokens":\#(completion),"total_tokens":\#(input + completion)}"#
-    }
+    // MARK: - Refusing
 
-    private static func quoted(_ text: String) -> String { self.text { JSONText.appendQuoted(text, into: &$0) } }
-
-    private static func text(_ write: (inout ByteQueue) -> Void) -> String {
-        var out = ByteQueue()
-        write(&out)
-        return out.withUnsafeBytes { String(decoding: $0, as: UTF8.self) }
+    /// A refusal in the provider's shape.
+    static func error(_ status: Int, _ message: String, _ dialect: Dialect) -> DemoScript {
+        let text = JSONValue(message)
+        let code = JSONValue(status)
+        return switch dialect {
+        case .anthropicMessages, .anthropicCompletion:
+            document(status, ["type": "error", "error": ["type": "invalid_request_error", "message": text]])
+        case .cohereV1, .cohereV2, .bedrockConverse, .bedrockInvoke: document(status, ["message": text])
+        case .gemini:
+            document(status, ["error": ["code": code, "message": text, "status": "INVALID_ARGUMENT"]])
+        case .ollamaChat, .ollamaGenerate: document(status, ["error": text])
+        case .tgi: document(status, ["error": text, "error_type": "validation"])
+        case .replicate, .mlflow: document(status, ["detail": text])
+        case .watsonx:
+            document(status, ["errors": [["code": "invalid_request", "message": text]], "status_code": code])
+        default:
+            document(
+                status,
+                ["error": ["message": text, "type": "invalid_request_error", "param": nil, "code": nil]])
+        }
     }
 }

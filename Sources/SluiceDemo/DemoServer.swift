@@ -2,13 +2,36 @@ import SluiceBytes
 import SluiceHTTP
 import SluiceIO
 
-/// The upstream that is built in: answers as OpenAI's chat completions would, over a real socket on the loopback
-/// address, from a thread and loop of its own. It lives as long as the process.
+/// Knows what is answered to a request. `serial` numbers the requests of all clients.
+typealias ScriptSource = (_ method: String, _ target: RequestTarget, _ body: Span<UInt8>, _ serial: Int) -> DemoScript
+
+/// Plays scripts to all who connect to one address, over HTTP/1.1.
+final class ScriptServer {
+    private let listener: Listener
+    var address: SocketAddress { listener.address }
+
+    init(on address: SocketAddress, loop: EventLoop, source: @escaping ScriptSource) throws(SystemError) {
+        let budget = ConnectionBudget(limit: 1000)
+        var serial = 0
+        listener = try Listener(on: address, loop: loop, budget: budget) { socket, peer in
+            guard let connection = try? Connection(socket, peer: peer, engine: nil, loop: loop) else {
+                return budget.give()
+            }
+            serial += 1
+            DemoConnection(connection, serial: serial, source: source) { budget.give() }.start()
+        }
+    }
+
+    func close() { listener.close() }
+}
+
+/// The upstream that is built in: answers as each provider would, over a real socket on the loopback address, from a
+/// thread and loop of its own. It lives as long as the process.
 public enum DemoServer {
     /// Carries the server into its thread. The starting thread lets go of it before that thread runs.
     private struct Carrier: @unchecked Sendable {
         let loop: EventLoop
-        let listener: Listener
+        let server: ScriptServer
     }
 
     /// Starts it and returns the port.
@@ -16,20 +39,16 @@ public enum DemoServer {
 
     static func start(pace: DemoScript.Pace) throws -> Int {
         let loop = try EventLoop()
-        let budget = ConnectionBudget(limit: 1000)
-        var serial = 0
-        let listener = try Listener(on: .ip(.v4(0x7F00_0001), port: 0), loop: loop, budget: budget) { socket, peer in
-            guard let connection = try? Connection(socket, peer: peer, engine: nil, loop: loop) else {
-                return budget.give()
-            }
-            serial += 1
-            DemoConnection(connection, serial: serial, pace: pace) { budget.give() }.start()
+        let server = try ScriptServer(on: .ip(.v4(0x7F00_0001), port: 0), loop: loop) { method, target, body, serial in
+            DemoScript.answer(
+                method: method, path: target.normalizedPath ?? target.path, query: target.query ?? "", body: body,
+                serial: serial, time: EventLoop.unixTime(), pace: pace)
         }
-        guard case .ip(_, let port) = listener.address else { return 0 }
-        let carrier = Carrier(loop: loop, listener: listener)
+        guard case .ip(_, let port) = server.address else { return 0 }
+        let carrier = Carrier(loop: loop, server: server)
         try startThread(named: "demo") {
             try? carrier.loop.run()
-            carrier.listener.close()
+            carrier.server.close()
         }
         return Int(port)
     }

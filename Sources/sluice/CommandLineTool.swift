@@ -1,4 +1,5 @@
 import Glibc
+import SluiceBytes
 import SluiceConfig
 
 /// Arguments to commands. Exit codes: 0 done, 1 failed, 2 wrong usage.
@@ -10,6 +11,15 @@ enum CommandLineTool {
 
           sluice run [-c FILE] [--listen ADDRESS]   serve; without -c, what the environment's API keys make, or the demo
           sluice validate FILE                      check a configuration and print every fault in it
+          sluice schema                             print the JSON Schema of configurations
+          sluice formats [--json]                   what can be spoken to clients and to upstreams
+          sluice convert --from DIALECT --to FORMAT [--document] [--model NAME] [--chunk BYTES]
+                                                    a stream from standard input to standard output; exit code 3 if it was
+                                                    cut or carried an error
+          sluice convert --request --from FORMAT --to DIALECT [--drop-unsupported] [--model NAME]
+                                                    the same for the body of a request
+          sluice replay FILE… --listen ADDRESS [--interval TIME] [--speed FACTOR] [--dialect DIALECT]
+                                                    serve recorded streams as a provider would
           sluice version
 
         """
@@ -17,31 +27,39 @@ enum CommandLineTool {
     /// Returns the process's exit code.
     static func run(_ arguments: [String]) -> Int32 {
         let rest = Array(arguments.dropFirst())
-        switch arguments.first {
-        case "run": return run(options: rest)
-        case "validate": return validate(rest)
-        case "version", "--version": return say("sluice \(version)\n")
-        case "help", "--help", "-h": return say(usage)
-        default: return refuse(arguments.first.map { "there is no command '\($0)'" } ?? "no command given")
+        do throws(CommandOptions.Fault) {
+            switch arguments.first {
+            case "run": return try run(options: rest)
+            case "validate": return validate(rest)
+            case "schema": return try schema(rest)
+            case "formats": return try FormatsCommand.run(rest)
+            case "convert": return try ConvertCommand.run(rest)
+            case "replay": return try ReplayCommand(rest).run()
+            case "version", "--version": return say("sluice \(version)\n")
+            case "help", "--help", "-h": return say(usage)
+            default: return refuse(arguments.first.map(unknown) ?? "no command given")
+            }
+        } catch {
+            return refuse(error.message)
         }
     }
 
-    private static func run(options: [String]) -> Int32 {
-        var file: String?
-        var listen: String?
-        var rest = options[...]
-        while let option = rest.popFirst() {
-            switch option {
-            case "-c", "--config":
-                guard let value = rest.popFirst() else { return refuse("\(option) needs a file") }
-                file = value
-            case "--listen":
-                guard let value = rest.popFirst() else { return refuse("--listen needs an address") }
-                listen = value
-            default: return refuse("run does not know '\(option)'")
-            }
-        }
-        return RunCommand(file: file, listen: listen).run()
+    private static func unknown(_ command: String) -> String {
+        let known = ["run", "validate", "schema", "formats", "convert", "replay", "version", "help"]
+        let near = Names.nearest(to: command, in: known).map { " (did you mean '\($0)'?)" } ?? ""
+        return "there is no command '\(command)'\(near)"
+    }
+
+    private static func run(options arguments: [String]) throws(CommandOptions.Fault) -> Int32 {
+        let options = try CommandOptions(arguments, values: ["config", "listen"], short: ["c": "config"])
+        if let extra = options.operands.first { throw CommandOptions.Fault("run does not know '\(extra)'") }
+        return RunCommand(file: options.text("config"), listen: options.text("listen")).run()
+    }
+
+    private static func schema(_ arguments: [String]) throws(CommandOptions.Fault) -> Int32 {
+        let options = try CommandOptions(arguments)
+        if let extra = options.operands.first { throw CommandOptions.Fault("schema takes no '\(extra)'") }
+        return say(ConfigurationSchema.text())
     }
 
     private static func validate(_ arguments: [String]) -> Int32 {
@@ -60,6 +78,12 @@ enum CommandLineTool {
         return 1
     }
 
+    /// Standard input or output failed; quietly if its reader has left.
+    static func complain(_ fault: StandardStreams.Fault) -> Int32 {
+        if !fault.isClosed { write("sluice: \(fault.message)\n", to: 2) }
+        return 1
+    }
+
     static func environment() -> [String: String] {
         var result: [String: String] = [:]
         var entry = environ
@@ -73,9 +97,15 @@ enum CommandLineTool {
         return result
     }
 
-    private static func say(_ text: String) -> Int32 {
-        write(text, to: 1)
-        return 0
+    static func say(_ text: String) -> Int32 {
+        var out = ByteQueue()
+        out.append(text)
+        do throws(StandardStreams.Fault) {
+            try StandardStreams.write(&out)
+            return 0
+        } catch {
+            return complain(error)
+        }
     }
 
     private static func refuse(_ why: String) -> Int32 {
@@ -83,8 +113,10 @@ enum CommandLineTool {
         return 2
     }
 
+    /// For words to the user, whose loss ends nothing.
     static func write(_ text: String, to descriptor: Int32) {
-        var text = text
-        text.withUTF8 { bytes in _ = Glibc.write(descriptor, bytes.baseAddress, bytes.count) }
+        var out = ByteQueue()
+        out.append(text)
+        try? StandardStreams.write(&out, to: descriptor)
     }
 }

@@ -1,0 +1,171 @@
+import SluiceBytes
+import SluiceStreams
+
+/// The JSON Schema (draft 2020-12) of configuration files, for editors: each key that the readers know is one line here, and a
+/// test compares the two.
+public enum ConfigurationSchema {
+    private typealias Key = SchemaBuilder.Key
+    private typealias Build = SchemaBuilder
+
+    public static func document() -> JSONValue {
+        var members: [(key: String, value: JSONValue)] = [
+            (key: "$schema", value: "https://json-schema.org/draft/2020-12/schema"),
+            (key: "title", value: "Configuration of Sluice"),
+        ]
+        members += Build.mapping(root).members ?? []
+        members.append((key: "$defs", value: Build.definitions))
+        return .object(members)
+    }
+
+    /// Indented, and with a line end.
+    public static func text() -> String {
+        var out = ByteQueue()
+        Build.format(document(), into: &out)
+        out.append("\n")
+        return out.withUnsafeBytes { String(decoding: $0, as: UTF8.self) }
+    }
+
+    private static let root = [
+        Key("listeners", Build.list(of: Build.mapping(listener), minimum: 1), "Where clients connect.", isRequired: true),
+        Key("workers", Build.number(1...1024, or: "auto"), "Event loops; auto is one a core."),
+        Key("drain_timeout", Build.duration, "How long live streams may go on after SIGTERM."),
+        Key("log", Build.mapping(log), "What is logged, and how."),
+        Key("limits", Build.mapping(limits), "Every bound. An error or log line that comes of one repeats its name."),
+        Key("dialects", Build.names(of: Build.mapping(dialect)), "Providers that nobody knows, by name."),
+        Key("upstreams", Build.names(of: Build.mapping(upstream)), "Providers, by name.", isRequired: true),
+        Key(
+            "routes", Build.list(of: Build.mapping(route)),
+            "The first that matches in path, method, host and every condition takes the request.", isRequired: true),
+    ]
+
+    // MARK: - Clients' side
+
+    private static let listener = [
+        Key(
+            "address", Build.text, "host:port with a numeric host, [v6]:port, :port for all IPv4 addresses, or unix:/path.",
+            isRequired: true),
+        Key("tls", Build.mapping(serverTLS), "Certificates; without them, clear text."),
+    ]
+
+    private static let certificate = [
+        Key("certificate", Build.text, "A PEM file with the chain; read again on SIGHUP."),
+        Key("private_key", Build.text, "A PEM file."),
+    ]
+
+    private static let serverTLS =
+        certificate + [
+            Key(
+                "certificates", Build.list(of: Build.mapping(certificate)),
+                "Further ones, chosen by the name that the client asks for (SNI)."),
+            Key("client_ca", Build.text, "A PEM file; clients may show a certificate of this CA."),
+            Key("require_client_certificate", Build.flag, "Clients must show one."),
+            Key("minimum_version", Build.choice(["1.2", "1.3"]), "Of TLS."),
+        ]
+
+    private static let log = [
+        Key("level", Build.choice(LogSpec.Level.self), "The least of what is logged."),
+        Key("format", Build.choice(LogSpec.Format.self), "Of a line."),
+        Key("access", Build.flag, "One line for each exchange, at its end."),
+    ]
+
+    private static let limits = [
+        Key("request_head_bytes", Build.size, "A request's head: 431."),
+        Key("request_fields", Build.size, "Fields of a request: 431."),
+        Key("target_bytes", Build.size, "A request's target: 414."),
+        Key("upstream_head_bytes", Build.size, "An answer's head: 502."),
+        Key("upstream_fields", Build.size, "Fields of an answer: 502."),
+        Key("request_body_bytes", Build.size, "A request's body: 413."),
+        Key("chunk_extension_bytes", Build.size, "Chunk extensions of one message: 400."),
+        Key("stream_buffer_high_bytes", Build.size, "Waiting for one side: reading the other side pauses."),
+        Key("stream_buffer_low_bytes", Build.size, "Reading goes on."),
+        Key("event_bytes", Build.size, "One event of a stream while it is assembled."),
+        Key("handshake_timeout", Build.duration, "From the connection to the first byte of a request, TLS included."),
+        Key("request_head_timeout", Build.duration, "From a head's first byte to its last."),
+        Key("request_body_timeout", Build.duration, "Between two reads of a body: 408."),
+        Key("client_idle_timeout", Build.duration, "Between two requests of a client."),
+        Key("upstream_idle_timeout", Build.duration, "Of a pooled connection."),
+        Key("slow_client", Build.duration, "A client that takes nothing while data waits: reset, upstream cancelled."),
+        Key("ping_timeout", Build.duration, "A silent HTTP/2 client that does not answer a PING: dropped."),
+        Key("client_unsent_bytes", Build.size, "What the kernel takes over for one client."),
+        Key("upstream_receive_buffer_bytes", Build.size, "The kernel's buffer of one upstream connection."),
+        Key("http2_streams", Build.size, "Open at a time on one client's connection."),
+        Key("http2_stream_window_bytes", Build.size, "Body bytes under way on one stream, towards us."),
+        Key("http2_connection_window_bytes", Build.size, "Body bytes under way on one connection."),
+        Key("http2_resets", Build.size, "Streams reset by a client or because of it, at once."),
+        Key("http2_resets_per_second", Build.size, "The same, after that."),
+        Key("connections", Build.size, "All workers together; above it, accepting pauses."),
+        Key("idle_upstream_connections", Build.size, "Kept for each upstream and worker."),
+    ]
+
+    // MARK: - Upstreams' side
+
+    private static let dialect = [
+        Key("framing", Build.choice(CustomDialect.Framing.self), "How the body is cut into payloads."),
+        Key("text", Build.text, "Where the text stands in a payload: choices[0].delta.content.", isRequired: true),
+        Key("finish", Build.text, "Where the finish reason stands. This or `done` is needed."),
+        Key("error", Build.text, "Where the message of an error stands."),
+        Key("done", Build.text, "The payload that ends the stream, such as [DONE]."),
+    ]
+
+    private static let upstream = [
+        Key("url", Build.text, "http, https, or unix:/path/of.sock.", isRequired: true),
+        Key("dialect", Build.openChoice(Dialect.self), "What it speaks; also a name under `dialects`.", isRequired: true),
+        Key("api_key", Build.secret, "Put where the dialect wants it."),
+        Key("headers", Build.names(of: Build.secret), "Put on every request."),
+        Key("http", Build.choice(UpstreamSpec.HTTPVersion.self), "auto: what ALPN agrees on, else HTTP/1.1."),
+        Key("keepalive", Build.mapping(keepalive), "HTTP/2: a PING when streams are open and nothing comes."),
+        Key("tls", Build.mapping(clientTLS), "How it is verified, and what it is shown."),
+        Key("timeouts", Build.mapping(timeouts), "0 is no limit."),
+    ]
+
+    private static let keepalive = [
+        Key("interval", Build.duration, "Of silence; 0 is never."),
+        Key("timeout", Build.duration, "For the answer."),
+    ]
+
+    private static let clientTLS = [
+        Key("ca", Build.text, "A PEM file in place of the system's store."),
+        Key("server_name", Build.text, "In place of the URL's host."),
+        Key("verify", Build.flag, "false accepts any certificate: for tests only."),
+        Key("certificate", Build.text, "A PEM file, for providers that ask for one."),
+        Key("private_key", Build.text, "A PEM file."),
+    ]
+
+    private static let timeouts = [
+        Key("connect", Build.duration, "Name, socket and TLS: 504."),
+        Key("headers", Build.duration, "From the request to the head of the answer: 504."),
+        Key("first_token", Build.duration, "From the head to the first token: 504."),
+        Key("idle", Build.duration, "Between two reads of the answer: an error in the stream."),
+        Key("total", Build.duration, "The whole exchange."),
+    ]
+
+    // MARK: - Routes
+
+    private static let route = [
+        Key("path", Build.text, "Exact, or a prefix such as /v1/*.", isRequired: true),
+        Key("host", Build.text, "The request's host."),
+        Key("methods", Build.list(of: Build.choice(methods)), "Any but TRACE and CONNECT, if there are none."),
+        Key(
+            "when", Build.names(of: Build.text, pattern: #"^(body|header|query)\..+"#),
+            "All must hold; * is any run of characters, ? is one."),
+        Key("request", Build.choice(RequestFormat.self), "What the client sends.", isRequired: true),
+        Key("response", Build.choice(StreamFormat.self, more: ["auto"]), "What the client gets.", isRequired: true),
+        Key("upstream", Build.text, "A name under `upstreams`.", isRequired: true),
+        Key("upstream_path", Build.text, "Behind the upstream's URL, in place of the dialect's own path."),
+        Key("model", Build.text, "In place of the client's."),
+        Key("system", Build.text, "Put before the client's messages."),
+        Key("defaults", Build.anyMapping, "Where the client is silent."),
+        Key("overrides", Build.anyMapping, "Over what the client says."),
+        Key("keepalive", Build.duration, "Of silence, in formats that have a keepalive."),
+        Key("early_headers", Build.duration, "Commits 200 if there is no token by then."),
+        Key("on_disconnect", Build.choice(Route.OnDisconnect.self), "What becomes of the upstream when the client has left."),
+        Key("forward_credentials", Build.flag, "Lets the client's own Authorization and cookies through."),
+        Key("headers", Build.mapping(headers), "Put on messages."),
+    ]
+
+    private static let headers = [
+        Key("response", Build.names(of: Build.text), "Put on every answer.")
+    ]
+
+    private static let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+}
