@@ -13,7 +13,7 @@ struct OpenAIResponsesDialect: EventDialect {
     private var hasTooManyParts = false
 
     /// More parts than any answer has: their places are all that a long stream could make grow.
-    static let partLimit = 4096
+    static let partLimit = 1024
 
     /// A text of its own inside an output item. That it has come in deltas is remembered, so that the whole text of the events
     /// behind them is not told again.
@@ -56,7 +56,7 @@ struct OpenAIResponsesDialect: EventDialect {
         } else {
             take(type, fields, data, into: &batch)
         }
-        if hasTooManyParts { throw .malformed("more parts than the limit of 4096", offset: offset) }
+        if hasTooManyParts { throw .malformed("more parts than the limit of 1024", offset: offset) }
     }
 
     @inline(__always)
