@@ -65,7 +65,8 @@ import Testing
 
     @Test func sourcesAreToldOnce() throws {
         let chunks =
-            #""groundingChunks":[{"web":{"title":"t","uri":"u"}},{"web":{"uri":"v"}},{"web":{}},{"retrievedContext":{"uri":"w"}}]"#
+            #""groundingChunks":[{"web":{"title":"t","uri":"u"}},{"web":{"uri":"v"}},{"web":{}},"#
+            + #"{"retrievedContext":{"uri":"w"}}]"#
         let (seen, _) = try read(
             parts("", more: #","groundingMetadata":{\#(chunks)}"#),
             parts(#"{"text":"a"}"#, more: #","groundingMetadata":{"x":1,\#(chunks)}"#))
