@@ -101,9 +101,10 @@ import Testing
     @Test func theLastFinishIsTheOneThatCounts() throws {
         let stop = #","finishReason":"STOP""#
         let (seen, _) = try read(
-            parts(#"{"text":"a"}"#, more: stop), parts(#"{"text":"b"}"#, more: #","finishReason":"SAFETY""#),
-            parts(#"{"text":"c"}"#, more: stop))
-        #expect(seen.text[0] == "abc" && seen.words[0] == "STOP")
+            parts(#"{"text":"a"}"#), parts(#"{"text":"b"}"#, more: stop),
+            parts(#"{"text":"c"},{"text":"d"}"#, more: #","finishReason":"SAFETY""#),
+            parts(#"{"text":"e"}"#, more: stop))
+        #expect(seen.text[0] == "abcde" && seen.words[0] == "STOP")
     }
 
     /// Where every event has a finish, the stream that ends inside one is still cut.
