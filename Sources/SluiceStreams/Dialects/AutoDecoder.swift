@@ -22,6 +22,8 @@ struct AutoDecoder: StreamDecoder {
     private var prefix = LeadingBytes()
     private var held: [UInt8] = []
     private var decoder: (any StreamDecoder)?
+    /// What has been found.
+    private(set) var dialect: Dialect?
     private let limit: Int
 
     init(eventBytes: Int) { limit = eventBytes }
@@ -37,8 +39,8 @@ struct AutoDecoder: StreamDecoder {
             stage = begin(with: chunk[start])
         }
         let rest = chunk.extracting(start..<chunk.count)
-        let before = held.count
         if case .known = stage { return try pass(rest, into: &batch) }
+        let before = held.count
         rest.withUnsafeBufferPointer { held.append(contentsOf: $0) }
         do {
             try look(at: rest, from: before, into: &batch)
@@ -66,12 +68,25 @@ struct AutoDecoder: StreamDecoder {
         switch byte {
         case ASCII.leftBrace: return .line
         case ASCII.leftBracket:
+            dialect = .gemini
             decoder = StreamDecoders.make(.gemini, eventBytes: limit)
             return .known
         // No frame is so long that its length begins with more.
         case 0, 1: return .frames(AWSEventStreamDecoder(eventBytes: limit), DetectionProbe())
-        default: return .events(SSEDecoder(eventBytes: limit), DetectionProbe())
+        default: return beginEvents()
         }
+    }
+
+    /// White space before JSON means nothing; before a field of an event stream it spoils the field's name.
+    private mutating func beginEvents() -> Stage {
+        var (framing, probe) = (SSEDecoder(eventBytes: limit), DetectionProbe())
+        if prefix.isIndented {
+            prefix.dropped -= 1
+            held.append(ASCII.space)
+            var batch = EventBatch()
+            _ = Self.fault { () throws(StreamError) in try framing.feed(held.span, to: &probe, into: &batch) }
+        }
+        return .events(framing, probe)
     }
 
     private mutating func look(at rest: Span<UInt8>, from start: Int, into batch: inout EventBatch)
@@ -153,8 +168,12 @@ struct AutoDecoder: StreamDecoder {
 
     private mutating func adopt(_ verdict: DialectDetection.Verdict, into batch: inout EventBatch) throws(StreamError) {
         switch verdict {
-        case .stream(let dialect): decoder = StreamDecoders.make(dialect, eventBytes: limit)
-        case .document(let dialect): decoder = StreamDecoders.makeDocument(dialect, eventBytes: limit)
+        case .stream(let found):
+            dialect = found
+            decoder = StreamDecoders.make(found, eventBytes: limit)
+        case .document(let found):
+            dialect = found
+            decoder = StreamDecoders.makeDocument(found, eventBytes: limit)
         case .nothingYet, .unknown: break
         }
         guard decoder != nil else { throw Self.unknown(at: 0) }
@@ -219,8 +238,10 @@ private struct DetectionProbe: SSEHandler, AWSFrameHandler {
 private struct LeadingBytes {
     private var markSeen = 0
     private var isInComment = false
+    /// White space has come since the last line's end.
+    private(set) var isIndented = false
     /// Bytes passed over until now.
-    private(set) var dropped = 0
+    var dropped = 0
 
     /// Where the first byte stands that is none of them.
     mutating func skip(_ chunk: Span<UInt8>, into batch: inout EventBatch) -> Int {
@@ -234,9 +255,13 @@ private struct LeadingBytes {
                 }
             } else if dropped == markSeen, markSeen < 3, byte == mark[markSeen] {
                 markSeen += 1
-            } else if byte == ASCII.colon {
+            } else if byte == ASCII.lf || byte == ASCII.cr {
+                isIndented = false
+            } else if byte == ASCII.space || byte == ASCII.tab {
+                isIndented = true
+            } else if byte == ASCII.colon, !isIndented {
                 isInComment = true
-            } else if byte != ASCII.lf, byte != ASCII.cr, byte != ASCII.space, byte != ASCII.tab {
+            } else {
                 return index
             }
             dropped &+= 1
