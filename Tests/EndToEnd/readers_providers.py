@@ -113,7 +113,8 @@ def anthropic(body):
 
 
 GEMINI_FINISHES = {"STOP": "stop", "MAX_TOKENS": "length", **dict.fromkeys(
-    ["SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"], "content_filter"), "OTHER": "other", "MALFORMED_FUNCTION_CALL": "error"}
+    ["SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"], "content_filter"), "OTHER": "other",
+    "MALFORMED_FUNCTION_CALL": "error"}
 
 
 def gemini(body):

@@ -40,7 +40,8 @@ LOSSES = {
 }
 #: Figures that a format does not know.
 FIGURES = {
-    "anthropic": {"input", "output", "cached"}, "ollama-chat": {"input", "output"}, "ollama-generate": {"input", "output"},
+    "anthropic": {"input", "output", "cached"}, "ollama-chat": {"input", "output"},
+    "ollama-generate": {"input", "output"},
     "cohere": {"input", "output", "cached"}, "vercel-data": {"input", "output"}, "mlflow": {"input", "output"},
 }
 #: Formats that must give a figure, and give 0 where nobody knows it.
@@ -78,9 +79,11 @@ def usage(dialect, raw, name):
     raw = raw or {}
     cached = (raw.get("prompt_tokens_details") or raw.get("input_tokens_details") or {}).get("cached_tokens")
     reasoning = (raw.get("completion_tokens_details") or raw.get("output_tokens_details") or {}).get("reasoning_tokens")
-    output = next((raw[key] for key in ("completion_tokens", "output_tokens", "outputTokens", "eval_count", "outputTokenCount")
+    output = next((raw[key] for key in ("completion_tokens", "output_tokens", "outputTokens", "eval_count",
+                                        "outputTokenCount")
                    if raw.get(key) is not None), None)
-    given = next((raw[key] for key in ("prompt_tokens", "input_tokens", "inputTokens", "prompt_eval_count", "inputTokenCount")
+    given = next((raw[key] for key in ("prompt_tokens", "input_tokens", "inputTokens", "prompt_eval_count",
+                                       "inputTokenCount")
                   if raw.get(key) is not None), None)
     if dialect.startswith("anthropic") or (dialect.startswith("bedrock") and "input_tokens" in raw):
         cached = raw.get("cache_read_input_tokens")
