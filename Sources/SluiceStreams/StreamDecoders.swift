@@ -33,7 +33,8 @@ public enum StreamDecoders {
     /// such documents.
     public static func makeDocument(_ dialect: Dialect, eventBytes: Int) -> (any StreamDecoder)? {
         switch dialect {
-        case .openAIChat, .mlflow, .auto: DocumentDecoder<OpenAIChatDialect>(eventBytes: eventBytes)
+        case .auto: AutoDecoder(eventBytes: eventBytes)
+        case .openAIChat, .mlflow: DocumentDecoder<OpenAIChatDialect>(eventBytes: eventBytes)
         case .openAICompletions: DocumentDecoder<OpenAICompletionsDialect>(eventBytes: eventBytes)
         case .openAIResponses: DocumentDecoder<OpenAIResponsesDialect>(eventBytes: eventBytes)
         case .anthropicMessages: DocumentDecoder<AnthropicMessagesDialect>(eventBytes: eventBytes)

@@ -41,7 +41,7 @@ public struct SSEDecoder {
     private var endedInCR = false
     private var markSeen: UInt8 = 0  // bytes of a byte order mark matched at the very start; 3: past it
     private var offset = 0  // of the chunk being fed, in the body
-    private var eventOffset = 0  // behind the last blank line
+    private(set) var eventOffset = 0  // behind the last blank line
     private let limit: Int
     /// `retry:` as last set, in milliseconds.
     public private(set) var retry: Int?
