@@ -44,7 +44,9 @@ import Testing
             events.filter { $0.type == "message" }.map(\.id)
                 == events.indices.prefix(events.count - 1).map { "\($0 + 1)" })
         #expect(events.last?.type == (progress.isComplete ? "done" : "error") && ending == .complete)
-        expectEnd(json(events.last?.data ?? ""), source, progress)
+        var told = source
+        if source.refusal[0] != nil, source.reasons[0] == .stop { told.reasons[0] = .contentFilter }
+        expectEnd(json(events.last?.data ?? ""), told, progress)
     }
 
     private func expectEnd(_ last: [String: Any], _ source: Transcript, _ progress: StreamProgress) {
