@@ -63,7 +63,9 @@ struct Transcript: Equatable {
         case .end:
             lines.append("end")
             ends += 1
-        case .reasoningSignature, .source, .unknown: lines.append("\(event)")
+        case .reasoningSignature(let choice, let range): lines.append("signature \(choice) \(batch.string(range))")
+        case .source(let url, let title): lines.append("source \(batch.string(url)) \(batch.string(title))")
+        case .unknown: lines.append("unknown")
         }
     }
 

@@ -19,6 +19,7 @@ struct AnswerState {
     private(set) var hasStarted = false
     private var choices: [Choice] = []
     private var lastUsage = Usage()
+    private var failedFinish: TextRange?
 
     /// Runs of text that the event being read has had, and where the last one stands in memory: for `ChunkTemplate`.
     var contentCount = 0
@@ -62,6 +63,13 @@ struct AnswerState {
         guard !raw.isEmpty, let position = open(choice, into: &batch) else { return }
         let stored = Self.store(raw, &choices[position].textHalf, into: &batch)
         if !stored.isEmpty { batch.append(.text(choice: choice, stored)) }
+    }
+
+    /// The same for text that is no JSON string, and whole.
+    mutating func plainText(_ text: Span<UInt8>, choice: Int = 0, into batch: inout EventBatch) {
+        guard !text.isEmpty, open(choice, into: &batch) != nil else { return }
+        let stored = batch.store { out in text.withUnsafeBufferPointer { UTF8Text.append($0, into: &out) } }
+        batch.append(.text(choice: choice, stored))
     }
 
     mutating func reasoning(_ raw: Span<UInt8>, choice: Int = 0, into batch: inout EventBatch) {
@@ -157,7 +165,7 @@ struct AnswerState {
     // MARK: - Endings
 
     /// The choice's finish, once. A choice with tool calls that merely stopped has finished for them. A reason that is a failure
-    /// becomes an error too, unless one has been told.
+    /// becomes an error too, in `settle`.
     mutating func finish(
         _ reason: FinishReason, raw: Span<UInt8>, choice: Int = 0, into batch: inout EventBatch
     ) {
@@ -169,10 +177,19 @@ struct AnswerState {
         let isForCalls = reason == .stop && !choices[position].calls.isEmpty
         let word = Self.store(raw, into: &batch)
         batch.append(.finish(choice: choice, isForCalls ? .toolCalls : reason, raw: word))
-        guard reason == .error, !progress.sawError else { return }
+        if reason == .error { failedFinish = word }
+    }
+
+    /// An event has been read: a finish that is a failure becomes an error, unless the provider told one in its own words.
+    mutating func settle(into batch: inout EventBatch) {
+        guard let word = failedFinish else { return }
+        failedFinish = nil
+        guard !progress.sawError else { return }
         progress.sawError = true
+        let kind: StreamErrorKind =
+            ASCII.equal(batch.bytes(word), "insufficient_system_resource") ? .overloaded : .provider
         let message = batch.store("the provider ended the answer with an error")
-        batch.append(.error(.provider, message: message, type: word, retryAfterSeconds: nil))
+        batch.append(.error(kind, message: message, type: word, retryAfterSeconds: nil))
     }
 
     func hasFinished(choice: Int = 0) -> Bool { choices.first { $0.index == choice }?.hasFinished ?? false }
@@ -226,6 +243,12 @@ struct AnswerState {
     }
 
     // MARK: - Choices
+
+    /// The choice has begun, though it may have said nothing yet: the stream is not finished before it is.
+    mutating func open(_ choice: Int) { _ = position(of: choice) }
+
+    /// A tool call has begun, though its name has not come yet.
+    mutating func sawCall() { progress.sawContent = true }
 
     private mutating func open(_ choice: Int, into batch: inout EventBatch) -> Int? {
         start(into: &batch)

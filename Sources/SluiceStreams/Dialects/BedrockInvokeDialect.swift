@@ -1,12 +1,116 @@
 import SluiceBytes
 
-/// Bedrock's InvokeModelWithResponseStream.
-struct BedrockInvokeDialect: EventDialect {
+/// Bedrock's InvokeModelWithResponseStream (Bedrock API reference, "Inference request parameters and response fields"). Each event is
+/// `{"bytes":"<base64>"}` of what the model's own maker sends: Anthropic's events, Converse's in an object of one member (Nova),
+/// Cohere's chat, choices as OpenAI has them (Mistral, Qwen, DeepSeek …), or text in one member (Llama, Titan, Cohere's generate,
+/// Claude 2, Mistral 7B), which `BedrockInvokeText.swift` reads.
+struct BedrockInvokeDialect: BedrockDialect {
     var answer = AnswerState()
+    /// The prompt's length, which Llama and Titan tell in their first event.
+    var promptCount: Int?
+    // Each is lent `answer` for as long as it reads an event.
+    private var converse = BedrockConverseDialect()
+    private var anthropic = AnthropicMessagesDialect()
+    private var cohere = CohereV1Dialect()
+    private var decoded: [UInt8] = []
+    private static let keptBytes = 4096
 
     mutating func decode(_ data: Span<UInt8>, type: Span<UInt8>, at offset: Int, into batch: inout EventBatch)
         throws(StreamError)
     {
-        throw .malformed("this dialect is not read yet", offset: offset)
+        guard ASCII.equal(type, "chunk") else { return batch.append(.unknown) }
+        guard let range = JSONMember.string("bytes", of: data) else {
+            throw .malformed("a chunk has no bytes", offset: offset)
+        }
+        var json: [UInt8] = []
+        swap(&json, &decoded)
+        defer {
+            json.removeAll(keepingCapacity: json.capacity <= Self.keptBytes)
+            swap(&json, &decoded)
+        }
+        guard Base64.decode(data.extracting(range), into: &json) else {
+            throw .malformed("a chunk's bytes are not base64", offset: offset)
+        }
+        try decode(model: json.span, at: offset, into: &batch)
+    }
+
+    /// What the model's maker sent.
+    private mutating func decode(model json: Span<UInt8>, at offset: Int, into batch: inout EventBatch)
+        throws(StreamError)
+    {
+        guard let shape = Shape(json) else { throw .malformed("a chunk is not a JSON object", offset: offset) }
+        switch shape {
+        case .anthropic(let type):
+            swap(&answer, &anthropic.answer)
+            defer { swap(&answer, &anthropic.answer) }
+            try anthropic.decode(json, type: json.extracting(type), at: offset, into: &batch)
+        case .converse(let name, let event):
+            swap(&answer, &converse.answer)
+            defer { swap(&answer, &converse.answer) }
+            try converse.decode(json.extracting(event), type: json.extracting(name), at: offset, into: &batch)
+        case .cohereChat:
+            swap(&answer, &cohere.answer)
+            defer { swap(&answer, &cohere.answer) }
+            try cohere.decode(json, type: Span(), at: offset, into: &batch)
+        case .text: readText(json, into: &batch)
+        }
+    }
+
+    /// Whose event it is, by the names of its members.
+    private enum Shape {
+        case anthropic(type: Range<Int>)
+        case converse(name: Range<Int>, event: Range<Int>)
+        case cohereChat
+        case text
+
+        /// nil: no JSON object.
+        init?(_ json: Span<UInt8>) {
+            self = .text
+            var isKnown = false
+            var scanner = JSONScanner(json)
+            guard scanner.peek() == .object, scanner.enterObject() else { return nil }
+            while let key = scanner.nextKey() {
+                guard let value = scanner.value(), !isKnown else { continue }
+                let (name, opening) = (json.extracting(key), json[value.lowerBound])
+                isKnown = true
+                if ASCII.equal(name, "type"), opening == ASCII.quote {
+                    self = .anthropic(type: value.lowerBound + 1..<value.upperBound - 1)
+                } else if opening == ASCII.leftBrace, Self.isConverse(name) {
+                    self = .converse(name: key, event: value)
+                } else if ASCII.equal(name, "event_type") {
+                    self = .cohereChat
+                } else {
+                    isKnown = ASCII.equal(name, "choices")
+                }
+            }
+            guard scanner.isAtEnd() else { return nil }
+        }
+
+        private static func isConverse(_ name: Span<UInt8>) -> Bool {
+            ASCII.equal(name, "contentBlockDelta") || ASCII.equal(name, "contentBlockStop")
+                || ASCII.equal(name, "contentBlockStart") || ASCII.equal(name, "messageStart")
+                || ASCII.equal(name, "messageStop") || ASCII.equal(name, "metadata")
+        }
+    }
+
+    // MARK: - Documents
+
+    mutating func decode(document: JSONValue, into batch: inout EventBatch) -> Bool {
+        if document["type"]?.string == "message" {
+            swap(&answer, &anthropic.answer)
+            defer { swap(&answer, &anthropic.answer) }
+            return anthropic.decode(document: document, into: &batch)
+        }
+        if document["output"] != nil {
+            swap(&answer, &converse.answer)
+            defer { swap(&answer, &converse.answer) }
+            return converse.decode(document: document, into: &batch)
+        }
+        if document["generation_id"] != nil {
+            swap(&answer, &cohere.answer)
+            defer { swap(&answer, &cohere.answer) }
+            return cohere.decode(document: document, into: &batch)
+        }
+        return readText(document, into: &batch)
     }
 }

@@ -9,11 +9,17 @@ protocol EventDialect {
     mutating func decode(_ data: Span<UInt8>, type: Span<UInt8>, at offset: Int, into batch: inout EventBatch)
         throws(StreamError)
 
+    /// A line of an event stream that is none of its fields.
+    mutating func decode(stray line: Span<UInt8>, at offset: Int, into batch: inout EventBatch) throws(StreamError)
+
     /// A whole answer that came as one document and not as a stream. False: it is no answer of this dialect.
     mutating func decode(document: JSONValue, into batch: inout EventBatch) -> Bool
 
     /// Where all of a stream's events stay the same but for the text in them, most need no parsing (`ChunkTemplate`).
     static var usesTemplate: Bool { get }
+
+    /// `[DONE]` ends the stream if it comes; not so where an event's data is the text itself.
+    static var endsInDone: Bool { get }
 
     /// An event that nothing ends before the body does: is it whole?
     static func isWhole(_ data: Span<UInt8>) -> Bool
@@ -21,8 +27,21 @@ protocol EventDialect {
 
 extension EventDialect {
     static var usesTemplate: Bool { true }
+    static var endsInDone: Bool { true }
     static func isWhole(_ data: Span<UInt8>) -> Bool { DialectHandler<Self>.isDone(data) || JSONScanner.isWhole(data) }
+    mutating func decode(stray line: Span<UInt8>, at offset: Int, into batch: inout EventBatch) throws(StreamError) {}
     mutating func decode(document: JSONValue, into batch: inout EventBatch) -> Bool { false }
+
+    /// For a document that says what one event would.
+    mutating func decode(asEvent document: JSONValue, into batch: inout EventBatch) -> Bool {
+        let json = document.serialized()
+        do throws(StreamError) {
+            try decode(json.span, type: Span(), at: 0, into: &batch)
+            return answer.fault == nil
+        } catch {
+            return false
+        }
+    }
 }
 
 /// Takes events from any framing to a dialect, past it where a template knows what an event says.
@@ -40,17 +59,24 @@ struct DialectHandler<Meaning: EventDialect>: SSEHandler, LineHandler {
 
     mutating func comment(into batch: inout EventBatch) { batch.append(.ping) }
 
+    mutating func stray(_ line: Span<UInt8>, offset: Int, into batch: inout EventBatch) throws(StreamError) {
+        try dialect.decode(stray: line, at: offset, into: &batch)
+    }
+
     mutating func take(_ data: Span<UInt8>, type: Span<UInt8>, at offset: Int, into batch: inout EventBatch)
         throws(StreamError)
     {
-        if !data.isEmpty, data[0] == ASCII.leftBracket, Self.isDone(data) { return dialect.answer.end(into: &batch) }
+        if Meaning.endsInDone, !data.isEmpty, data[0] == ASCII.leftBracket, Self.isDone(data) {
+            return dialect.answer.end(into: &batch)
+        }
         dialect.answer.progress.eventCount += 1
-        if Meaning.usesTemplate, let text = template.content(of: data) {
+        if Meaning.usesTemplate, !ASCII.equal(type, "error"), let text = template.content(of: data) {
             return dialect.answer.text(data.extracting(text), choice: template.choice, into: &batch)
         }
         (dialect.answer.contentCount, dialect.answer.content) = (0, nil)
         let before = batch.events.count
         try dialect.decode(data, type: type, at: offset, into: &batch)
+        dialect.answer.settle(into: &batch)
         if let fault = dialect.answer.fault { throw .malformed(fault.description, offset: offset) }
         // An event that meant one run of text and nothing else: the next ones are likely the same around it.
         guard Meaning.usesTemplate, batch.events.count == before + 1, dialect.answer.contentCount == 1,
@@ -131,6 +157,7 @@ struct DocumentDecoder<Meaning: EventDialect>: StreamDecoder {
         guard dialect.decode(document: document, into: &batch) else {
             throw .malformed("the answer is not a document of its dialect", offset: 0)
         }
+        dialect.answer.settle(into: &batch)
         dialect.answer.finishHalves(into: &batch)
         if !dialect.answer.progress.sawError { dialect.answer.end(into: &batch) }
     }

@@ -2,7 +2,7 @@ import SluiceBytes
 
 /// What one chunk adds to one choice: text, reasoning, refusal, tool calls.
 extension OpenAIChatDialect {
-    mutating func readDelta(_ scanner: inout JSONScanner, _ position: Int, into batch: inout EventBatch) {
+    mutating func readDelta(_ scanner: inout JSONScanner, _ choice: Int, into batch: inout EventBatch) {
         guard scanner.enterObject() else { return }
         var reasoning: Range<Int>?
         var details: Range<Int>?
@@ -10,65 +10,43 @@ extension OpenAIChatDialect {
         while let key = scanner.nextKey() {
             let name = bytes.extracting(key)
             switch name.count {
-            case 7 where ASCII.equal(name, "content"): readContent(&scanner, position, into: &batch)
+            case 7 where ASCII.equal(name, "content"): readContent(&scanner, choice, into: &batch)
             case 9 where ASCII.equal(name, "reasoning"), 17 where ASCII.equal(name, "reasoning_content"):
                 if let text = scanner.stringOrSkip(), !text.isEmpty { reasoning = text }
             case 17 where ASCII.equal(name, "reasoning_details") && scanner.peek() == .array:
                 details = scanner.value()
             case 7 where ASCII.equal(name, "refusal"):
                 if let text = scanner.stringOrSkip() {
-                    appendRefusal(bytes.extracting(text), position, into: &batch)
+                    answer.refusal(bytes.extracting(text), choice: choice, into: &batch)
                 }
             case 10 where ASCII.equal(name, "tool_calls") && scanner.peek() == .array:
-                readCalls(&scanner, position, into: &batch)
+                readCalls(&scanner, choice, into: &batch)
             case 13 where ASCII.equal(name, "function_call") && scanner.peek() == .object:
                 var fields = CallFields()
                 readFunction(&scanner, &fields)
-                take(fields, bytes, position, into: &batch)
+                take(fields, bytes, choice, into: &batch)
             default: scanner.value()
             }
         }
         // OpenRouter sends the same thoughts under both names; the plain text is used, and the details only alone.
         if let reasoning {
-            appendReasoning(bytes.extracting(reasoning), position, into: &batch)
+            answer.reasoning(bytes.extracting(reasoning), choice: choice, into: &batch)
         } else if let details {
-            readThoughts(bytes.extracting(details), position, into: &batch)
+            readThoughts(bytes.extracting(details), choice, into: &batch)
         }
     }
 
     // MARK: - Text
 
-    mutating func appendText(_ raw: Span<UInt8>, _ position: Int, into batch: inout EventBatch) {
-        guard !raw.isEmpty else { return }
-        progress.sawContent = true
-        let stored = store(raw, &choices[position].textHalf, into: &batch)
-        if !stored.isEmpty { batch.append(.text(choice: choices[position].index, stored)) }
-    }
-
-    private mutating func appendReasoning(_ raw: Span<UInt8>, _ position: Int, into batch: inout EventBatch) {
-        guard !raw.isEmpty else { return }
-        progress.sawContent = true
-        let stored = store(raw, &choices[position].reasoningHalf, into: &batch)
-        if !stored.isEmpty { batch.append(.reasoning(choice: choices[position].index, stored)) }
-    }
-
-    private mutating func appendRefusal(_ raw: Span<UInt8>, _ position: Int, into batch: inout EventBatch) {
-        guard !raw.isEmpty else { return }
-        progress.sawContent = true
-        let stored = store(raw, &choices[position].refusalHalf, into: &batch)
-        if !stored.isEmpty { batch.append(.refusal(choice: choices[position].index, stored)) }
-    }
-
     /// A string, or (Mistral) an array of `{"type":"text","text"}` and `{"type":"thinking","thinking":[…]}`.
-    private mutating func readContent(_ scanner: inout JSONScanner, _ position: Int, into batch: inout EventBatch) {
+    private mutating func readContent(_ scanner: inout JSONScanner, _ choice: Int, into batch: inout EventBatch) {
         let bytes = scanner.bytes
-        contentCount += 1
         guard scanner.peek() == .array else {
             guard let text = scanner.stringOrSkip() else { return }
-            content = ChunkTemplate.Place(bytes.extracting(text))
-            return appendText(bytes.extracting(text), position, into: &batch)
+            return answer.text(bytes.extracting(text), choice: choice, into: &batch)
         }
-        content = nil
+        // What is learnt of a chunk must be all that it can say.
+        answer.contentCount += 1
         guard scanner.enterArray() else { return }
         while scanner.nextElement() {
             guard scanner.peek() == .object, scanner.enterObject() else {
@@ -78,9 +56,11 @@ extension OpenAIChatDialect {
             while let key = scanner.nextKey() {
                 let name = bytes.extracting(key)
                 if ASCII.equal(name, "text") {
-                    if let text = scanner.stringOrSkip() { appendText(bytes.extracting(text), position, into: &batch) }
+                    if let text = scanner.stringOrSkip() {
+                        answer.text(bytes.extracting(text), choice: choice, into: &batch)
+                    }
                 } else if ASCII.equal(name, "thinking") {
-                    readThinking(&scanner, position, into: &batch)
+                    readThinking(&scanner, choice, into: &batch)
                 } else {
                     scanner.value()
                 }
@@ -88,17 +68,17 @@ extension OpenAIChatDialect {
         }
     }
 
-    private mutating func readThinking(_ scanner: inout JSONScanner, _ position: Int, into batch: inout EventBatch) {
+    private mutating func readThinking(_ scanner: inout JSONScanner, _ choice: Int, into batch: inout EventBatch) {
         let bytes = scanner.bytes
         if scanner.peek() == .array {
-            if let array = scanner.value() { readThoughts(bytes.extracting(array), position, into: &batch) }
+            if let array = scanner.value() { readThoughts(bytes.extracting(array), choice, into: &batch) }
         } else if let text = scanner.stringOrSkip() {
-            appendReasoning(bytes.extracting(text), position, into: &batch)
+            answer.reasoning(bytes.extracting(text), choice: choice, into: &batch)
         }
     }
 
     /// An array of objects with `text` or `summary`.
-    private mutating func readThoughts(_ json: Span<UInt8>, _ position: Int, into batch: inout EventBatch) {
+    private mutating func readThoughts(_ json: Span<UInt8>, _ choice: Int, into batch: inout EventBatch) {
         var scanner = JSONScanner(json)
         guard scanner.enterArray() else { return }
         while scanner.nextElement() {
@@ -110,7 +90,7 @@ extension OpenAIChatDialect {
                 let name = json.extracting(key)
                 if ASCII.equal(name, "text") || ASCII.equal(name, "summary") {
                     guard let text = scanner.stringOrSkip() else { continue }
-                    appendReasoning(json.extracting(text), position, into: &batch)
+                    answer.reasoning(json.extracting(text), choice: choice, into: &batch)
                 } else {
                     scanner.value()
                 }
@@ -129,7 +109,7 @@ extension OpenAIChatDialect {
         var areRaw = false
     }
 
-    private mutating func readCalls(_ scanner: inout JSONScanner, _ position: Int, into batch: inout EventBatch) {
+    private mutating func readCalls(_ scanner: inout JSONScanner, _ choice: Int, into batch: inout EventBatch) {
         guard scanner.enterArray() else { return }
         let bytes = scanner.bytes
         while scanner.nextElement() {
@@ -151,7 +131,7 @@ extension OpenAIChatDialect {
                 }
             }
             guard scanner.isValid else { return }
-            take(fields, bytes, position, into: &batch)
+            take(fields, bytes, choice, into: &batch)
         }
     }
 
@@ -173,54 +153,49 @@ extension OpenAIChatDialect {
     }
 
     private mutating func take(
-        _ fields: CallFields, _ bytes: Span<UInt8>, _ position: Int, into batch: inout EventBatch
+        _ fields: CallFields, _ bytes: Span<UInt8>, _ choice: Int, into batch: inout EventBatch
     ) {
-        guard let call = call(fields, bytes, position) else { return }
-        progress.sawContent = true
+        guard let call = call(fields, bytes, choice) else { return }
+        answer.sawCall()
         let name = bytes.extracting(fields.name ?? 0..<0)
         let arguments = bytes.extracting(fields.arguments ?? 0..<0)
         // The name comes with the first delta or, from some, behind it; without one the arguments open the call.
-        if !name.isEmpty || !arguments.isEmpty, !choices[position].calls[call].hasStarted {
-            startCall(call, position, name: store(name, into: &batch), into: &batch)
-        }
+        if !name.isEmpty || !arguments.isEmpty { startCall(call, name: name, into: &batch) }
         guard !arguments.isEmpty else { return }
-        let stored =
-            fields.areRaw
-            ? batch.store { out in arguments.withUnsafeBufferPointer { UTF8Text.append($0, into: &out) } }
-            : store(arguments, &choices[position].calls[call].argumentsHalf, into: &batch)
-        guard !stored.isEmpty else { return }
-        batch.append(.toolCallArguments(choice: choices[position].index, index: call, stored))
+        if fields.areRaw {
+            answer.arguments(key: call, value: arguments, choice: choice, into: &batch)
+        } else {
+            answer.arguments(key: call, arguments, choice: choice, into: &batch)
+        }
     }
 
-    mutating func startCall(_ call: Int, _ position: Int, name: TextRange, into batch: inout EventBatch) {
-        guard !choices[position].calls[call].hasStarted else { return }
-        choices[position].calls[call].hasStarted = true
-        let id = choices[position].calls[call].id
-        let stored = store(id.span, into: &batch)
-        batch.append(.toolCallStart(choice: choices[position].index, index: call, id: stored, name: name))
+    mutating func startCall(_ call: Int, name: Span<UInt8>, into batch: inout EventBatch) {
+        guard !calls[call].hasStarted else { return }
+        calls[call].hasStarted = true
+        let id = calls[call].id
+        answer.openCall(key: call, id: id.span, name: name, choice: calls[call].choice, into: &batch)
     }
 
     /// The call that a delta belongs to: by `index`; without one, a new id opens a call and no id goes on with the last.
     /// An id that is known is never replaced by an empty one. nil, and a fault, past the limit.
-    private mutating func call(_ fields: CallFields, _ bytes: Span<UInt8>, _ position: Int) -> Int? {
+    private mutating func call(_ fields: CallFields, _ bytes: Span<UInt8>, _ choice: Int) -> Int? {
         let id = bytes.extracting(fields.id ?? 0..<0)
-        let calls = choices[position].calls
         if let index = fields.index {
-            if let known = calls.firstIndex(where: { $0.index == index }) {
-                if calls[known].id.isEmpty { choices[position].calls[known].id = Self.copy(id) }
+            if let known = calls.firstIndex(where: { $0.choice == choice && $0.index == index }) {
+                if calls[known].id.isEmpty { calls[known].id = Self.copy(id) }
                 return known
             }
-        } else if !calls.isEmpty {
-            if id.isEmpty { return calls.count - 1 }
+        } else if let last = calls.lastIndex(where: { $0.choice == choice }) {
+            if id.isEmpty { return last }
             let wanted = Self.copy(id)
-            if let known = calls.firstIndex(where: { $0.id == wanted }) { return known }
+            if let known = calls.firstIndex(where: { $0.choice == choice && $0.id == wanted }) { return known }
         }
-        guard calls.count < Self.callLimit else {
+        guard calls.count < AnswerState.callLimit else {
             fault = "more tool calls than the limit of 1024"
             return nil
         }
-        choices[position].calls.append(Call(index: fields.index ?? -1, id: Self.copy(id)))
-        return calls.count
+        calls.append(Call(choice: choice, index: fields.index ?? -1, id: Self.copy(id)))
+        return calls.count - 1
     }
 
     private static func copy(_ bytes: Span<UInt8>) -> [UInt8] { bytes.withUnsafeBufferPointer { Array($0) } }

@@ -5,7 +5,7 @@ extension OpenAIChatDialect {
     /// `usage` may come on every chunk, cumulative, or once; an event is made when a figure changes. A later chunk that
     /// knows less takes nothing back.
     mutating func readUsage(_ json: Span<UInt8>, into batch: inout EventBatch) {
-        var usage = lastUsage
+        var usage = Usage()
         var (prompt, completion, total, reasoning): (Int?, Int?, Int?, Int?)
         var scanner = JSONScanner(json)
         guard scanner.enterObject() else { return }
@@ -18,7 +18,7 @@ extension OpenAIChatDialect {
             } else if ASCII.equal(name, "total_tokens") {
                 total = scanner.integer()
             } else if ASCII.equal(name, "prompt_tokens_details"), scanner.peek() == .object {
-                usage.cached = count("cached_tokens", &scanner) ?? usage.cached
+                usage.cached = count("cached_tokens", &scanner)
             } else if ASCII.equal(name, "completion_tokens_details"), scanner.peek() == .object {
                 reasoning = count("reasoning_tokens", &scanner)
             } else {
@@ -31,12 +31,8 @@ extension OpenAIChatDialect {
         {
             completion = second &+ third
         }
-        usage.input = prompt ?? usage.input
-        usage.output = completion ?? usage.output
-        usage.reasoning = reasoning ?? usage.reasoning
-        guard usage != lastUsage else { return }
-        lastUsage = usage
-        batch.append(.usage(usage))
+        (usage.input, usage.output, usage.reasoning) = (prompt, completion, reasoning)
+        answer.usage(usage, into: &batch)
     }
 
     private func count(_ wanted: StaticString, _ scanner: inout JSONScanner) -> Int? {
@@ -69,16 +65,16 @@ extension OpenAIChatDialect {
 
     /// `{"message","type","code"}` or a plain string.
     mutating func readError(_ json: Span<UInt8>, into batch: inout EventBatch) {
-        var (message, type, word): (TextRange, Range<Int>?, Range<Int>?) = (.empty, nil, nil)
+        var (message, type, word): (Range<Int>?, Range<Int>?, Range<Int>?) = (nil, nil, nil)
         var code: Int?
         var scanner = JSONScanner(json)
         if scanner.peek() == .string {
-            if let text = scanner.string() { message = store(json.extracting(text), into: &batch) }
+            message = scanner.string()
         } else if scanner.enterObject() {
             while let key = scanner.nextKey() {
                 let name = json.extracting(key)
                 if ASCII.equal(name, "message") {
-                    if let text = scanner.stringOrSkip() { message = store(json.extracting(text), into: &batch) }
+                    message = scanner.stringOrSkip()
                 } else if ASCII.equal(name, "type") {
                     type = scanner.stringOrSkip()
                 } else if ASCII.equal(name, "code"), scanner.peek() == .string {
@@ -91,30 +87,9 @@ extension OpenAIChatDialect {
             }
         }
         if let text = word { code = code ?? ASCII.decimal(json.extracting(text)) }
-        let kind = Self.kind(code, json, [type, word])
-        let spoken = (type ?? word).map { store(json.extracting($0), into: &batch) } ?? .empty
-        append(kind, message, type: spoken, into: &batch)
-    }
-
-    /// The data of an error event that is not JSON.
-    mutating func appendError(plain data: Span<UInt8>, into batch: inout EventBatch) {
-        let message = batch.store { out in data.withUnsafeBufferPointer { UTF8Text.append($0, into: &out) } }
-        append(.provider, message, type: .empty, into: &batch)
-    }
-
-    /// `finish_reason` was `error` or the like, and perhaps no error object came with it.
-    mutating func appendError(finish word: TextRange, into batch: inout EventBatch) {
-        guard !progress.sawError else { return }
-        let kind: StreamErrorKind = ASCII.equal(batch.bytes(word), "error") ? .provider : .overloaded
-        let message = batch.store("the provider ended the answer with an error")
-        append(kind, message, type: word, into: &batch)
-    }
-
-    private mutating func append(
-        _ kind: StreamErrorKind, _ message: TextRange, type: TextRange, into batch: inout EventBatch
-    ) {
-        progress.sawError = true
-        batch.append(.error(kind, message: message, type: type, retryAfterSeconds: nil))
+        let spoken = json.extracting(type ?? word ?? 0..<0)
+        answer.error(
+            Self.kind(code, json, [type, word]), message: json.extracting(message ?? 0..<0), type: spoken, into: &batch)
     }
 
     /// By the status, else by the provider's own words.

@@ -19,6 +19,13 @@ public struct SSEEvent: ~Escapable {
 public protocol SSEHandler {
     mutating func event(_ event: borrowing SSEEvent, offset: Int, into batch: inout EventBatch) throws(StreamError)
     mutating func comment(into batch: inout EventBatch)
+    /// A line that no event stream has: the standard passes over it, and some providers tell their errors there. `offset` is where
+    /// the event stood that it came in.
+    mutating func stray(_ line: Span<UInt8>, offset: Int, into batch: inout EventBatch) throws(StreamError)
+}
+
+extension SSEHandler {
+    public mutating func stray(_ line: Span<UInt8>, offset: Int, into batch: inout EventBatch) throws(StreamError) {}
 }
 
 /// The event-stream grammar (WHATWG HTML §9.2.6): bytes in, events to a handler. Cut invariant.
@@ -34,7 +41,7 @@ public struct SSEDecoder {
     private var endedInCR = false
     private var markSeen: UInt8 = 0  // bytes of a byte order mark matched at the very start; 3: past it
     private var offset = 0  // of the chunk being fed, in the body
-    private var eventOffset = 0  // behind the last blank line
+    private(set) var eventOffset = 0  // behind the last blank line
     private let limit: Int
     /// `retry:` as last set, in milliseconds.
     public private(set) var retry: Int?
@@ -140,6 +147,8 @@ public struct SSEDecoder {
             lastEventID = Self.copy(value)
         } else if ASCII.equal(name, "retry") {
             retry = ASCII.decimal(value) ?? retry
+        } else {
+            try handler.stray(line, offset: eventOffset, into: &batch)
         }
     }
 
