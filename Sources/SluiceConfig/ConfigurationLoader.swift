@@ -71,42 +71,4 @@ public enum ConfigurationLoader {
             bytes += buffer[..<count]
         }
     }
-
-    // MARK: - Without a file
-
-    /// What the environment's keys make: `OPENAI_API_KEY` and `OPENAI_BASE_URL`, else the upstream at `demoURL`.
-    public static func zeroConfiguration(
-        environment: [String: String], listen: String?, demoURL: String
-    ) throws(ConfigurationFaults) -> Configuration {
-        let key = environment["OPENAI_API_KEY"] ?? ""
-        let base = environment["OPENAI_BASE_URL"] ?? "https://api.openai.com/v1"
-        let address = key.isEmpty ? demoURL : base
-        guard let url = UpstreamURL(address) else {
-            throw fault("environment", "'\(address)' is no URL of an upstream (OPENAI_BASE_URL)")
-        }
-        let upstream = UpstreamSpec(
-            name: key.isEmpty ? "demo" : "openai", url: url, apiKey: key.isEmpty ? nil : Secret(key))
-        return Configuration(
-            listeners: [ListenerSpec(address: listen ?? "0.0.0.0:8080")], upstreams: [upstream], routes: zeroRoutes())
-    }
-
-    private static func zeroRoutes() -> [Route] {
-        var chat = Route(
-            path: .exact("/v1/chat/completions"), request: .openAIChat, response: .format(.openAIChat), upstream: 0)
-        chat.methods = ["POST"]
-        var models = Route(
-            path: .exact("/v1/models"), request: .passthrough, response: .format(.passthrough), upstream: 0)
-        models.methods = ["GET"]
-        models.upstreamPath = "/models"
-        let framings: [(String, Route.Response)] = [
-            ("/stream", .auto), ("/stream/text", .format(.text)), ("/stream/sse", .format(.sseText)),
-            ("/stream/json", .format(.sseJSON)), ("/stream/ndjson", .format(.ndjson)),
-        ]
-        let prompts = framings.map { path, response in
-            var route = Route(path: .exact(path), request: .prompt, response: response, upstream: 0)
-            route.methods = ["GET", "POST"]
-            return route
-        }
-        return [chat, models] + prompts
-    }
 }

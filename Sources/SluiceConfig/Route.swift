@@ -39,6 +39,11 @@ public struct Route: Sendable {
     /// JSON object texts, merged into the request: where the client is silent, and over what it says.
     public var defaults: String?
     public var overrides: String?
+    /// What the upstream's dialect has no words for is left out of a request; else the request is refused.
+    public var dropsUnsupported = false
+    /// `vercel-ui`: write `finishReason` into `finish`, and mark tools as dynamic.
+    public var vercelFinishReason = false
+    public var vercelDynamicTools = false
     public var keepalive = Interval.seconds(15)
     /// nil is never.
     public var earlyHeaders: Interval?

@@ -122,6 +122,11 @@ extension ConfigurationReader {
         route.system = section.string("system")
         route.defaults = readObject("defaults", &section)
         route.overrides = readObject("overrides", &section)
+        route.dropsUnsupported = section.bool("drop_unsupported") ?? false
+        guard var vercel = section.section("vercel_ui") else { return }
+        route.vercelFinishReason = vercel.bool("finish_reason") ?? false
+        route.vercelDynamicTools = vercel.bool("dynamic_tools") ?? false
+        vercel.finish()
     }
 
     private func readObject(_ key: String, _ section: inout Section) -> String? {

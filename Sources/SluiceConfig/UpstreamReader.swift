@@ -33,11 +33,41 @@ extension ConfigurationReader {
             spec.apiKey = Scalars.secret(node, section.path(of: "api_key"), context)
         }
         if let headers = section.section("headers") { spec.headers = readHeaders(headers) }
+        readAWS(&section, &spec)
         if var tls = section.section("tls") { spec.tls = readTLS(&tls) }
         spec.http = section.choice("http", UpstreamSpec.HTTPVersion.self) ?? spec.http
         if var keepalive = section.section("keepalive") { spec.keepalive = readKeepalive(&keepalive) }
         if var timeouts = section.section("timeouts") { spec.timeouts = readTimeouts(&timeouts) }
         return spec
+    }
+
+    /// Bedrock without an API key is signed for, whether or not it has an `aws` section.
+    private func readAWS(_ section: inout Section, _ spec: inout UpstreamSpec) {
+        let isBedrock = spec.wire == .dialect(.bedrockConverse) || spec.wire == .dialect(.bedrockInvoke)
+        if isBedrock, spec.apiKey == nil { spec.aws = AWSSpec() }
+        guard var keys = section.section("aws") else { return }
+        if !isBedrock {
+            context.report(
+                keys.node, section.path(of: "aws"), "only the dialects bedrock-converse and bedrock-invoke are signed")
+        } else if spec.apiKey != nil {
+            context.report(keys.node, section.path(of: "aws"), "give api_key or aws, not both")
+        }
+        var aws = AWSSpec()
+        aws.region = keys.string("region")
+        aws.accessKeyID = keys.string("access_key_id")
+        if let node = keys.value("secret_access_key") {
+            aws.secretAccessKey = Scalars.secret(node, keys.path(of: "secret_access_key"), context)
+        }
+        if let node = keys.value("session_token") {
+            aws.sessionToken = Scalars.secret(node, keys.path(of: "session_token"), context)
+        }
+        aws.profile = keys.string("profile")
+        aws.credentialsFile = keys.string("credentials_file").map(context.absolute)
+        if (aws.accessKeyID == nil) != (aws.secretAccessKey == nil) {
+            keys.missing(aws.accessKeyID == nil ? "access_key_id" : "secret_access_key")
+        }
+        keys.finish()
+        spec.aws = aws
     }
 
     private func readWire(_ section: inout Section, _ dialects: [String: CustomDialect]) -> UpstreamSpec.Wire? {

@@ -18,6 +18,8 @@ public struct UpstreamSpec: Sendable {
     public var timeouts: Timeouts
     public var http = HTTPVersion.auto
     public var keepalive = KeepaliveSpec()
+    /// Requests are signed (SigV4); nil: they are not.
+    public var aws: AWSSpec?
 
     /// What is spoken to it. `auto`: what ALPN agrees on over TLS, HTTP/1.1 without.
     public enum HTTPVersion: String, Sendable, CaseIterable {
@@ -49,6 +51,21 @@ public struct UpstreamURL: Sendable, Hashable {
     public init(isTLS: Bool, host: String, port: Int, unixPath: String? = nil, basePath: String = "") {
         (self.isTLS, self.host, self.port, self.unixPath, self.basePath) = (isTLS, host, port, unixPath, basePath)
     }
+}
+
+/// How requests to Bedrock are signed. Keys that are not given come from the environment, the shared credentials file or the
+/// container's credentials endpoint, in this order.
+public struct AWSSpec: Sendable, Equatable {
+    /// nil: the one in the URL's host (`bedrock-runtime.REGION.amazonaws.com`), else `AWS_REGION`.
+    public var region: String?
+    public var accessKeyID: String?
+    public var secretAccessKey: Secret?
+    public var sessionToken: Secret?
+    /// Of the shared credentials file.
+    public var profile: String?
+    public var credentialsFile: String?
+
+    public init() {}
 }
 
 /// How an HTTP/2 connection that has streams but says nothing is tried: a PING after `interval`, which must be answered

@@ -29,7 +29,7 @@ struct ContentType {
     /// What providers stream in.
     private static let streams: [StaticString] = [
         "text/event-stream", "application/x-ndjson", "application/ndjson", "application/jsonl",
-        "application/json-lines", "application/stream+json",
+        "application/json-lines", "application/stream+json", "application/vnd.amazon.eventstream",
     ]
 
     var isHTML: Bool { kind == .html }
@@ -37,8 +37,23 @@ struct ContentType {
     var isJSON: Bool { kind == .json }
     var isPlainText: Bool { kind == .text }
 
+    /// What a body that calls itself no stream begins with.
+    enum Opening { case eventStream, json, other }
+
+    static func opening(_ bytes: Span<UInt8>) -> Opening {
+        if looksLikeStream(bytes) { return .eventStream }
+        for index in bytes.indices {
+            switch bytes[index] {
+            case ASCII.space, ASCII.tab, ASCII.lf, ASCII.cr: continue
+            case ASCII.leftBrace, ASCII.leftBracket: return .json
+            default: return .other
+            }
+        }
+        return .other
+    }
+
     /// For streams that a gateway mislabels: does the body begin as an event stream does?
-    static func looksLikeStream(_ bytes: Span<UInt8>) -> Bool {
+    private static func looksLikeStream(_ bytes: Span<UInt8>) -> Bool {
         var start = 0
         // A byte order mark and blank lines may come first.
         if bytes.count >= 3, bytes[0] == 0xEF, bytes[1] == 0xBB, bytes[2] == 0xBF { start = 3 }

@@ -46,6 +46,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     private var hasRetried = false
 
     private var bridge: StreamBridge?
+    private var expectation = UpstreamRequest.Expectation(format: .openAIChat)
     private var needsSniffing = false
     /// Only a stream that Sluice writes itself can begin before the upstream has said what it will be.
     private var canCommitEarly = false
@@ -104,6 +105,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         let pool = worker.pool(route.spec.upstream)
         self.pool = pool
         record.upstream = pool.endpoint.spec.name
+        expectation.format = route.spec.request.response
+        if case .format(let format) = route.spec.response { expectation.format = format }
         deadlines.choose(
             pool.endpoint.spec.timeouts, keepalive: route.spec.keepalive, earlyHeaders: route.spec.earlyHeaders)
         if route.spec.request != .passthrough, head.method != "GET", head.method != "POST" {
@@ -158,8 +161,10 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             let request = try UpstreamRequest.make(
                 context, body: requestBody.span, relayedLength: isBodyRelayed ? bodyLength : nil)
             outgoing = request
-            canCommitEarly = route.spec.request != .passthrough && request.wantsStream
+            expectation = request.expectation
+            canCommitEarly = route.spec.request != .passthrough && expectation.wantsStream
             record.format = request.format
+            record.dropped = request.dropped
             requestBody.removeAll()
             requestBody.releaseIfEmpty()
             if isBodyRelayed { client.sendContinue() }
@@ -208,7 +213,6 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         guard phase == .head, let route, let pool else { return }
         deadlines.upstreamRead(at: now)
         record.upstreamStatus = head.status
-        let request = outgoing
         if !isBodyRelayed || isRequestComplete { outgoing = nil }
         let type = ContentType(head.fields)
         if route.spec.request == .passthrough {
@@ -216,10 +220,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         } else if !(200..<300).contains(head.status) {
             mode = .error(status: head.status, head.fields)
             enter(.errorBody)
-        } else if let request, !request.wantsStream {
-            sendDocument(head)
         } else {
-            beginStream(head, type, request, pool)
+            beginAnswer(head, type, pool)
         }
     }
 
@@ -233,35 +235,49 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         enter(.firstToken)
     }
 
-    private func beginStream(
-        _ head: ResponseHead, _ type: ContentType, _ request: UpstreamRequest?, _ pool: UpstreamPool
-    ) {
+    private func beginAnswer(_ head: ResponseHead, _ type: ContentType, _ pool: UpstreamPool) {
         if type.isHTML {
             return fail(
-                ProxyError(.malformed(.head), .upstream, "upstream answered with HTML where a stream was expected"))
+                ProxyError(.malformed(.head), .upstream, "upstream answered with HTML where an answer was expected"))
         }
-        needsSniffing = !type.isStream && pool.endpoint.spec.wire != .dialect(.text)
-        if !isCommitted { makeBridge(request, pool) }
+        let isDocument = !expectation.asksForStream && !type.isStream
+        if isDocument, !expectation.wantsStream, AnswerBridge.isRelayed(expectation, pool.endpoint) {
+            return sendDocument(head)
+        }
+        if !isCommitted { makeBridge(pool) }
+        if isDocument, let decoder = pool.endpoint.spec.wire.makeDocumentDecoder(eventBytes: limits.eventBytes) {
+            bridge?.convert(from: decoder)
+        } else {
+            needsSniffing = !type.isStream && pool.endpoint.spec.wire != .dialect(.text)
+        }
         record.responseFields = ResponseFields.passedOn(head.fields)
         mode = .stream
         enter(.firstToken)
     }
 
-    private func makeBridge(_ request: UpstreamRequest?, _ pool: UpstreamPool) {
-        let format = request?.format ?? .text
-        let decoder = pool.endpoint.spec.wire.makeDecoder(eventBytes: limits.eventBytes)
-        if format == .openAIChat, pool.endpoint.spec.wire == .dialect(.openAIChat) {
-            bridge = StreamBridge(relaying: decoder, failingAs: StreamEncoders.make(format, options: EncoderOptions()))
-            return
-        }
-        var options = EncoderOptions()
-        options.id = "chatcmpl-" + record.requestID
-        options.model = request?.model ?? ""
-        options.created = EventLoop.unixTime()
-        if let encoder = StreamEncoders.make(format, options: options) {
-            bridge = StreamBridge(decoder: decoder, encoder: encoder)
-        } else {
-            bridge = StreamBridge(relaying: decoder)
+    private func makeBridge(_ pool: UpstreamPool) {
+        guard let route else { return }
+        bridge = AnswerBridge.make(
+            expectation, pool.endpoint, route: route, requestID: record.requestID, eventBytes: limits.eventBytes)
+    }
+
+    /// The upstream says that its answer is no stream. It may be one all the same, or one document, which some send where a stream
+    /// was asked for; false if it is neither.
+    private func sniff(_ bytes: Span<UInt8>) -> Bool {
+        needsSniffing = false
+        guard let wire = pool?.endpoint.spec.wire else { return false }
+        switch ContentType.opening(bytes) {
+        case .eventStream: return true
+        case .other: return false
+        case .json:
+            // Dialects of JSON lines read a document as their only line; Gemini's decoder knows both.
+            switch wire {
+            case .dialect(.gemini), .dialect(.ollamaChat), .dialect(.ollamaGenerate), .dialect(.cohereV1): return true
+            default: break
+            }
+            guard let decoder = wire.makeDocumentDecoder(eventBytes: limits.eventBytes) else { return false }
+            bridge?.convert(from: decoder)
+            return true
         }
     }
 
@@ -286,14 +302,11 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     }
 
     private func streamBody(_ bytes: Span<UInt8>) {
-        if needsSniffing {
-            needsSniffing = false
-            guard ContentType.looksLikeStream(bytes) else {
-                return fail(
-                    ProxyError(.malformed(.head), .upstream, "upstream answered with something that is no stream"))
-            }
+        if needsSniffing, !sniff(bytes) {
+            return fail(ProxyError(.malformed(.head), .upstream, "upstream answered with something that is no answer"))
         }
         if isCommitted { openBody() }
+        bridge?.clock(now - started)
         do throws(StreamError) {
             try bridge?.consume(bytes, batch: &worker.batch, into: &worker.scratch)
         } catch {
@@ -310,8 +323,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         if progress.sawContent || progress.sawFinish || progress.sawEnd {
             record.firstToken = now
             enter(.body)
-            if !isCommitted { commitStream() }
-        } else if !isCommitted {
+            if !isCommitted, bridge?.isDocument == false { commitStream() }
+        } else if !isCommitted, bridge?.isDocument == false {
             held.append(moving: &worker.scratch)
             if held.count > limits.streamBufferHighBytes { commitStream() }
         }
@@ -336,7 +349,13 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         early.append(moving: &held)
         early.append(moving: &worker.scratch)
         held.releaseIfEmpty()
-        sendStreamHead(ResponseFields.stream(type, record.requestID, record.responseFields, route))
+        if bridge?.isDocument == true {
+            let head = ResponseFields.document(record.requestID, record.responseFields, route)
+            commit(head, length: .fixed(early.count))
+        } else {
+            let own = bridge?.fields ?? []
+            sendStreamHead(ResponseFields.stream(type, own, record.requestID, record.responseFields, route))
+        }
         openBody()
         worker.scratch.append(early.span)
         early.removeAll()
@@ -407,6 +426,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
 
     private func finishStream() {
         if isCommitted { openBody() }
+        bridge?.clock(now - started)
         let ending: BodyEnding
         do throws(StreamError) {
             ending = try bridge?.finish(batch: &worker.batch, into: &worker.scratch) ?? .abort
@@ -466,7 +486,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             mode = .stream
             return fail(error)
         }
-        if (400..<500).contains(status), case .object? = document {
+        let isOwnDialect = pool.map { AnswerBridge.isRelayed(expectation, $0.endpoint) } ?? false
+        if isOwnDialect, (400..<500).contains(status), case .object? = document {
             respond(error, body: body.span, passed)
         } else {
             respond(error, passed)
@@ -493,6 +514,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             return end(error.reason)
         }
         openBody()
+        bridge?.clock(now - started)
         let ending = bridge?.fail(error.streamFailure, into: &worker.scratch) ?? .abort
         flushBody(isLast: ending == .complete)
         if ending == .abort { client.abort() }
@@ -501,7 +523,9 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
 
     private func respond(_ error: ProxyError, _ fields: HeaderFields) {
         var body = ByteQueue()
-        ResponseFields.appendErrorBody(error, into: &body)
+        ErrorDocument.append(
+            expectation.format, status: error.status, type: error.type, code: error.reason, message: error.message,
+            into: &body)
         respond(error, body: body.span, fields)
     }
 
@@ -602,7 +626,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     /// The client learns that something is coming, though the upstream has said nothing yet.
     private func commitEarly() {
         guard let pool else { return }
-        if bridge == nil { makeBridge(outgoing, pool) }
+        if bridge == nil { makeBridge(pool) }
         mode = .stream
         commitStream()
         flushBody(isLast: false)

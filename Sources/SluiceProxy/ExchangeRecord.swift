@@ -19,6 +19,8 @@ struct ExchangeRecord {
     var retries = 0
     var pauses = 0
     var pings = 0
+    /// Fields of the request that the upstream's dialect has no words for, left out.
+    var dropped: [String] = []
     /// What failed, for the operator: may name hosts, never a secret.
     var detail = ""
     /// Fields of the upstream's response that clients act on: rate limits, retry-after.

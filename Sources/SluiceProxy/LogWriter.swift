@@ -83,6 +83,7 @@ public final class LogWriter: Sendable {
         if let output = record.usage?.output { line.add("output_tokens", output) }
         if record.retries > 0 { line.add("retries", record.retries) }
         if record.pauses > 0 { line.add("pauses", record.pauses) }
+        if !record.dropped.isEmpty { line.add("dropped", record.dropped.prefix(16).joined(separator: ",")) }
         if record.pings > 0 { line.add("pings", record.pings) }
         if record.upstreamStatus != 0 { line.add("upstream_status", record.upstreamStatus) }
         if let trace = record.traceparent { line.add("traceparent", trace) }
@@ -139,7 +140,7 @@ private struct Line: ~Copyable {
 
     mutating func add(_ name: String, _ value: String) {
         open(name)
-        ResponseFields.appendJSON(value, into: &out)
+        JSONText.appendQuoted(value, into: &out)
     }
 
     mutating func add(_ name: String, _ value: Int) {
@@ -156,7 +157,7 @@ private struct Line: ~Copyable {
         switch format {
         case .json:
             out.append(isFirst ? "{" : ",")
-            ResponseFields.appendJSON(name, into: &out)
+            JSONText.appendQuoted(name, into: &out)
             out.append(":")
         case .text:
             if !isFirst { out.append(" ") }

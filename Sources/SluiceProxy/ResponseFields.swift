@@ -7,12 +7,26 @@ import SluiceStreams
 enum ResponseFields {
     /// The head of a stream that Sluice writes itself: never cached, transformed or buffered on its way.
     static func stream(
-        _ contentType: String, _ requestID: String, _ passedOn: HeaderFields, _ route: RouteEntry?
+        _ contentType: String, _ own: [(name: StaticString, value: StaticString)], _ requestID: String,
+        _ passedOn: HeaderFields, _ route: RouteEntry?
     ) -> ResponseHead {
         var fields = HeaderFields()
         fields.reserve(bytes: 192 + passedOn.byteCount)
         fields.append("Content-Type", contentType)
+        for (name, value) in own { fields.append(name.description, value.description) }
         appendStreaming(to: &fields, requestID)
+        for index in 0..<passedOn.count {
+            fields.append(name: passedOn.name(at: index), value: passedOn.value(at: index))
+        }
+        appendRoute(route, to: &fields)
+        return ResponseHead(status: 200, fields: fields)
+    }
+
+    /// The head of an answer that Sluice writes as one document.
+    static func document(_ requestID: String, _ passedOn: HeaderFields, _ route: RouteEntry?) -> ResponseHead {
+        var fields = HeaderFields()
+        fields.append("Content-Type", "application/json")
+        fields.append("X-Request-Id", requestID)
         for index in 0..<passedOn.count {
             fields.append(name: passedOn.name(at: index), value: passedOn.value(at: index))
         }
@@ -49,21 +63,6 @@ enum ResponseFields {
             if ASCII.equalFolded(name, "retry-after") { return true }
             return hasPrefix(name, "x-ratelimit-") || hasPrefix(name, "anthropic-ratelimit-")
         }
-    }
-
-    /// `{"error":{"message","type","param":null,"code"}}`: what the OpenAI SDKs read, and what any other client can.
-    static func appendErrorBody(_ error: ProxyError, into out: inout ByteQueue) {
-        out.append("{\"error\":{\"message\":")
-        appendJSON(error.message, into: &out)
-        out.append(",\"type\":")
-        appendJSON(error.type, into: &out)
-        out.append(",\"param\":null,\"code\":")
-        appendJSON(error.reason, into: &out)
-        out.append("}}\n")
-    }
-
-    static func appendJSON(_ text: String, into out: inout ByteQueue) {
-        JSONText.appendQuoted(text, into: &out)
     }
 
     private static func appendStreaming(to fields: inout HeaderFields, _ requestID: String) {

@@ -5,8 +5,21 @@ import SluiceStreams
 /// A route as exchanges hold it: a reference, since copying a route counts a dozen of them.
 final class RouteEntry: Sendable {
     let spec: Route
+    /// What it says of requests, ready for their translation.
+    let rules: RequestRules
 
-    init(_ spec: Route) { self.spec = spec }
+    init(_ spec: Route) {
+        self.spec = spec
+        var rules = RequestRules()
+        (rules.model, rules.system) = (spec.model, spec.system)
+        rules.defaults = spec.defaults.flatMap { JSONValue.parse($0) }
+        rules.overrides = spec.overrides.flatMap { JSONValue.parse($0) }
+        rules.dropsUnsupported = spec.dropsUnsupported
+        self.rules = rules
+    }
+
+    /// Some of the client's body is changed, whatever it says.
+    var changesBody: Bool { spec.defaults != nil || spec.overrides != nil || spec.model != nil || spec.system != nil }
 }
 
 /// Finds the route of a request: the first of the file that matches in path, method, host and every condition.

@@ -5,10 +5,12 @@ import SluiceStreams
 /// An upstream as exchanges hold it: a reference, with what is the same in each request to it made once.
 final class UpstreamEndpoint: Sendable {
     let spec: UpstreamSpec
+    /// In whose words requests are written.
+    let dialect: Dialect
     /// For `Host` and `:authority`.
     let authority: String
-    /// Where chat requests go unless the route says otherwise.
-    let chatTarget: String
+    /// Where requests go unless the route says otherwise; nil if that depends on the request's model.
+    private let streamTarget: String?
     /// Its key and the headers that the configuration puts on each request.
     let ownFields: HeaderFields
     /// `ownFields`, and those of a JSON request that Sluice writes itself.
@@ -17,15 +19,28 @@ final class UpstreamEndpoint: Sendable {
     init(_ spec: UpstreamSpec) {
         self.spec = spec
         authority = spec.url.authority
-        chatTarget = spec.url.basePath + "/chat/completions"
+        dialect = spec.wire.requestDialect
+        let isFixed = !dialect.namesModelInTarget
+        streamTarget = isFixed ? dialect.target(base: spec.url.basePath, model: "", stream: true) : nil
         var own = HeaderFields()
         own.append("Accept-Encoding", "identity")
-        if let key = spec.apiKey { own.append("Authorization", "Bearer " + key.revealed) }
+        if let key = spec.apiKey {
+            let field = dialect.keyField
+            own.append(field.rawValue, field == .bearer ? "Bearer " + key.revealed : key.revealed)
+        }
+        let given = spec.headers.map { $0.name.lowercased() }
+        for (name, value) in dialect.requiredFields where !given.contains(name) { own.append(name, value) }
         for (name, value) in spec.headers { own.append(name, value.revealed) }
         ownFields = own
         own.append("Content-Type", "application/json")
         own.append("User-Agent", "sluice")
         jsonFields = own
+    }
+
+    /// Where a request for this model goes.
+    func target(model: String, stream: Bool) -> String {
+        if stream, let streamTarget { return streamTarget }
+        return dialect.target(base: spec.url.basePath, model: model, stream: stream)
     }
 }
 
@@ -39,6 +54,22 @@ extension UpstreamURL {
 }
 
 extension UpstreamSpec.Wire {
+    /// Custom dialects are ways to answer; what they are asked in is OpenAI's chat.
+    var requestDialect: Dialect {
+        switch self {
+        case .dialect(let dialect): dialect
+        case .custom: .openAIChat
+        }
+    }
+
+    /// For an answer that came as one document; nil where there is no such thing.
+    func makeDocumentDecoder(eventBytes: Int) -> (any StreamDecoder)? {
+        switch self {
+        case .dialect(let dialect): StreamDecoders.makeDocument(dialect, eventBytes: eventBytes)
+        case .custom: nil
+        }
+    }
+
     func makeDecoder(eventBytes: Int) -> any StreamDecoder {
         switch self {
         case .dialect(let dialect): StreamDecoders.make(dialect, eventBytes: eventBytes)

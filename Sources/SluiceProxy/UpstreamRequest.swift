@@ -13,23 +13,37 @@ final class UpstreamRequest {
         let requestID: String
         let path: String
     }
+    /// What the client expects of the answer.
+    struct Expectation {
+        var format: StreamFormat
+        var model = ""
+        /// A stream; else one document.
+        var wantsStream = true
+        /// The upstream was asked for a stream.
+        var asksForStream = true
+        var includeUsage = false
+        var wantsArray = false
+        var threadID = ""
+        var runID = ""
+    }
     let head: RequestHead
     let length: BodyLength
     /// The whole body; empty if it is relayed as it comes.
     let body: [UInt8]
     let isBodyRelayed: Bool
-    /// What the client gets back.
-    let format: StreamFormat
-    let wantsStream: Bool
-    let model: String
+    let expectation: Expectation
+    /// What the upstream's dialect had no words for, left out by `drop_unsupported`.
+    let dropped: [String]
 
     private init(
-        head: RequestHead, length: BodyLength, body: [UInt8], isBodyRelayed: Bool, format: StreamFormat,
-        wantsStream: Bool, model: String
+        head: RequestHead, length: BodyLength, body: [UInt8], isBodyRelayed: Bool, expectation: Expectation,
+        dropped: [String] = []
     ) {
         (self.head, self.length, self.body, self.isBodyRelayed) = (head, length, body, isBodyRelayed)
-        (self.format, self.wantsStream, self.model) = (format, wantsStream, model)
+        (self.expectation, self.dropped) = (expectation, dropped)
     }
+
+    var format: StreamFormat { expectation.format }
 
     /// Throws 400 for a body that is not of the route's request format. `relayedLength` is not nil where the body follows
     /// later, as it arrives; `body` is empty then.
@@ -40,18 +54,27 @@ final class UpstreamRequest {
             return relayed(context, body: body.array, length: relayedLength)
         }
         let format = try responseFormat(context)
-        let plan =
-            context.route.spec.request == .prompt
-            ? plan(try promptRequest(context, body), context, format) : try chatPlan(context, body, format)
-        var fields = context.upstream.jsonFields
-        fields.append("Accept", plan.wantsStream ? "text/event-stream" : "application/json")
+        let plan: Plan
+        if let same = try unchanged(context, body, format) {
+            plan = same
+        } else {
+            plan = try translated(context, body, format)
+        }
+        return UpstreamRequest(
+            head: chatHead(context, plan.expectation), length: .fixed(plan.body.count), body: plan.body,
+            isBodyRelayed: false, expectation: plan.expectation, dropped: plan.dropped)
+    }
+
+    private static func chatHead(_ context: Context, _ expectation: Expectation) -> RequestHead {
+        let upstream = context.upstream
+        var fields = upstream.jsonFields
+        fields.append("Accept", expectation.asksForStream ? upstream.dialect.streamAccept : "application/json")
         fields.append("X-Request-Id", context.requestID)
         if let trace = context.head.fields.first("traceparent") { fields.append("traceparent", trace) }
-        var target = context.upstream.chatTarget
-        if let path = context.route.spec.upstreamPath { target = context.upstream.spec.url.basePath + path }
-        return UpstreamRequest(
-            head: makeHead("POST", target, fields, context.upstream), length: .fixed(plan.body.count), body: plan.body,
-            isBodyRelayed: false, format: format, wantsStream: plan.wantsStream, model: plan.model)
+        let target =
+            context.route.spec.upstreamPath.map { upstream.spec.url.basePath + $0 }
+            ?? upstream.target(model: expectation.model, stream: expectation.asksForStream)
+        return makeHead("POST", target, fields, upstream)
     }
 
     // MARK: - Bodies
@@ -59,8 +82,8 @@ final class UpstreamRequest {
     /// What becomes of a body.
     private struct Plan {
         let body: [UInt8]
-        let wantsStream: Bool
-        let model: String
+        let expectation: Expectation
+        var dropped: [String] = []
     }
 
     /// Only these formats have a place for the usage that OpenAI sends when it is asked to.
@@ -68,27 +91,30 @@ final class UpstreamRequest {
         format == .sseText || format == .sseJSON || format == .ndjson
     }
 
-    /// A body that needs no change, or only something added, keeps the client's bytes: number text, key order and spacing.
-    private static func chatPlan(
+    /// The commonest request of all, OpenAI's chat for somebody who speaks it, where the route changes nothing: one pass over the
+    /// text, and the client's bytes go on with no more than a member added. nil: it is another one.
+    private static func unchanged(
         _ context: Context, _ body: Span<UInt8>, _ format: StreamFormat
-    ) throws(ProxyError) -> Plan {
+    ) throws(ProxyError) -> Plan? {
+        let route = context.route
+        guard route.spec.request == .openAIChat, !route.changesBody, context.upstream.dialect == .openAIChat,
+            format == .openAIChat || tellsUsage(format) || format == .text
+        else { return nil }
         guard let chat = ChatBody(body) else {
             throw ProxyError(.badRequest, .client, "the request body is not a JSON object")
         }
         guard chat.hasMessages else {
             throw ProxyError(.badRequest, .client, "the request body has no array 'messages'")
         }
+        // Who asks for one document, or says in other places what is wanted, is read more closely.
         let isOpenAI = format == .openAIChat
-        let route = context.route.spec
-        let isChanged = route.defaults != nil || route.overrides != nil || route.model != nil || route.system != nil
-        guard !isChanged, isOpenAI || chat.stream != .other else {
-            guard let value = JSONValue.parse(body) else {
-                throw ProxyError(.badRequest, .client, "the request body is not a JSON object")
-            }
-            return plan(value, context, format)
+        let isPlain = !context.head.target.contains("?") && !saysWhatIsAccepted(context.head)
+        guard chat.stream == .yes || chat.stream == .absent && !isOpenAI && isPlain else { return nil }
+        var expectation = Expectation(format: format)
+        if isOpenAI {
+            expectation.model = chat.modelName(in: body)
+            return Plan(body: body.array, expectation: expectation)
         }
-        let model = isOpenAI ? chat.modelName(in: body) : ""
-        if isOpenAI { return Plan(body: body.array, wantsStream: chat.stream == .yes, model: model) }
         let addsUsage = !chat.hasStreamOptions && tellsUsage(format)
         let bytes =
             switch (chat.stream, addsUsage) {
@@ -98,27 +124,48 @@ final class UpstreamRequest {
             case (_, true): chat.adding(#","stream_options":{"include_usage":true}"#, to: body)
             case (_, false): body.array
             }
-        return Plan(body: bytes, wantsStream: true, model: model)
+        return Plan(body: bytes, expectation: expectation)
     }
 
-    /// The body is written anew: the route changes it, or it was no chat request.
-    private static func plan(_ request: JSONValue, _ context: Context, _ format: StreamFormat) -> Plan {
-        var request = request
-        apply(context.route.spec, to: &request)
-        let isPrompt = context.route.spec.request == .prompt
-        if isPrompt, request["model"] == nil { request["model"] = .string("gpt-4o-mini") }
-        // A prompt says nothing of streaming, and every format but OpenAI's own is a stream.
-        let isChat = !isPrompt && format == .openAIChat
-        let wantsStream = !isChat || request["stream"] == .bool(true)
-        if wantsStream, !isChat {
-            request["stream"] = .bool(true)
-            if request["stream_options"] == nil, tellsUsage(format) {
-                request["stream_options"] = .object([(key: "include_usage", value: .bool(true))])
-            }
+    private static func saysWhatIsAccepted(_ head: RequestHead) -> Bool {
+        guard let accept = head.fields.first("accept") else { return false }
+        return accept.lowercased().contains("application/json")
+    }
+
+    /// The body is written anew, in the upstream's words.
+    private static func translated(
+        _ context: Context, _ body: Span<UInt8>, _ format: StreamFormat
+    ) throws(ProxyError) -> Plan {
+        var rules = context.route.rules
+        rules.fallbackModel = context.upstream.dialect.fallbackModel
+        let request: TranslatedRequest
+        do throws(RequestError) {
+            request = try RequestTranslator.translate(
+                body.array, from: context.route.spec.request, to: context.upstream.dialect, rules,
+                hints(context, format))
+        } catch {
+            throw ProxyError(.badRequest, .client, error.message)
         }
-        var model = ""
-        if case .string(let name)? = request["model"] { model = name.text }
-        return Plan(body: request.serialized(), wantsStream: wantsStream, model: model)
+        var expectation = Expectation(format: format, model: request.model)
+        (expectation.wantsStream, expectation.asksForStream) = (request.wantsStream, request.asksForStream)
+        (expectation.includeUsage, expectation.wantsArray) = (request.includeUsage, request.wantsArray)
+        (expectation.threadID, expectation.runID) = (request.threadID, request.runID)
+        return Plan(body: request.body, expectation: expectation, dropped: request.dropped)
+    }
+
+    /// What stands outside the body.
+    private static func hints(_ context: Context, _ format: StreamFormat) -> RequestHints {
+        let target = RequestTarget(context.head.target)
+        var hints = RequestHints()
+        hints.path = context.path
+        hints.accept = context.head.fields.first("accept")?.lowercased() ?? ""
+        hints.streamQuery = target.value(named: "stream")
+        hints.altQuery = target.value(named: "alt")
+        hints.prompt = target.value(named: "prompt")
+        hints.isPlainText = ContentType(context.head.fields).isPlainText
+        // Formats of no provider are streams, whatever the provider whose requests they come with does.
+        hints.streamDefault = format.dialect == nil ? true : nil
+        return hints
     }
 
     // MARK: - Passthrough
@@ -139,7 +186,7 @@ final class UpstreamRequest {
         return UpstreamRequest(
             head: makeHead(head.method, target, fields, context.upstream),
             length: hasNoBody ? .none : length ?? .fixed(body.count), body: body, isBodyRelayed: length != nil,
-            format: .passthrough, wantsStream: true, model: "")
+            expectation: Expectation(format: .passthrough))
     }
 
     /// A prefix route keeps what stands behind the prefix; an exact one goes to the dialect's own path, if it has one.
@@ -149,7 +196,9 @@ final class UpstreamRequest {
         switch context.route.spec.path {
         case .prefix(let prefix): return base + "/" + context.path.dropFirst(prefix.count)
         case .exact:
-            return context.upstream.spec.wire == .dialect(.raw) ? base + context.path : base + "/chat/completions"
+            let dialect = context.upstream.dialect
+            if dialect == .raw || dialect.namesModelInTarget { return base + context.path }
+            return context.upstream.target(model: "", stream: true)
         }
     }
 
@@ -171,52 +220,9 @@ final class UpstreamRequest {
         return false
     }
 
-    // MARK: - Prompts and changes
+    // MARK: - The answer's format
 
-    /// `?prompt=`, a JSON object with `prompt` or `message`, or a text body.
-    private static func promptRequest(_ context: Context, _ body: Span<UInt8>) throws(ProxyError) -> JSONValue {
-        guard let prompt = prompt(context, body), !prompt.isEmpty else {
-            throw ProxyError(
-                .badRequest, .client, "no prompt: give ?prompt=, a JSON body with 'prompt' or 'message', or a text body"
-            )
-        }
-        let message = JSONValue.object([
-            (key: "role", value: .string("user")), (key: "content", value: JSONValue(prompt)),
-        ])
-        return .object([(key: "messages", value: .array([message]))])
-    }
-
-    private static func prompt(_ context: Context, _ body: Span<UInt8>) -> String? {
-        if let prompt = RequestTarget(context.head.target).value(named: "prompt") { return prompt }
-        if body.isEmpty { return nil }
-        let type = ContentType(context.head.fields)
-        if type.isPlainText { return String(decoding: body.array, as: UTF8.self) }
-        guard let value = JSONValue.parse(body) else {
-            return type.isJSON ? nil : String(decoding: body.array, as: UTF8.self)
-        }
-        if case .string(let prompt)? = value["prompt"] { return prompt.text }
-        if case .string(let message)? = value["message"] { return message.text }
-        return nil
-    }
-
-    /// Puts in what the route says.
-    private static func apply(_ route: Route, to request: inout JSONValue) {
-        if let defaults = route.defaults, case .object(let members)? = JSONValue.parse(defaults) {
-            for (key, value) in members where request[key] == nil { request[key] = value }
-        }
-        if let overrides = route.overrides, case .object(let members)? = JSONValue.parse(overrides) {
-            for (key, value) in members { request[key] = value }
-        }
-        if let model = route.model { request["model"] = JSONValue(model) }
-        if let system = route.system, case .array(let messages)? = request["messages"] {
-            let own = JSONValue.object([
-                (key: "role", value: .string("system")), (key: "content", value: JSONValue(system)),
-            ])
-            request["messages"] = .array([own] + messages)
-        }
-    }
-
-    /// What `response: auto` stands for: `?format=` if given, else what `Accept` asks for, else the request's own dialect.
+    /// What `response: auto` stands for: `?format=` if given, else the request's own dialect, else what `Accept` asks for.
     private static func responseFormat(_ context: Context) throws(ProxyError) -> StreamFormat {
         if case .format(let format) = context.route.spec.response { return format }
         if let name = RequestTarget(context.head.target).value(named: "format") {
@@ -224,8 +230,9 @@ final class UpstreamRequest {
             let choices = StreamFormat.allCases.filter { $0 != .passthrough }.map(\.rawValue).joined(separator: ", ")
             throw ProxyError(.badRequest, .client, "format '\(name.prefix(40))' is not one of \(choices)")
         }
+        let own = context.route.spec.request.response
+        guard own == .text else { return own }
         let accept = context.head.fields.first("accept")?.lowercased() ?? ""
-        if context.route.spec.request == .openAIChat { return .openAIChat }
         if accept.contains("text/event-stream") { return .sseText }
         if accept.contains("ndjson") || accept.contains("jsonl") || accept.contains("json-lines") { return .ndjson }
         return .text

@@ -7,7 +7,9 @@ public struct StreamBridge: ~Copyable {
     private var decoder: any StreamDecoder
     private var encoder: (any StreamEncoder)?
     /// The bytes go through as they are, and the decoder only watches.
-    private let isRelay: Bool
+    private var isRelay: Bool
+    /// Relaying: what ends an event.
+    private let boundary: Boundary
     /// Relaying to a client whose dialect is known: the part of an event that has come so far. It leaves when the event is
     /// whole, so that a failure or a keepalive always stands between two events. Bounded by the decoder's event limit.
     private var heldEvent: [UInt8] = []
@@ -22,14 +24,27 @@ public struct StreamBridge: ~Copyable {
     /// `finish` found that the provider had ended the stream itself.
     public private(set) var endedTruly = false
 
+    /// What ends an event of a stream that is relayed: a blank line, or each line's end.
+    public enum Boundary: Sendable { case blankLine, line }
+
     /// Converts from one dialect to one format.
     public init(decoder: any StreamDecoder, encoder: any StreamEncoder) {
-        (self.decoder, self.encoder, isRelay) = (decoder, encoder, false)
+        (self.decoder, self.encoder, isRelay, boundary) = (decoder, encoder, false, .blankLine)
     }
 
     /// Relays the bytes untouched. A failure is told by `encoder`, if the client's dialect is known, else by a cut.
-    public init(relaying decoder: any StreamDecoder, failingAs encoder: (any StreamEncoder)? = nil) {
-        (self.decoder, self.encoder, isRelay) = (decoder, encoder, true)
+    public init(
+        relaying decoder: any StreamDecoder, failingAs encoder: (any StreamEncoder)? = nil,
+        boundary: Boundary = .blankLine
+    ) {
+        (self.decoder, self.encoder, isRelay, self.boundary) = (decoder, encoder, true, boundary)
+    }
+
+    /// Before any byte: the upstream answers with something else than the stream that was expected, most likely one document. What
+    /// it says is converted then, also where a stream would have been relayed.
+    public mutating func convert(from decoder: any StreamDecoder) {
+        self.decoder = decoder
+        if encoder != nil { isRelay = false }
     }
 
     public var progress: StreamProgress { decoder.progress }
@@ -120,6 +135,7 @@ public struct StreamBridge: ~Copyable {
         }
         var index = chunk.count - 1
         while index >= 0 {
+            if boundary == .line, chunk[index] == ASCII.lf { return index + 1 }
             if chunk[index] == ASCII.lf || chunk[index] == ASCII.cr {
                 let isPair = chunk[index] == ASCII.lf && byte(index - 1) == ASCII.cr
                 let before = byte(index - (isPair ? 2 : 1))

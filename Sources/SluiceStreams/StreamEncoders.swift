@@ -14,6 +14,9 @@ public struct EncoderOptions: Sendable {
     public var writesFinishReason = false
     /// `vercel-ui`: mark tools as `dynamic`, for front ends that have no tool of that name.
     public var hasDynamicTools = false
+    /// `vercel-ui`: the id of the client's last message, if that is the assistant's own and this answer goes on with it. Else
+    /// empty, and the provider's id is the new message's.
+    public var messageID = ""
     /// `ag-ui`: what the client calls its thread and run.
     public var threadID = ""
     public var runID = ""

@@ -66,7 +66,7 @@ struct RunCommand {
 
     /// The embedded demo upstream answers where neither a file nor a key names a real one.
     private func demoURL() -> String? {
-        guard file == nil, CommandLineTool.environment()["OPENAI_API_KEY"] == nil else { return nil }
+        guard file == nil, !ConfigurationLoader.namesProvider(CommandLineTool.environment()) else { return nil }
         do {
             return "http://127.0.0.1:\(try DemoServer.start())/v1"
         } catch {

@@ -77,8 +77,18 @@ import Testing
     ])
     func sniffing(body: String, isStream: Bool) {
         let bytes = Array(body.utf8)
-        let looks = ContentType.looksLikeStream(bytes.span)
-        #expect(looks == isStream)
+        let opening = ContentType.opening(bytes.span)
+        #expect((opening == .eventStream) == isStream)
+    }
+
+    @Test(arguments: [
+        ("  {\"error\":", ContentType.Opening.json), ("[{", .json), ("<html>", .other), ("text", .other),
+        ("", .eventStream),
+        ("   ", .other),
+    ])
+    func openings(body: String, opening: ContentType.Opening) {
+        let found = ContentType.opening(Array(body.utf8).span)
+        #expect(found == opening)
     }
 
     @Test(arguments: [
@@ -131,7 +141,7 @@ import Testing
         let body = #"{ "messages" : [ ],  "stream" : false, "x":1e400 }"#
         let made = try make(body) { $0.response = .format(.openAIChat) }
         #expect(made.body == body)
-        #expect(!made.request.wantsStream)
+        #expect(!made.request.expectation.wantsStream && !made.request.expectation.asksForStream)
     }
 
     @Test(arguments: [
@@ -145,7 +155,6 @@ import Testing
             #"{"messages":[],"stream":true,"stream_options":{"include_usage":true}}"#
         ),
         (#"{"stream_options":null,"messages":[]}"#, .ndjson, #"{"stream_options":null,"messages":[],"stream":true}"#),
-        (#"{"messages":[{"a":"}"}],"stream":false}"#, .text, #"{"messages":[{"a":"}"}],"stream":true}"#),
     ])
     func whatIsAdded(body: String, format: StreamFormat, sent: String) throws {
         #expect(try make(body) { $0.response = .format(format) }.body == sent)

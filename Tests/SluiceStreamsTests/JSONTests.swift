@@ -167,3 +167,44 @@ struct SplitMix: RandomNumberGenerator {
         #expect(integer("99999999999999999999999999") == nil)
     }
 }
+
+/// Values that are passed on as they stand.
+@Suite struct JSONStrictnessTests {
+    @Test(arguments: [
+        #"{"a":[1,-0.5e3,"\u00e9\n",true,null,{}]}"#, "0", "-0", "[]", #" "x" "#, #"{"":""}"#,
+    ])
+    func strict(text: String) {
+        let isStrict = JSONScanner.isStrict(Array(text.utf8).span)
+        #expect(isStrict)
+    }
+
+    @Test(arguments: [
+        "", "{", #"{"a":x}"#, #"{"a":1,}"#, "[1 2]", "01", #""\q""#, #""\u12""#, "\"a\nb\"", #"{"a" 1}"#, "nul", "1 2",
+        #"["\"#, "{1:2}",
+    ])
+    func notStrict(text: String) {
+        let isStrict = JSONScanner.isStrict(Array(text.utf8).span)
+        #expect(!isStrict)
+    }
+
+    @Test func compactLeavesNoLineEnd() {
+        var out = ByteQueue()
+        JSONText.appendCompact(Array("{ \"a b\" :\r\n\t[ 1 , \"x\n\\\" y\" ] }\n".utf8).span, into: &out)
+        #expect(out.text == #"{"a b":[1,"x\n\" y"]}"#)
+    }
+
+    @Test func stringsStayAsTheyWereWritten() throws {
+        let text = #"{"a":"\u00e9\/ü","b":[1.50,"x"]}"#
+        let value = try #require(JSONValue.parse(text))
+        #expect(String(decoding: value.serialized(), as: UTF8.self) == text)
+        #expect(value["a"]?.string?.text == "é/ü" && value["a"] == "é/ü")
+        #expect(JSONString("a\"b\n").raw.elementsEqual(#"a\"b\n"#.utf8))
+        let literal: JSONValue = ["k": [1, true, nil, "v"]]
+        #expect(String(decoding: literal.serialized(), as: UTF8.self) == #"{"k":[1,true,null,"v"]}"#)
+    }
+
+    @Test func invalidBytesBecomeReplacements() throws {
+        let value = try #require(JSONValue.parse(Array("{\"a\":\"x".utf8) + [0xFF] + Array("y\"}".utf8)))
+        #expect(value["a"]?.string?.text == "x\u{FFFD}y")
+    }
+}

@@ -19,7 +19,7 @@ struct JSONObjectEncoder: StreamEncoder {
     }
 
     mutating func encode(_ batch: borrowing EventBatch, into out: inout ByteQueue) {
-        for event in batch.events {
+        for event in batch.events where !tail.hasFailed {
             switch event {
             case .text(let choice, let text): write("text", batch.bytes(text), choice, into: &out)
             case .refusal(let choice, let text): write("refusal", batch.bytes(text), choice, into: &out)

@@ -12,7 +12,7 @@ struct SSETextEncoder: StreamEncoder {
     private var endedInCR = false
 
     mutating func encode(_ batch: borrowing EventBatch, into out: inout ByteQueue) {
-        for event in batch.events {
+        for event in batch.events where !tail.hasFailed {
             switch event {
             case .text(choice: 0, let text), .refusal(choice: 0, let text): write(batch.bytes(text), into: &out)
             default:
@@ -50,9 +50,9 @@ struct SSETextEncoder: StreamEncoder {
     }
 
     private mutating func write(_ text: Span<UInt8>, into out: inout ByteQueue) {
-        var start = 0
-        if endedInCR, !text.isEmpty, text[0] == ASCII.lf { start = 1 }
-        endedInCR = !text.isEmpty && text[text.count - 1] == ASCII.cr
+        if text.isEmpty { return }
+        var start = endedInCR && text[0] == ASCII.lf ? 1 : 0
+        endedInCR = text[text.count - 1] == ASCII.cr
         if start == text.count { return }
         writeID(into: &out)
         out.append("data: ")

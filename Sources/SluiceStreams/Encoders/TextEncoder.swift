@@ -6,7 +6,7 @@ struct TextEncoder: StreamEncoder {
     private var hasFailed = false
 
     mutating func encode(_ batch: borrowing EventBatch, into out: inout ByteQueue) {
-        for event in batch.events {
+        for event in batch.events where !hasFailed {
             switch event {
             case .text(choice: 0, let text), .refusal(choice: 0, let text): out.append(batch.bytes(text))
             case .error: hasFailed = true

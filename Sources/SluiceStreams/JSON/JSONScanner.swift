@@ -256,4 +256,55 @@ extension JSONScanner {
         var scanner = JSONScanner(text)
         return scanner.peek() != .number && isJSON(text)
     }
+
+    /// The text is one JSON value to the letter (RFC 8259): whatever a reader looks at in it, it finds nothing wrong. For values that
+    /// go into somebody else's document as they stand.
+    public static func isStrict(_ text: Span<UInt8>) -> Bool {
+        var scanner = JSONScanner(text)
+        return scanner.walk() && scanner.isAtEnd()
+    }
+
+    private mutating func walk() -> Bool {
+        switch peek() {
+        case .object:
+            guard enterObject() else { return false }
+            while let key = nextKey() {
+                guard isStrictString(key), walk() else { return false }
+            }
+            return isValid
+        case .array:
+            guard enterArray() else { return false }
+            while nextElement() { guard walk() else { return false } }
+            return isValid
+        case .string: return string().map { isStrictString($0) } ?? false
+        case .number:
+            guard let number = value() else { return false }
+            let digits = bytes[number.lowerBound] == UInt8(ascii: "-") ? number.lowerBound + 1 : number.lowerBound
+            return bytes[digits] != 0x30 || digits + 1 == number.upperBound || !ASCII.isDigit(bytes[digits + 1])
+        case .literal: return value() != nil
+        case .end: return false
+        }
+    }
+
+    private func isStrictString(_ range: Range<Int>) -> Bool {
+        var index = range.lowerBound
+        while index < range.upperBound {
+            guard bytes[index] >= 0x20 else { return false }
+            if bytes[index] == ASCII.backslash {
+                index += 1
+                guard index < range.upperBound else { return false }
+                switch bytes[index] {
+                case ASCII.quote, ASCII.backslash, UInt8(ascii: "/"), UInt8(ascii: "b"), UInt8(ascii: "f"),
+                    UInt8(ascii: "n"), UInt8(ascii: "r"), UInt8(ascii: "t"):
+                    break
+                case UInt8(ascii: "u"):
+                    guard index + 4 < range.upperBound else { return false }
+                    for digit in index + 1...index + 4 where ASCII.hexValue(bytes[digit]) == nil { return false }
+                default: return false
+                }
+            }
+            index += 1
+        }
+        return true
+    }
 }

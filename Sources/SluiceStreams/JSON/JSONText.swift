@@ -55,30 +55,27 @@ public enum JSONText {
     }
 
     /// Appends a JSON value without the white space between its parts, so that it fits on one line. What stands in its strings
-    /// becomes valid UTF-8, and is else left as it is.
+    /// becomes valid UTF-8 and loses its control characters to escapes, and is else left as it is.
     public static func appendCompact(_ json: Span<UInt8>, into out: inout ByteQueue) {
         json.withUnsafeBufferPointer { buffer in
             var start = 0
+            var isString = false
             var index = 0
-            func flush(_ end: Int) {
-                UTF8Text.append(UnsafeBufferPointer(rebasing: buffer[start..<end]), into: &out)
-            }
             while index < buffer.count {
-                switch buffer[index] {
-                case ASCII.quote:
+                let byte = buffer[index]
+                if byte == ASCII.quote {
+                    isString.toggle()
+                } else if isString, byte == ASCII.backslash, index + 1 < buffer.count, buffer[index + 1] >= 0x20 {
                     index += 1
-                    while index < buffer.count, buffer[index] != ASCII.quote {
-                        index += buffer[index] == ASCII.backslash ? 2 : 1
-                    }
-                    index = min(index + 1, buffer.count)
-                case ASCII.space, ASCII.tab, ASCII.lf, ASCII.cr:
-                    flush(index)
-                    index += 1
-                    start = index
-                default: index += 1
+                } else if byte < 0x20 || byte == ASCII.space && !isString {
+                    UTF8Text.append(UnsafeBufferPointer(rebasing: buffer[start..<index]), into: &out)
+                    if isString { appendEscape(of: byte, into: &out) }
+                    start = index + 1
                 }
+                index += 1
             }
-            flush(buffer.count)
+            guard start < buffer.count else { return }
+            UTF8Text.append(UnsafeBufferPointer(rebasing: buffer[start..<buffer.count]), into: &out)
         }
     }
 
@@ -203,6 +200,23 @@ public enum UTF8Text {
             index += length
         }
         out.append(UnsafeBufferPointer(rebasing: bytes[start..<bytes.count]))
+    }
+
+    /// `bytes` themselves if they are well-formed, else a copy with U+FFFD for what is not.
+    static func valid(_ bytes: [UInt8]) -> [UInt8] {
+        let isValid = bytes.withUnsafeBufferPointer { buffer in
+            var index = WordScan.high(buffer, from: 0)
+            while index < buffer.count {
+                let (length, isValid) = sequence(buffer, at: index)
+                guard isValid else { return false }
+                index = WordScan.high(buffer, from: index + length)
+            }
+            return true
+        }
+        if isValid { return bytes }
+        var out = ByteQueue()
+        bytes.withUnsafeBufferPointer { append($0, into: &out) }
+        return out.withUnsafeBytes { Array($0) }
     }
 
     /// The length of the sequence at `index`, or of the part of it that is well-formed so far (at least 1).

@@ -24,7 +24,9 @@ public enum JSONValue: Equatable, Sendable {
     }
 
     /// nil for anything but one whole JSON value, nested at most `JSONScanner.depthLimit` deep.
+    /// Bytes that are not UTF-8 become U+FFFD first.
     public static func parse(_ text: [UInt8]) -> JSONValue? {
+        let text = UTF8Text.valid(text)
         var scanner = JSONScanner(text.span)
         guard let value = read(&scanner, text), scanner.isAtEnd() else { return nil }
         return value

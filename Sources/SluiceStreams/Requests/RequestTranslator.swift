@@ -43,6 +43,8 @@ public struct RequestHints: Sendable {
     public var streamQuery: String?
     public var altQuery: String?
     public var prompt: String?
+    /// What holds where the client says nothing of streaming; nil: what its format does.
+    public var streamDefault: Bool?
     /// The body is `text/plain`, for `prompt`.
     public var isPlainText = false
 

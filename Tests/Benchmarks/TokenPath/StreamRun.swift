@@ -58,7 +58,7 @@ struct StreamRun {
         throw Wrong(description: "at byte \(parted) of the body\n  expected: \(wanted)\n  got:      \(got)")
     }
 
-    private static func now() -> Int {
+    static func now() -> Int {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
         return time.tv_sec * 1_000_000_000 + time.tv_nsec

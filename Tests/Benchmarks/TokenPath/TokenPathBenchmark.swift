@@ -7,7 +7,7 @@ import Glibc
         usage: TokenPathBenchmark --list
                TokenPathBenchmark --case NAME --tokens N [--unchecked] [--time]
 
-          --tokens      a multiple of \(UpstreamAnswer.roundTokens)
+          --tokens      a multiple of \(UpstreamAnswer.roundTokens); for decode.DIALECT: KiB of recorded streams
           --unchecked   compare nothing with what was expected, so that only the path costs anything
           --time        also print nanoseconds per token
 
@@ -16,19 +16,22 @@ import Glibc
     static func main() {
         var arguments = CommandLine.arguments.dropFirst()
         var chosen: BenchmarkCase?
+        var decoding: DecodeCase?
         var (tokens, isChecked, isTimed) = (0, true, false)
         while let argument = arguments.popFirst() {
             switch argument {
-            case "--list": return BenchmarkCase.all.forEach { print($0.name) }
+            case "--list": return (BenchmarkCase.all.map(\.name) + DecodeCase.all.map(\.name)).forEach { print($0) }
             case "--case":
                 let name = arguments.popFirst()
                 chosen = BenchmarkCase.all.first { $0.name == name }
+                decoding = DecodeCase.all.first { $0.name == name }
             case "--tokens": tokens = arguments.popFirst().flatMap { Int($0) } ?? 0
             case "--unchecked": isChecked = false
             case "--time": isTimed = true
             default: tokens = 0
             }
         }
+        if let decoding, tokens > 0 { return decode(decoding, kibibytes: tokens, isTimed: isTimed) }
         guard let chosen, tokens > 0, tokens % UpstreamAnswer.roundTokens == 0 else {
             complain(usage, code: 2)
         }
@@ -38,6 +41,15 @@ import Glibc
             let (wireBytes, nanoseconds) = try run.stream(isChecked: isChecked)
             // The time changes from run to run, and printing it would change the count of instructions.
             print(isTimed ? "\(wireBytes) bytes, \(nanoseconds / tokens) ns/token" : "\(wireBytes) bytes")
+        } catch {
+            complain("\(chosen.name): \(error)\n", code: 1)
+        }
+    }
+
+    private static func decode(_ chosen: DecodeCase, kibibytes: Int, isTimed: Bool) {
+        do {
+            let (bytes, nanoseconds) = try chosen.run(kibibytes: kibibytes)
+            print(isTimed ? "\(bytes) bytes, \(nanoseconds / (bytes >> 10)) ns/KiB" : "\(bytes) bytes")
         } catch {
             complain("\(chosen.name): \(error)\n", code: 1)
         }

@@ -1,0 +1,48 @@
+import SluiceBytes
+import SluiceConfig
+import SluiceIO
+import SluiceStreams
+
+/// Chooses how an upstream's answer becomes the client's.
+enum AnswerBridge {
+    /// For an upstream that answers in the stream that its dialect defines. Where the client speaks that dialect itself the bytes
+    /// are relayed, and the decoder watches.
+    static func make(
+        _ expectation: UpstreamRequest.Expectation, _ endpoint: UpstreamEndpoint, route: RouteEntry,
+        requestID: String, eventBytes: Int
+    ) -> StreamBridge {
+        let wire = endpoint.spec.wire
+        let decoder = wire.makeDecoder(eventBytes: eventBytes)
+        let options = options(expectation, route, requestID)
+        guard let encoder = StreamEncoders.make(expectation.format, options: options) else {
+            return StreamBridge(relaying: decoder)
+        }
+        guard isRelayed(expectation, endpoint), expectation.wantsStream else {
+            return StreamBridge(decoder: decoder, encoder: encoder)
+        }
+        let hasLines = expectation.format == .ollamaChat || expectation.format == .ollamaGenerate
+        return StreamBridge(relaying: decoder, failingAs: encoder, boundary: hasLines ? .line : .blankLine)
+    }
+
+    /// The client speaks the upstream's own dialect, so nothing needs to be converted.
+    static func isRelayed(_ expectation: UpstreamRequest.Expectation, _ endpoint: UpstreamEndpoint) -> Bool {
+        guard case .dialect(let dialect) = endpoint.spec.wire, !expectation.wantsArray else { return false }
+        return expectation.format.dialect == dialect
+    }
+
+    private static func options(
+        _ expectation: UpstreamRequest.Expectation, _ route: RouteEntry, _ requestID: String
+    ) -> EncoderOptions {
+        var options = EncoderOptions()
+        options.id = expectation.format.idPrefix + requestID
+        options.model = expectation.model
+        options.created = EventLoop.unixTime()
+        options.includeUsage = expectation.includeUsage
+        options.isDocument = !expectation.wantsStream
+        options.isArray = expectation.wantsArray
+        options.writesFinishReason = route.spec.vercelFinishReason
+        options.hasDynamicTools = route.spec.vercelDynamicTools
+        (options.threadID, options.runID) = (expectation.threadID, expectation.runID)
+        return options
+    }
+}
