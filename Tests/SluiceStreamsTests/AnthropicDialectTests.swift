@@ -142,7 +142,7 @@ import Testing
             #"""
             {"id":"m","type":"message","role":"assistant","model":"c","content":[
               {"type":"thinking","thinking":"hm","signature":"s"},
-              {"type":"text","text":"a\nb","citations":[{"type":"web_search_result_location","url":"https://x","title":"X"}]},
+              {"type":"text","text":"a\nb","citations":[{"type":"x","url":"https://x","title":"X"}]},
               {"type":"server_tool_use","id":"s","name":"web_search","input":{}},
               {"type":"tool_use","id":"t","name":"f","input":{"n": 12345678901234567890}}],
              "stop_reason":"tool_use","usage":{"input_tokens":2,"cache_read_input_tokens":3,"output_tokens":4}}

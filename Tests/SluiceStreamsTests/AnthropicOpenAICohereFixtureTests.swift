@@ -112,7 +112,8 @@ import Testing
         #expect(progress == cutProgress)
     }
 
-    /// Most positions of a short stream, fewer of a long one; the step is odd, so that the cuts drift over all parts of an event.
+    /// Most positions of a short stream, fewer of a long one; the step is odd, so that the cuts drift over all parts of
+    /// an event.
     @Test(arguments: cases) func cutsGiveTheSameEvents(which: Case) throws {
         let bytes = try which.bytes()
         let (whole, progress) = try Telling.of(which.decoder, [bytes])

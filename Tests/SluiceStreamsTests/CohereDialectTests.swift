@@ -112,14 +112,17 @@ import Testing
 
     @Test func documents() throws {
         let chat =
-            #"{"text":"a","generation_id":"g","finish_reason":"COMPLETE","tool_calls":[{"name":"f","parameters":{"b": 1}}],"meta":{"billed_units":{"input_tokens":1,"output_tokens":2},"tokens":{"input_tokens":60}}}"#
+            #"{"text":"a","generation_id":"g","finish_reason":"COMPLETE","tool_calls":[{"name":"f","#
+            + #""parameters":{"b": 1}}],"meta":{"billed_units":{"input_tokens":1,"output_tokens":2},"#
+            + #""tokens":{"input_tokens":60}}}"#
         #expect(
             try document(chat) == [
                 "start g  -1", "text 0 a", "call 0 0  f", #"arguments 0 0 {"b":1}"#, "call end 0 0",
                 "finish 0 toolCalls COMPLETE", "usage \(Usage(input: 1, output: 2))", "end",
             ])
         let generate =
-            #"{"id":"i","generations":[{"text":"a","finish_reason":"COMPLETE"},{"text":"b","finish_reason":"MAX_TOKENS"}]}"#
+            #"{"id":"i","generations":[{"text":"a","finish_reason":"COMPLETE"},"#
+            + #"{"text":"b","finish_reason":"MAX_TOKENS"}]}"#
         #expect(
             try document(generate) == [
                 "start i  -1", "text 0 a", "finish 0 stop COMPLETE", "text 1 b", "finish 1 length MAX_TOKENS", "end",
@@ -157,7 +160,8 @@ import Testing
         let (seen, progress) = try read(
             #"{"type":"message-start","id":"m"}"#,
             #"{"delta":{"message":{"content":{"text":"a"}}},"index":0,"type":"content-delta"}"#,
-            #"{"delta":{"usage":{"tokens":{"output_tokens":2,"input_tokens":1}},"finish_reason":"COMPLETE"},"type":"message-end"}"#,
+            #"{"delta":{"usage":{"tokens":{"output_tokens":2,"input_tokens":1}},"finish_reason":"COMPLETE"},"#
+                + #""type":"message-end"}"#,
             "[DONE]")
         #expect(
             seen.lines == [
@@ -199,7 +203,8 @@ import Testing
 
     @Test func citationsOfTheWebAreSources() throws {
         let sources =
-            #"[{"type":"tool","tool_output":{"url":"no"}},{"type":"document","document":{"title":"X","url":"https://x"}},7]"#
+            #"[{"type":"tool","tool_output":{"url":"no"}},"#
+            + #"{"type":"document","document":{"title":"X","url":"https://x"}},7]"#
         let (seen, _) = try read(start, message("citation-start", #""citations":{"start":0,"sources":\#(sources)}"#))
         #expect(seen.lines == ["start m  -1", "source https://x X"])
     }
@@ -230,7 +235,8 @@ import Testing
               {"type":"thinking","thinking":"h"},{"type":"text","text":"a"}],
              "tool_calls":[{"id":"t","type":"function","function":{"name":"f","arguments":"{\"b\":1}"}}],
              "citations":[{"sources":[{"type":"document","document":{"url":"https://x"}}]}]},
-             "usage":{"billed_units":{"input_tokens":1},"tokens":{"input_tokens":60,"output_tokens":2},"cached_tokens":3}}
+             "usage":{"billed_units":{"input_tokens":1},"tokens":{"input_tokens":60,"output_tokens":2},
+              "cached_tokens":3}}
             """#
         #expect(
             try document(whole) == [

@@ -91,7 +91,8 @@ import Testing
 
     @Test func reasoningOfBothKinds() throws {
         let item =
-            #""item":{"type":"reasoning","summary":[{"type":"summary_text","text":"s"}],"content":[{"type":"reasoning_text","text":"t"}]}"#
+            #""item":{"type":"reasoning","summary":[{"type":"summary_text","text":"s"}],"content":["#
+            + #"{"type":"reasoning_text","text":"t"}]}"#
         #expect(try read(created, event("output_item.done", item)).seen.reasoning[0] == "st")
         let summary =
             #"{"type":"response.reasoning_summary_text.delta","output_index":0,"summary_index":1,"delta":"x"}"#
@@ -201,11 +202,12 @@ import Testing
     @Test func aWholeResponse() throws {
         let (seen, progress) = try document(
             #"""
-            {"id":"r","object":"response","created_at":1700000000,"status":"completed","error":null,"model":"g","output":[
+            {"id":"r","object":"response","created_at":1700000000,"status":"completed","error":null,"model":"g",
+             "output":[
               {"type":"reasoning","summary":[{"type":"summary_text","text":"hm"}],"encrypted_content":"x"},
               {"type":"web_search_call","id":"w","status":"completed","action":{"query":"q"}},
               {"type":"message","role":"assistant","content":[
-                {"type":"output_text","text":"a\nb","annotations":[{"type":"url_citation","url":"https://x","title":"X"}]},
+                {"type":"output_text","text":"a\nb","annotations":[{"url":"https://x","title":"X"}]},
                 {"type":"refusal","refusal":"no"}]},
               {"type":"function_call","id":"fc","call_id":"c","name":"f","arguments":"{\"a\":1}"},
               {"type":"custom_tool_call","id":"ct","call_id":"d","name":"g","input":"raw"}],
