@@ -117,7 +117,7 @@ enum AnthropicReader: RequestReader {
         }
         var message = ChatRequest.Message(role, at: fields.path)
         for block in try fields.objects("content") {
-            for (part, place) in try AnthropicBlocks.read(block, &request) {
+            for (part, place) in try AnthropicContent.read(block, &request) {
                 let isResult = if case .toolResult = part { true } else { false }
                 let partRole: ChatRequest.Role = isResult ? .tool : role
                 if message.role != partRole {

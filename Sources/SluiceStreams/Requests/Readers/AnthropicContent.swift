@@ -1,5 +1,5 @@
 /// The blocks of a message's `content` as Anthropic has them.
-enum AnthropicBlocks {
+enum AnthropicContent {
     typealias Placed = (part: ChatRequest.Part, place: String)
 
     /// Usually one part; none for what is dropped.
