@@ -2,9 +2,9 @@ import SluiceBytes
 
 /// `auto`: finds out from its first event of which dialect a stream is, and leaves the rest to that dialect's decoder.
 ///
-/// The first byte says which framing it is; blank lines and comments before it are dropped. Then the bytes are held until the
-/// first event is whole that says more, so that the verdict is the same wherever the stream is cut. Events that say nothing
-/// may come before it, up to `searchLimit`. Comments are told as pings at once.
+/// The first byte says which framing it is; blank lines and comments before it are dropped. Then the bytes are held
+/// until the first event is whole that says more, so that the verdict is the same wherever the stream is cut. Events
+/// that say nothing may come before it, up to `searchLimit`. Comments are told as pings at once.
 struct AutoDecoder: StreamDecoder {
     static let searchLimit = 64 << 10
 

@@ -54,8 +54,8 @@ struct BedrockDecoder<Meaning: BedrockDialect>: StreamDecoder {
     }
 }
 
-/// What goes wrong inside a stream of Bedrock's: exceptions of the service, `{"message"}`, and errors of the transport, which
-/// have their words in the headers.
+/// What goes wrong inside a stream of Bedrock's: exceptions of the service, `{"message"}`, and errors of the transport,
+/// which have their words in the headers.
 enum BedrockException {
     static func read(
         _ json: Span<UInt8>, type: Span<UInt8>, _ answer: inout AnswerState, into batch: inout EventBatch
