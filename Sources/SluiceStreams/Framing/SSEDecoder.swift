@@ -19,8 +19,8 @@ public struct SSEEvent: ~Escapable {
 public protocol SSEHandler {
     mutating func event(_ event: borrowing SSEEvent, offset: Int, into batch: inout EventBatch) throws(StreamError)
     mutating func comment(into batch: inout EventBatch)
-    /// A line that no event stream has: the standard passes over it, and some providers tell their errors there. `offset` is where
-    /// the event stood that it came in.
+    /// A line that no event stream has: the standard passes over it, and some providers tell their errors there.
+    /// `offset` is where the event stood that it came in.
     mutating func stray(_ line: Span<UInt8>, offset: Int, into batch: inout EventBatch) throws(StreamError)
 }
 
