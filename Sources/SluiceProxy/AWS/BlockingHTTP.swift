@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import SluiceBytes
 import SluiceHTTP
@@ -27,7 +26,9 @@ enum BlockingHTTP {
         let connection = try connect(address, port)
         var sent = 0
         while sent < request.count {
-            let count = request[sent...].withUnsafeBytes { send(connection.raw, $0.baseAddress, $0.count, SL_NOSIGNAL) }
+            let count = request[sent...].withUnsafeBytes {
+                send(connection.raw, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
             if count < 0, errno == EINTR { continue }
             guard count > 0 else { throw Failure(call: "send") }
             sent += count
@@ -37,7 +38,7 @@ enum BlockingHTTP {
 
     private static func connect(_ address: IPAddress, _ port: Int) throws(Failure) -> Descriptor {
         let isFour = if case .v4 = address { true } else { false }
-        let raw = socket(isFour ? AF_INET : AF_INET6, SL_STREAM | SL_CLOEXEC, 0)
+        let raw = socket(isFour ? AF_INET : AF_INET6, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard raw >= 0 else { throw Failure(call: "socket") }
         let connection = Descriptor(owning: raw)
         var timeout = timeval(tv_sec: timeoutSeconds, tv_usec: 0)

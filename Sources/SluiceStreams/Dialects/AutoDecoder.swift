@@ -219,6 +219,11 @@ private struct DetectionProbe: SSEHandler, AWSFrameHandler {
         batch.append(.ping)
     }
 
+    /// llama.cpp's errors stand behind a name that no event stream has.
+    mutating func stray(_ line: Span<UInt8>, offset: Int, into batch: inout EventBatch) {
+        if found == nil, line.count > 6, ASCII.equal(line.extracting(0..<6), "error:") { found = .llamaCPP }
+    }
+
     mutating func frame(_ frame: borrowing AWSFrame, offset: Int, into batch: inout EventBatch) throws(StreamError) {
         try giveUp(at: offset)
         take(DialectDetection.frame(type: frame.type, isEvent: ASCII.equal(frame.messageType, "event")))

@@ -1,8 +1,5 @@
 import SluiceBytes
 
-typealias BedrockConverseDecoder = BedrockDecoder<BedrockConverseDialect>
-typealias BedrockInvokeDecoder = BedrockDecoder<BedrockInvokeDialect>
-
 /// A dialect of Bedrock's runtime, whose events come in the frames of an AWS event stream.
 protocol BedrockDialect: EventDialect {
     /// The body has ended: what a split character still waits for never comes.
