@@ -40,7 +40,7 @@ import Testing
     }
 
     @Test func theSharedFile() throws {
-        try withFile(shared) { path in
+        try withFile(shared) { path throws in
             let file = AWSCredentialSource.file(path: path, profile: nil)
             let first = AWSCredentials(accessKeyID: "AKIDDEFAULT", secretAccessKey: Secret("secret/+=1"))
             let work = AWSCredentials(

@@ -6,7 +6,8 @@ import Testing
 
 @testable import SluiceProxy
 
-/// Signatures that AWS publishes (its Signature Version 4 test suite, the IAM User Guide), and some that botocore 1.44 makes.
+/// Signatures that AWS publishes (its Signature Version 4 test suite, the IAM User Guide), and some that botocore 1.44
+/// makes.
 @Suite struct AWSRequestSignerTests {
     private static let time = 1_440_938_160  // 2015-08-30, 12:36 UTC
     private static let secret = Secret("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")

@@ -2,7 +2,8 @@ import Glibc
 import SluiceIO
 import Synchronization
 
-/// A server on a loopback port, one connection after another, on a thread of its own: takes a request's head, writes what it is told.
+/// A server on a loopback port, one connection after another, on a thread of its own: takes a request's head, writes
+/// what it is told.
 final class StubServer: Sendable {
     let url: String
     private let seen = Shared<[String]>([])
@@ -32,7 +33,7 @@ final class StubServer: Sendable {
                 let head = Self.head(client)
                 seen.change { $0.append(head) }
                 let bytes = Array(answer(head).utf8)
-                _ = bytes.withUnsafeBytes { send(client, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue)) }
+                _ = bytes.withUnsafeBytes { send(client, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
                 close(client)
             }
         }

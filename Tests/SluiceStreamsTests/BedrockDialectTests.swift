@@ -61,7 +61,7 @@ import Testing
             AWSFrames.event(
                 "contentBlockDelta",
                 """
-                {"delta":{"citation":{"title":"T","location":{"web":{"url":"https://a.example","domain":"a.example"}}}},\
+                {"delta":{"citation":{"title":"T","location":{"web":{"url":"https://a.example","domain":"a"}}}},\
                 "contentBlockIndex":0}
                 """),
             AWSFrames.event(

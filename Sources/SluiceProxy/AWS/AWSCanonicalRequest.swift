@@ -1,10 +1,11 @@
 import SluiceBytes
 import SluiceHTTP
 
-/// A request as both sides write it down to sign it ("Create a signed AWS API request", IAM User Guide): method, path, query, fields,
-/// the names of the fields, and the digest of the body, a line each.
+/// A request as both sides write it down to sign it ("Create a signed AWS API request", IAM User Guide): method, path,
+/// query, fields, the names of the fields, and the digest of the body, a line each.
 ///
-/// The path as it is sent is escaped once more, as all services but S3 want it: the `%3A` of a model's name becomes `%253A`.
+/// The path as it is sent is escaped once more, as all services but S3 want it: the `%3A` of a model's name becomes
+/// `%253A`.
 struct AWSCanonicalRequest {
     let text: String
     let signedNames: String

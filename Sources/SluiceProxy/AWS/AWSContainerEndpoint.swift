@@ -3,8 +3,8 @@ import SluiceConfig
 import SluiceIO
 import SluiceStreams
 
-/// Where a container of ECS or EKS gets its credentials: plain HTTP to an address that does not leave the machine ("Container
-/// credential provider", AWS SDKs and Tools Reference Guide). Blocks; only for a thread that may.
+/// Where a container of ECS or EKS gets its credentials: plain HTTP to an address that does not leave the machine
+/// ("Container credential provider", AWS SDKs and Tools Reference Guide). Blocks; only for a thread that may.
 struct AWSContainerEndpoint: Equatable {
     let address: IPAddress
     let port: Int

@@ -2,7 +2,8 @@ import Glibc
 import SluiceIO
 import Synchronization
 
-/// The credentials of one upstream, kept fresh by a thread of their own where they can change, so that no loop ever waits for them.
+/// The credentials of one upstream, kept fresh by a thread of their own where they can change, so that no loop ever
+/// waits for them.
 ///
 /// They are fetched again five minutes before they end. If that fails, those that there are stay until they end.
 final class AWSCredentialStore: Sendable {

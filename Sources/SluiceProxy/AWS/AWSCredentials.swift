@@ -21,8 +21,8 @@ struct AWSCredentialError: Error, Equatable, Sendable, CustomStringConvertible {
     init(_ description: String) { self.description = description }
 }
 
-/// Where credentials come from, with the names and in the order that AWS's own tools have ("AWS SDKs and Tools Reference Guide",
-/// standardized credential providers).
+/// Where credentials come from, with the names and in the order that AWS's own tools have ("AWS SDKs and Tools
+/// Reference Guide", standardized credential providers).
 enum AWSCredentialSource: Sendable, Equatable {
     case fixed(AWSCredentials)
     /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`.

@@ -2,7 +2,8 @@ import SluiceBytes
 import SluiceHTTP
 import SluiceIO
 
-/// Signs requests to AWS with Signature Version 4 ("Create a signed AWS API request", IAM User Guide). Pure: time is handed in.
+/// Signs requests to AWS with Signature Version 4 ("Create a signed AWS API request", IAM User Guide). Pure: time is
+/// handed in.
 ///
 /// What is signed: the host, the content's type, and all `x-amz-` fields. Anything else may be changed on the way.
 struct AWSRequestSigner: Sendable {
@@ -17,7 +18,8 @@ struct AWSRequestSigner: Sendable {
         (self.region, self.service, self.tellsPayloadHash) = (region, service, tellsPayloadHash)
     }
 
-    /// Puts the date, the session's token and the signature into the head, in place of any that it had. `time`: seconds since 1970.
+    /// Puts the date, the session's token and the signature into the head, in place of any that it had. `time`: seconds
+    /// since 1970.
     func sign(_ head: inout RequestHead, body: Span<UInt8>, with credentials: AWSCredentials, at time: Int) {
         sign(&head, body: body, with: credentials, at: time) { name in
             name == "host" || name == "content-type" || name.hasPrefix("x-amz-")

@@ -35,7 +35,8 @@ enum AWSTime {
         return String(repeating: "0", count: max(0, count - text.count)) + text
     }
 
-    // The calendar repeats every 400 years, which are 146,097 days; a year is counted from March, so that the leap day is its last.
+    // The calendar repeats every 400 years, which are 146,097 days; a year is counted from March, so that the leap day
+    // is its last.
 
     private static func day(year: Int, month: Int, day: Int) -> Int {
         let shifted = month <= 2 ? year - 1 : year

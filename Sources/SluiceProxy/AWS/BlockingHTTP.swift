@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import SluiceBytes
 import SluiceHTTP
@@ -15,7 +14,7 @@ enum BlockingHTTP {
         let description: String
 
         init(_ description: String) { self.description = description }
-        init(_ call: StaticString) { description = SystemError(call, errno).description }
+        init(call: StaticString) { description = SystemError(call, errno).description }
     }
 
     static let bodyLimit = 64 << 10
@@ -27,9 +26,11 @@ enum BlockingHTTP {
         let connection = try connect(address, port)
         var sent = 0
         while sent < request.count {
-            let count = request[sent...].withUnsafeBytes { send(connection.raw, $0.baseAddress, $0.count, SL_NOSIGNAL) }
+            let count = request[sent...].withUnsafeBytes {
+                send(connection.raw, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
             if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw Failure("send") }
+            guard count > 0 else { throw Failure(call: "send") }
             sent += count
         }
         return try receive(connection)
@@ -37,8 +38,8 @@ enum BlockingHTTP {
 
     private static func connect(_ address: IPAddress, _ port: Int) throws(Failure) -> Descriptor {
         let isFour = if case .v4 = address { true } else { false }
-        let raw = socket(isFour ? AF_INET : AF_INET6, SL_STREAM | SL_CLOEXEC, 0)
-        guard raw >= 0 else { throw Failure("socket") }
+        let raw = socket(isFour ? AF_INET : AF_INET6, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        guard raw >= 0 else { throw Failure(call: "socket") }
         let connection = Descriptor(owning: raw)
         var timeout = timeval(tv_sec: timeoutSeconds, tv_usec: 0)
         for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
@@ -54,7 +55,7 @@ enum BlockingHTTP {
                 ) { Glibc.connect(raw, $0, $1) }
             case .v6(let high, let low): with(address6(high, low, port)) { Glibc.connect(raw, $0, $1) }
             }
-        guard result == 0 else { throw Failure("connect") }
+        guard result == 0 else { throw Failure(call: "connect") }
         return connection
     }
 
@@ -85,7 +86,7 @@ enum BlockingHTTP {
             while true {
                 let count = recv(connection.raw, &buffer, buffer.count, 0)
                 if count < 0, errno == EINTR { continue }
-                guard count >= 0 else { throw Failure("recv") }
+                guard count >= 0 else { throw Failure(call: "recv") }
                 if count == 0 {
                     guard try parser.finish() else { throw Failure("the answer is cut") }
                     return answer

@@ -2,9 +2,9 @@ import SluiceBytes
 
 /// `auto`: finds out from its first event of which dialect a stream is, and leaves the rest to that dialect's decoder.
 ///
-/// The first byte says which framing it is; blank lines and comments before it are dropped. Then the bytes are held until the
-/// first event is whole that says more, so that the verdict is the same wherever the stream is cut. Events that say nothing
-/// may come before it, up to `searchLimit`. Comments are told as pings at once.
+/// The first byte says which framing it is; blank lines and comments before it are dropped. Then the bytes are held
+/// until the first event is whole that says more, so that the verdict is the same wherever the stream is cut. Events
+/// that say nothing may come before it, up to `searchLimit`. Comments are told as pings at once.
 struct AutoDecoder: StreamDecoder {
     static let searchLimit = 64 << 10
 
@@ -217,6 +217,11 @@ private struct DetectionProbe: SSEHandler, AWSFrameHandler {
         guard found == nil else { return }
         pings += 1
         batch.append(.ping)
+    }
+
+    /// llama.cpp's errors stand behind a name that no event stream has.
+    mutating func stray(_ line: Span<UInt8>, offset: Int, into batch: inout EventBatch) {
+        if found == nil, line.count > 6, ASCII.equal(line.extracting(0..<6), "error:") { found = .llamaCPP }
     }
 
     mutating func frame(_ frame: borrowing AWSFrame, offset: Int, into batch: inout EventBatch) throws(StreamError) {

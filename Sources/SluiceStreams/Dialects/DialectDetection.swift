@@ -1,7 +1,7 @@
 import SluiceBytes
 
-/// Which dialect an event or a document is of, by what no other dialect has in that place: its event's name, the word in `type`, or
-/// the names of its members.
+/// Which dialect an event or a document is of, by what no other dialect has in that place: its event's name, the word
+/// in `type`, or the names of its members.
 enum DialectDetection {
     enum Verdict: Equatable {
         /// A stream of this dialect.
