@@ -35,7 +35,6 @@ import Testing
         case .vercelUI: text.contains("{\"type\":\"finish\"") && text.hasSuffix("data: [DONE]\n\n")
         case .vercelData: text.contains("\nd:{")
         case .agUI: text.contains("\"RUN_FINISHED\"")
-        default: false
         }
     }
 
