@@ -89,6 +89,7 @@ extension ClientBody {
         let accept = hints.accept.lowercased()
         if accept.contains("text/event-stream") || accept.contains("ndjson") { return true }
         if accept == "application/json" { return false }
+        if let fallback = hints.streamDefault { return fallback }
         switch format {
         case .ollamaChat, .ollamaGenerate, .prompt, .run, .vercelUI, .agUI, .passthrough: return true
         case .openAIChat, .openAIResponses, .openAICompletions, .anthropic, .gemini, .cohere: return false
