@@ -118,6 +118,9 @@ import Testing
         let (seen, progress) = try converse(AWSFrames.event("messageStop", #"{"stopReason":"malformed_tool_use"}"#))
         #expect(seen.reasons[0] == .error)
         #expect(progress.sawError)
+        let (late, _) = try converse(
+            AWSFrames.event("metadata", "{}"), AWSFrames.event("messageStop", #"{"stopReason":"malformed_tool_use"}"#))
+        #expect(late.lines.map { $0.prefix { $0 != " " } } == ["start", "finish", "error", "end"])
     }
 
     @Test func aWholeAnswerSaysTheSame() throws {
