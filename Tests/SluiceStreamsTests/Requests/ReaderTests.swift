@@ -142,7 +142,8 @@ import Testing
              "tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}],
              "reasoning_effort":"high","stream":true,"stream_options":{"include_usage":true}}
             """)
-        let back = try sent(body, .anthropic, .bedrockConverse, rules { $0.model = "us.anthropic.claude-x" })
+        let claude = rules { ($0.model, $0.dropsUnsupported) = ("us.anthropic.claude-x", true) }
+        let back = try sent(body, .anthropic, .bedrockConverse, claude)
         #expect("\(back)".contains(#"{"reasoningContent":{"reasoningText":{"signature":"s","text":"t"}}}"#))
     }
 
