@@ -6,9 +6,10 @@ import Testing
 @Suite(.serialized) struct LargeBodyTests {
     private static let size = 10 << 20
 
-    private static func openAI() -> [UInt8] {
+    private static func openAI(_ size: Int = size) -> [UInt8] {
         var body = Array(
-            #"{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,"#.utf8)
+            #"{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,"#
+                .utf8)
         body.append(contentsOf: [UInt8](repeating: UInt8(ascii: "A"), count: size))
         body.append(contentsOf: Array(#""}}]}],"max_tokens":5,"stream":true}"#.utf8))
         return body
@@ -21,7 +22,8 @@ import Testing
             var out: [UInt8] = []
             let took = try clock.measure {
                 out = try RequestTranslator.translate(
-                    body, from: .openAIChat, to: dialect, rules { $0.model = "m" }, .init()).body
+                    body, from: .openAIChat, to: dialect, rules { $0.model = "m" }, .init()
+                ).body
             }
             #expect(out.count > Self.size && out.count < Self.size + 1000, "\(dialect)")
             // A debug build finds the string's end in some hundredth of a second; a walk byte by byte takes seconds.
@@ -34,15 +36,19 @@ import Testing
         let body = Self.openAI()
         let there = try RequestTranslator.translate(body, from: .openAIChat, to: .anthropicMessages, .init(), .init())
         let back = try RequestTranslator.translate(there.body, from: .anthropic, to: .openAIChat, .init(), .init())
-        let url = JSONValue.parse(back.body)?["messages"]?.elements?.first?["content"]?.elements?.first?["image_url"]?["url"]
+        let url = JSONValue.parse(back.body)?["messages"]?.elements?.first?["content"]?.elements?.first?["image_url"]?[
+            "url"]
         let wanted = Array("data:image/png;base64,".utf8) + [UInt8](repeating: UInt8(ascii: "A"), count: Self.size)
-        let isSame = url?.string?.raw.elementsEqual(wanted) ?? false
+        let isSame = url?.string.map { Array($0.raw) == wanted } ?? false
         #expect(isSame)
     }
 
     /// The most memory that the process held meanwhile, above what it held before.
+    ///
+    /// The image is larger than what malloc keeps of memory that was freed, which could be used again unseen.
     @Test func memoryGrowsByTheOutputAlone() throws {
-        let body = Self.openAI()
+        let size = 40 << 20
+        let body = Self.openAI(size)
         func status(_ name: String) -> Int? {
             guard let text = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8) else { return nil }
             let line = text.split(separator: "\n").first { $0.hasPrefix(name) }
@@ -53,8 +59,8 @@ import Testing
         let before = try #require(status("VmRSS:"))
         let there = try RequestTranslator.translate(body, from: .openAIChat, to: .anthropicMessages, .init(), .init())
         let grown = try #require(status("VmHWM:")) - before
-        #expect(there.body.count > Self.size)
-        // Other tests run at the same time and hold some.
-        #expect(grown < Self.size * 7 / 4, "\(grown >> 20) MiB")
+        #expect(there.body.count > size)
+        // Other tests run at the same time, and take and free some.
+        #expect(grown > size / 2 && grown < size * 3 / 2, "\(grown >> 20) MiB")
     }
 }

@@ -16,7 +16,8 @@ import Testing
         let body = #"""
             {"z":[1.50,1e2,12345678901234567890123,"\u00e9\/"],"messages":[{"role":"alien","content":7}],"max_tokens":1,\#(stream)"a":{"k":null}}
             """#
-        let found = try translated(body, format, dialect, .init(), hints { $0.path = "/models/m:streamGenerateContent" })
+        let found = try translated(
+            body, format, dialect, .init(), hints { $0.path = "/models/m:streamGenerateContent" })
         #expect(String(decoding: found.body, as: UTF8.self) == body)
         #expect(found.asksForStream && found.wantsStream)
     }
@@ -28,10 +29,12 @@ import Testing
         #expect(other.model == "b")
         #expect(try translated(body, .openAIChat, .openAIChat, rules { $0.fallbackModel = "c" }).model == "a")
         let none = body.replacing("\"a\"", with: "null")
-        #expect(try sent(none, .openAIChat, .openAIChat, rules { $0.fallbackModel = "c" })["model"] == Document("\"c\""))
+        #expect(
+            try sent(none, .openAIChat, .openAIChat, rules { $0.fallbackModel = "c" })["model"] == Document("\"c\""))
         #expect(try sent(body, .openAIChat, .mlflow)["model"] == nil)
         let google = try translated(
-            #"{"contents":"q"}"#, .gemini, .gemini, rules { $0.model = "g2" }, hints { $0.path = "/v1beta/models/g1:x" })
+            #"{"contents":"q"}"#, .gemini, .gemini, rules { $0.model = "g2" }, hints { $0.path = "/v1beta/models/g1:x" }
+        )
         #expect(google.model == "g2" && String(decoding: google.body, as: UTF8.self) == #"{"contents":"q"}"#)
     }
 
@@ -124,7 +127,8 @@ import Testing
 
     @Test func toolsOfARouteAreInOpenAIsWordsOrTheUpstreams() throws {
         let openAI = rules {
-            $0.overrides = JSONValue.parse(#"{"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"none"}"#)
+            $0.overrides = JSONValue.parse(
+                #"{"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"none"}"#)
         }
         let own = rules { $0.overrides = JSONValue.parse(#"{"tools":[{"type":"web_search_20250305","name":"w"}]}"#) }
         let body = #"{"max_tokens":1,"messages":[{"role":"user","content":"q"}]}"#

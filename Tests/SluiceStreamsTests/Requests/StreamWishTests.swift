@@ -5,7 +5,8 @@ import Testing
 @Suite struct StreamWishTests {
     private static let bodies: [RequestFormat: String] = [
         .openAIChat: #"{"messages":[{"role":"user","content":"q"}]}"#, .openAIResponses: #"{"input":"q"}"#,
-        .openAICompletions: #"{"prompt":"q"}"#, .anthropic: #"{"max_tokens":1,"messages":[{"role":"user","content":"q"}]}"#,
+        .openAICompletions: #"{"prompt":"q"}"#,
+        .anthropic: #"{"max_tokens":1,"messages":[{"role":"user","content":"q"}]}"#,
         .gemini: #"{"contents":"q"}"#, .ollamaChat: #"{"messages":[{"role":"user","content":"q"}]}"#,
         .ollamaGenerate: #"{"prompt":"q"}"#, .cohere: #"{"messages":[{"role":"user","content":"q"}]}"#,
         .vercelUI: #"{"messages":[{"role":"user","content":"q"}]}"#,
@@ -51,7 +52,9 @@ import Testing
         #expect(try google("/v1beta/models/g-2.0:generateContent") == (false, false, "g-2.0"))
         #expect(try google("/v1beta/models/g:streamGenerateContent") == (true, true, "g"))
         #expect(
-            try google("/v1/projects/p/publishers/google/models/g:streamGenerateContent", alt: "sse") == (true, false, "g"))
+            try google("/v1/projects/p/publishers/google/models/g:streamGenerateContent", alt: "sse") == (
+                true, false, "g"
+            ))
         #expect(try google("/api/models/") == (false, false, ""))
     }
 
@@ -61,12 +64,13 @@ import Testing
             let found = try translated(try #require(Self.bodies[format]), format, dialect, .init(), document)
             #expect(!found.asksForStream && !found.wantsStream, "\(format)")
             let body = try Document(found.body)
-            #expect(body["stream"] == (format == .ollamaChat || format == .ollamaGenerate ? Document("false") : nil))
+            let says = format == .ollamaChat || format == .ollamaGenerate
+            #expect(body.keys.contains("stream") == says, "\(body)")
         }
         // What comes through another's words is made of a stream.
         let found = try translated(try #require(Self.bodies[.openAIChat]), .openAIChat, .anthropicMessages)
         #expect(found.asksForStream && !found.wantsStream)
-        #expect("\(try Document(found.body))".contains("\"stream\":true"))
+        #expect(String(decoding: found.body, as: UTF8.self).contains("\"stream\":true"))
     }
 
     @Test func flagsStandWhereTheDialectHasThem() throws {
@@ -89,7 +93,8 @@ import Testing
     }
 
     @Test func usageIsForThoseWhoAsked() throws {
-        let body = #"{"messages":[{"role":"user","content":"q"}],"stream":true,"stream_options":{"include_usage":true}}"#
+        let body =
+            #"{"messages":[{"role":"user","content":"q"}],"stream":true,"stream_options":{"include_usage":true}}"#
         #expect(try translated(body, .openAIChat, .anthropicMessages).includeUsage)
         #expect(try !translated(try #require(Self.bodies[.openAIChat]), .openAIChat, .anthropicMessages).includeUsage)
     }

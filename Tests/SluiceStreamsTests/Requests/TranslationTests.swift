@@ -12,7 +12,9 @@ import Testing
         (.ollamaChat, .ollamaChat), (.cohereV2, .cohere),
     ]
 
-    @Test(arguments: rich, Dialect.allCases) func textsArriveOrTheFieldIsNamed(format: RequestFormat, dialect: Dialect) throws {
+    @Test(arguments: rich, Dialect.allCases) func textsArriveOrTheFieldIsNamed(format: RequestFormat, dialect: Dialect)
+        throws
+    {
         if dialect == .raw { return }
         let body = try #require(RichRequest.body(format))
         for model in ["m", "anthropic.claude-3", "amazon.nova", "meta.llama", "amazon.titan"] {
@@ -125,7 +127,10 @@ import Testing
             "temperature: is no number"
         ),
         (.openAIChat, #"{"messages":[{"role":"user","content":"a"}],"stop":[1]}"#, "stop[0]: is no string"),
-        (.openAIChat, #"{"messages":[{"role":"user","content":"a"}],"stream":"yes"}"#, "stream: is neither true nor false"),
+        (
+            .openAIChat, #"{"messages":[{"role":"user","content":"a"}],"stream":"yes"}"#,
+            "stream: is neither true nor false"
+        ),
         (
             .openAIChat, #"{"messages":[{"role":"user","content":"a"}],"tool_choice":"maybe"}"#,
             "tool_choice: 'maybe' is not one of auto, none, required"
@@ -137,7 +142,10 @@ import Testing
             #"{"messages":[{"role":"assistant","tool_calls":[{"id":"1","function":{"name":"f","arguments":"{\"a\""}}]}]}"#,
             "messages[0].tool_calls[0]: the arguments are no JSON object"
         ),
-        (.anthropic, #"{"messages":[{"role":"user","content":[{"type":"image"}]}]}"#, "messages[0].content[0].source: is missing"),
+        (
+            .anthropic, #"{"messages":[{"role":"user","content":[{"type":"image"}]}]}"#,
+            "messages[0].content[0].source: is missing"
+        ),
         (.gemini, #"{"contents":[{"role":"bot","parts":[]}]}"#, "contents[0].role: 'bot' is not one of user, model"),
         (.vercelUI, #"{"messages":[{"role":"user"}]}"#, "messages[0].parts: is missing, and so is content"),
         (.run, #"{"input":{}}"#, "input: holds neither prompt, message nor messages"),

@@ -156,12 +156,16 @@ import Testing
 
     @Test(arguments: [
         (
-            "us.anthropic.claude-3-haiku", """
-                {"anthropic_version":"bedrock-2023-05-31","system":"S","messages":[{"role":"user","content":"q"}],
-                 "max_tokens":7,"temperature":0.1}
-                """
+            "us.anthropic.claude-3-haiku",
+            """
+            {"anthropic_version":"bedrock-2023-05-31","system":"S","messages":[{"role":"user","content":"q"}],
+             "max_tokens":7,"temperature":0.1}
+            """
         ),
-        ("anthropic.claude-v2:1", #"{"prompt":"S\n\nHuman: q\n\nAssistant:","max_tokens_to_sample":7,"temperature":0.1}"#),
+        (
+            "anthropic.claude-v2:1",
+            #"{"prompt":"S\n\nHuman: q\n\nAssistant:","max_tokens_to_sample":7,"temperature":0.1}"#
+        ),
         ("meta.llama3-8b", #"{"prompt":"S\n\nq","max_gen_len":7,"temperature":0.1}"#),
         ("mistral.mistral-7b", #"{"prompt":"S\n\nq","max_tokens":7,"temperature":0.1}"#),
         (
@@ -169,18 +173,20 @@ import Testing
             #"{"inputText":"S\n\nq","textGenerationConfig":{"maxTokenCount":7,"temperature":0.1}}"#
         ),
         (
-            "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0", """
-                {"schemaVersion":"messages-v1","system":[{"text":"S"}],"messages":[{"role":"user","content":[{"text":"q"}]}],
-                 "inferenceConfig":{"maxTokens":7,"temperature":0.1}}
-                """
+            "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0",
+            """
+            {"schemaVersion":"messages-v1","system":[{"text":"S"}],"messages":[{"role":"user","content":[{"text":"q"}]}],
+             "inferenceConfig":{"maxTokens":7,"temperature":0.1}}
+            """
         ),
         ("cohere.command-r-v1", #"{"preamble":"S","message":"q","max_tokens":7,"temperature":0.1}"#),
         ("cohere.command-text", #"{"prompt":"S\n\nq","max_tokens":7,"temperature":0.1}"#),
         (
-            "openai.gpt-oss-20b", """
-                {"messages":[{"role":"system","content":"S"},{"role":"user","content":"q"}],"max_tokens":7,
-                 "temperature":0.1}
-                """
+            "openai.gpt-oss-20b",
+            """
+            {"messages":[{"role":"system","content":"S"},{"role":"user","content":"q"}],"max_tokens":7,
+             "temperature":0.1}
+            """
         ),
     ])
     func bedrockInvokeSpeaksEachFamilysWords(model: String, wanted: String) throws {
@@ -199,46 +205,53 @@ import Testing
 
     @Test(arguments: [
         (
-            Dialect.openAICompletions, """
-                {"model":"m","prompt":"S\\n\\nq","temperature":0.1,"max_tokens":7,"stop":["x","y"],"top_p":0.9,
-                 "stream":true,"stream_options":{"include_usage":true}}
-                """
+            Dialect.openAICompletions,
+            """
+            {"model":"m","prompt":"S\\n\\nq","temperature":0.1,"max_tokens":7,"stop":["x","y"],"top_p":0.9,
+             "stream":true,"stream_options":{"include_usage":true}}
+            """
         ),
         (
-            .anthropicCompletion, """
-                {"model":"m","prompt":"S\\n\\nHuman: q\\n\\nAssistant:","temperature":0.1,"max_tokens_to_sample":7,
-                 "stop_sequences":["x","y"],"top_p":0.9,"top_k":3,"stream":true}
-                """
+            .anthropicCompletion,
+            """
+            {"model":"m","prompt":"S\\n\\nHuman: q\\n\\nAssistant:","temperature":0.1,"max_tokens_to_sample":7,
+             "stop_sequences":["x","y"],"top_p":0.9,"top_k":3,"stream":true}
+            """
         ),
         (
-            .ollamaGenerate, """
-                {"model":"m","system":"S","prompt":"q","stream":true,
-                 "options":{"temperature":0.1,"num_predict":7,"stop":["x","y"],"top_p":0.9,"top_k":3}}
-                """
+            .ollamaGenerate,
+            """
+            {"model":"m","system":"S","prompt":"q","stream":true,
+             "options":{"temperature":0.1,"num_predict":7,"stop":["x","y"],"top_p":0.9,"top_k":3}}
+            """
         ),
         (
-            .tgi, """
-                {"inputs":"S\\n\\nq",
-                 "parameters":{"temperature":0.1,"max_new_tokens":7,"stop":["x","y"],"top_p":0.9,"top_k":3}}
-                """
+            .tgi,
+            """
+            {"inputs":"S\\n\\nq",
+             "parameters":{"temperature":0.1,"max_new_tokens":7,"stop":["x","y"],"top_p":0.9,"top_k":3}}
+            """
         ),
         (
-            .llamaCPP, """
-                {"prompt":"S\\n\\nq","temperature":0.1,"n_predict":7,"stop":["x","y"],"top_p":0.9,"top_k":3,
-                 "stream":true}
-                """
+            .llamaCPP,
+            """
+            {"prompt":"S\\n\\nq","temperature":0.1,"n_predict":7,"stop":["x","y"],"top_p":0.9,"top_k":3,
+             "stream":true}
+            """
         ),
         (
-            .replicate, """
-                {"input":{"prompt":"q","system_prompt":"S","temperature":0.1,"max_tokens":7,"stop_sequences":"x,y",
-                 "top_p":0.9,"top_k":3},"stream":true}
-                """
+            .replicate,
+            """
+            {"input":{"prompt":"q","system_prompt":"S","temperature":0.1,"max_tokens":7,"stop_sequences":"x,y",
+             "top_p":0.9,"top_k":3},"stream":true}
+            """
         ),
         (
-            .watsonx, """
-                {"model_id":"m","input":"S\\n\\nq","parameters":{"temperature":0.1,"max_new_tokens":7,
-                 "stop_sequences":["x","y"],"top_p":0.9,"top_k":3,"decoding_method":"sample"}}
-                """
+            .watsonx,
+            """
+            {"model_id":"m","input":"S\\n\\nq","parameters":{"temperature":0.1,"max_new_tokens":7,
+             "stop_sequences":["x","y"],"top_p":0.9,"top_k":3,"decoding_method":"sample"}}
+            """
         ),
     ])
     func promptsAreWritten(dialect: Dialect, wanted: String) throws {
@@ -313,7 +326,8 @@ import Testing
         func choice(_ choice: String, _ dialect: Dialect) throws -> Document {
             let tool = #"{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"g"}}"#
             return try sent(
-                #"{"messages":[{"role":"user","content":"q"}],"tools":[\#(tool)],"tool_choice":\#(choice)}"#, .openAIChat,
+                #"{"messages":[{"role":"user","content":"q"}],"tools":[\#(tool)],"tool_choice":\#(choice)}"#,
+                .openAIChat,
                 dialect, rules { $0.model = "amazon.x" })
         }
         let one = #"{"type":"function","function":{"name":"f"}}"#
