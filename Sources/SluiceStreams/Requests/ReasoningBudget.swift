@@ -20,7 +20,8 @@ extension ChatRequest.Reasoning {
 
     /// In a word.
     var word: JSONString? {
-        if let effort { return effort }
+        // Anthropic's word for more than any other has.
+        if let effort { return effort == "max" ? "high" : effort }
         guard let budget else { return nil }
         switch budget {
         case ...0: return nil

@@ -31,7 +31,7 @@ enum RelayedBody {
         let asked = client.format == .gemini ? GeminiReader.model(in: client.hints.path) : body["model"]?.string?.text
         result.model = RouteModel.choose(asked, rules)
         switch dialect {
-        case .gemini: body["model"] = nil
+        case .gemini: body.remove("model")
         case .mlflow: body["model"] = rules.model.map { JSONValue($0) }
         default:
             if !result.model.isEmpty, result.model != asked { body["model"] = JSONValue(result.model) }
@@ -43,7 +43,7 @@ enum RelayedBody {
         guard client.streamFlag ?? client.streamDefault != asksForStream else { return }
         body["stream"] = .bool(asksForStream)
         // Refused where no stream is asked for.
-        if !asksForStream { body["stream_options"] = nil }
+        if !asksForStream { body.remove("stream_options") }
     }
 
     /// The route's settings in the upstream's words.
@@ -56,7 +56,7 @@ enum RelayedBody {
         let written = try writer.settings(request, &losses)
         // Anthropic's thinking admits no sampling.
         if overriding, written["thinking"]?["type"] == "enabled" {
-            for name in ["temperature", "top_p", "top_k"] { body[name] = nil }
+            for name in ["temperature", "top_p", "top_k"] { body.remove(name) }
         }
         body.merge(written, overriding: overriding)
         route.merge(into: &body)

@@ -43,7 +43,7 @@ struct RouteSettings {
             // One schema is not made of two.
             guard let value = rest[name], value.members != nil else { continue }
             if isOverriding || body[name]?.isNull ?? true { body[name] = value }
-            rest[name] = nil
+            rest.remove(name)
         }
         body.merge(rest, overriding: isOverriding)
     }
@@ -53,9 +53,9 @@ struct RouteSettings {
         let names = ["max_tokens", "max_completion_tokens"]
         guard names.contains(where: { rest[$0]?.isNull == false }) else { return }
         if isOverriding {
-            for name in names { body[name] = nil }
+            for name in names { body.remove(name) }
         } else if names.contains(where: { body[$0]?.isNull == false }) {
-            for name in names { rest[name] = nil }
+            for name in names { rest.remove(name) }
         }
     }
 }
@@ -67,6 +67,9 @@ extension ChatRequest {
         func pick<Value>(_ own: [Value], _ given: [Value]) -> [Value] {
             (overriding ? given.isEmpty : !own.isEmpty) ? own : given
         }
+        // Whose place it is shows once it is known who said it.
+        if tools.isEmpty { places[.tools] = nil }
+        if parallelToolCalls == nil { places[.parallelToolCalls] = nil }
         temperature = pick(temperature, other.temperature)
         topP = pick(topP, other.topP)
         topK = pick(topK, other.topK)
@@ -92,7 +95,7 @@ extension JSONObject {
     mutating func merge(_ other: JSONObject, overriding: Bool) {
         for (key, value) in other.members {
             guard let own = self[key], !own.isNull else {
-                if !value.isNull { self[key] = value } else if overriding { self[key] = nil }
+                if !value.isNull { self[key] = value } else if overriding { remove(key) }
                 continue
             }
             let areAlternatives = own["type"] != nil && value["type"] != nil && own["type"] != value["type"]
@@ -101,7 +104,7 @@ extension JSONObject {
                 inner.merge(JSONObject(given), overriding: overriding)
                 self[key] = inner.value
             } else if overriding {
-                self[key] = value.isNull ? nil : value
+                if value.isNull { remove(key) } else { self[key] = value }
             }
         }
     }

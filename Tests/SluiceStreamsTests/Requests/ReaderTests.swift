@@ -142,7 +142,8 @@ import Testing
              "tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}],
              "reasoning_effort":"high","stream":true,"stream_options":{"include_usage":true}}
             """)
-        let back = try sent(body, .anthropic, .bedrockConverse, rules { $0.model = "us.anthropic.claude-x" })
+        let claude = rules { ($0.model, $0.dropsUnsupported) = ("us.anthropic.claude-x", true) }
+        let back = try sent(body, .anthropic, .bedrockConverse, claude)
         #expect("\(back)".contains(#"{"reasoningContent":{"reasoningText":{"signature":"s","text":"t"}}}"#))
     }
 
@@ -221,7 +222,8 @@ import Testing
             unsupported(#"{"prompt":"q","options":{"mirostat":1},"context":[1]}"#, .ollamaGenerate, .openAIChat)
                 == ["options.mirostat", "context"])
         try expectSame(
-            try messages(#"{"prompt":"q","system":"s","images":["UklGRg"],"raw":false,"template":""}"#, .ollamaGenerate),
+            try messages(
+                #"{"prompt":"q","system":"s","images":["UklGRg"],"raw":false,"template":""}"#, .ollamaGenerate),
             """
             [{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"q"},
              {"type":"image_url","image_url":{"url":"data:image/webp;base64,UklGRg"}}]}]
@@ -319,7 +321,8 @@ import Testing
 
     @Test(arguments: [
         (#"{"prompt":"hi \u00e9"}"#, "hi é"), (#"{"message":"hi"}"#, "hi"), ("plain text", "plain text"),
-        ("{broken \"json\"", "{broken \"json\""), ("\"quoted\"", "quoted"), ("42", "42"), ("line\nline\t\u{1}", "line\nline\t\u{1}"),
+        ("{broken \"json\"", "{broken \"json\""), ("\"quoted\"", "quoted"), ("42", "42"),
+        ("line\nline\t\u{1}", "line\nline\t\u{1}"),
     ])
     func promptsComeInManyForms(body: String, text: String) throws {
         let found = try sent(body, .prompt, .replicate)
@@ -330,6 +333,8 @@ import Testing
         let inTarget = hints { $0.prompt = "from the target" }
         try expectSame(
             try messages("", .prompt, inTarget), #"[{"role":"user","content":"from the target"}]"#)
+        try expectSame(
+            try messages(#"{"model":"m"}"#, .prompt, inTarget), #"[{"role":"user","content":"from the target"}]"#)
         let plain = hints { $0.isPlainText = true }
         try expectSame(
             try messages(#"{"prompt":"x"}"#, .prompt, plain), #"[{"role":"user","content":"{\"prompt\":\"x\"}"}]"#)

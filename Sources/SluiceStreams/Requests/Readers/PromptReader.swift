@@ -6,17 +6,19 @@ enum PromptReader: RequestReader {
         var fields = try Fields(body, at: "")
         var request = ChatRequest()
         try readModelAndSystem(&fields, into: &request)
-        guard let found = fields.take(["prompt", "message"]) else {
-            throw .invalid(field: "prompt", "is missing")
+        if let found = fields.take(["prompt", "message"]) {
+            guard let text = found.value.string else { throw .invalid(field: found.place, "is no string") }
+            request.messages.append(.init(.user, [.text(text)], at: found.place))
+        } else {
+            guard let hint = hints.prompt else { throw .invalid(field: "prompt", "is missing") }
+            request.messages.append(.init(.user, [.text(JSONString(hint))], at: "prompt"))
         }
-        guard let text = found.value.string else { throw .invalid(field: found.place, "is no string") }
-        request.messages.append(.init(.user, [.text(text)], at: found.place))
         return request
     }
 
     /// A body that is no JSON object, or none at all.
     static func read(text: [UInt8], _ hints: RequestHints) throws(RequestError) -> ChatRequest {
-        var prompt = JSONString(escaping: text)
+        var prompt = JSONString(String(decoding: text, as: UTF8.self))
         if text.isEmpty {
             guard let hint = hints.prompt else { throw .invalid(field: "prompt", "is missing") }
             prompt = JSONString(hint)

@@ -60,7 +60,9 @@ struct AnthropicWriter: RequestWriter {
     /// Texts that are empty are not taken.
     private static func block(_ part: ChatRequest.Part, _ place: String, _ losses: inout Losses) -> JSONValue? {
         switch part {
-        case .text(let text), .refusal(let text): return text.isEmpty ? nil : self.text(text)
+        case .text(let text), .refusal(let text):
+            if text.isEmpty { return nil }
+            return self.text(text)
         case .image(let media): return ["type": "image", "source": source(media)]
         case .file(let media, let name) where media.mediaType == nil || media.mediaType == "application/pdf":
             var document = JSONObject([("type", "document"), ("source", source(media))])
@@ -103,9 +105,9 @@ extension AnthropicWriter {
         if let thinking = AnthropicThinking.budget(request) {
             body["thinking"] = ["type": "enabled", "budget_tokens": JSONValue(thinking)]
             // They exclude each other.
-            body["temperature"] = nil
-            body["top_k"] = nil
-            body["top_p"] = nil
+            body.remove("temperature")
+            body.remove("top_k")
+            body.remove("top_p")
         } else if request.reasoning?.isEnabled == false {
             body["thinking"] = ["type": "disabled"]
         }
@@ -150,7 +152,8 @@ extension AnthropicWriter {
             if object.isEmpty { object["type"] = "auto" }
             object["disable_parallel_tool_use"] = true
         }
-        return object.isEmpty ? nil : object.value
+        if object.isEmpty { return nil }
+        return object.value
     }
 }
 

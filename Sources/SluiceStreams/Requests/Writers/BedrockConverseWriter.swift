@@ -49,7 +49,8 @@ struct BedrockConverseWriter: RequestWriter {
     private static func block(_ part: ChatRequest.Part, _ place: String, _ losses: inout Losses) -> JSONValue? {
         switch part {
         case .text(let text), .refusal(let text):
-            return text.isEmpty ? nil : ["text": .string(text)]
+            if text.isEmpty { return nil }
+            return ["text": .string(text)]
         case .image(.base64(_, let data)):
             if let format = format(part) {
                 return ["image": ["format": JSONValue(format), "source": ["bytes": .string(data)]]]

@@ -48,7 +48,8 @@ struct GeminiWriter: RequestWriter {
             return ["inlineData": ["mimeType": .string(mediaType), "data": .string(data)]]
         case .url(let url, _):
             let starts: [JSONString] = ["gs://", "https://generativelanguage.googleapis.com/"]
-            return starts.contains { url.raw.starts(with: $0.raw) } ? ["fileData": ["fileUri": .string(url)]] : nil
+            guard starts.contains(where: { url.raw.starts(with: $0.raw) }) else { return nil }
+            return ["fileData": ["fileUri": .string(url)]]
         }
     }
 

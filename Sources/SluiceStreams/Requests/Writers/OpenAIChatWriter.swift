@@ -43,7 +43,8 @@ struct OpenAIChatWriter: RequestWriter {
             case .toolCall, .toolResult: losses.lose(place)
             }
         }
-        return parts.isEmpty ? nil : .array(parts)
+        if parts.isEmpty { return nil }
+        return .array(parts)
     }
 
     static func image(_ media: ChatRequest.Media) -> JSONValue {

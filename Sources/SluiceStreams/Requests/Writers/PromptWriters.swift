@@ -47,8 +47,8 @@ struct TGIWriter: RequestWriter {
         losses.loseTools(request)
         losses.loseReasoning(request)
         var parameters = Vocabulary.tgi.write(request, &losses)
-        if let heat = request.temperature.flatMap({ Double($0) }), heat <= 0 { parameters["temperature"] = nil }
-        if let share = request.topP.flatMap({ Double($0) }), share >= 1 { parameters["top_p"] = nil }
+        if let heat = request.temperature.flatMap({ Double($0) }), heat <= 0 { parameters.remove("temperature") }
+        if let share = request.topP.flatMap({ Double($0) }), share >= 1 { parameters.remove("top_p") }
         switch request.responseFormat {
         case .schema(let schema, _, _)?: parameters["grammar"] = ["type": "json", "value": schema]
         case .json?: losses.lose(.responseFormat, of: request)

@@ -89,6 +89,10 @@ struct JSONObject {
         }
     }
 
+    mutating func remove(_ keys: String...) {
+        for key in keys { self[key] = Optional<JSONValue>.none }
+    }
+
     /// Adds a member that is an object, unless it is empty.
     mutating func put(_ key: String, _ object: JSONObject) {
         if !object.isEmpty { self[key] = object.value }
