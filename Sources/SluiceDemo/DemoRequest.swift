@@ -56,11 +56,7 @@ struct DemoRequest {
             if let text = value["text"] { return self.text(of: text) }
             if value["role"] == nil, value["parts"] == nil { return "" }
             return (value["content"] ?? value["parts"]).map(text(of:)) ?? ""
-<<<<<<< HEAD
         case .null, .bool, .number, .pieces: return ""
-=======
-        default: return ""
->>>>>>> demo
         }
     }
 
