@@ -106,15 +106,18 @@ final class UpstreamRequest {
         guard chat.hasMessages else {
             throw ProxyError(.badRequest, .client, "the request body has no array 'messages'")
         }
-        // Who asks for one document, or says in other places what is wanted, is read more closely.
+        // Who says in other places what is wanted, or asks another format for one document, is read more closely.
         let isOpenAI = format == .openAIChat
         let isPlain = !context.head.target.contains("?") && !saysWhatIsAccepted(context.head)
-        guard chat.stream == .yes || chat.stream == .absent && !isOpenAI && isPlain else { return nil }
         var expectation = Expectation(format: format)
         if isOpenAI {
+            guard chat.stream == .yes || chat.stream == .no || chat.stream == .absent && isPlain else { return nil }
             expectation.model = chat.modelName(in: body)
+            let wantsStream = chat.stream == .yes
+            (expectation.wantsStream, expectation.asksForStream) = (wantsStream, wantsStream)
             return Plan(body: body.array, expectation: expectation)
         }
+        guard chat.stream == .yes || chat.stream == .absent && isPlain else { return nil }
         let addsUsage = !chat.hasStreamOptions && tellsUsage(format)
         let bytes =
             switch (chat.stream, addsUsage) {
@@ -129,7 +132,7 @@ final class UpstreamRequest {
 
     private static func saysWhatIsAccepted(_ head: RequestHead) -> Bool {
         guard let accept = head.fields.first("accept") else { return false }
-        return accept.lowercased().contains("application/json")
+        return accept.contains("/json") || accept.contains("/event-stream")
     }
 
     /// The body is written anew, in the upstream's words.

@@ -130,12 +130,12 @@ import Testing
         if !isJSON, arguments.hasSuffix(":") { #expect(isCut) }
     }
 
-    /// The model wrote them, so they are written anew; what they mean stays.
+    /// The white space between their parts goes, and what they mean stays.
     @Test(arguments: [
         ("", "{}"), (" \n", "{}"), ("null", "{}"), ("{ \"a\" : [ 1 , { } ] }", "{\"a\":[1,{}]}"),
         ("{\"n\":12345678901234567890.10}", "{\"n\":12345678901234567890.10}"),
-        ("{\"s\":\"é\\u00e9\\ud83d\\ude00\\n\"}", "{\"s\":\"éé😀\\n\"}"),
-        ("{\"s\":\"a\nb\\qc\\ud800\"}", "{\"s\":\"a\\nbqc\u{FFFD}\"}"), ("{\"k\\n\":0}", "{\"k\\n\":0}"),
+        ("{\"s\":\"é\\u00e9 \\ud83d\\ude00\\n\"}", "{\"s\":\"é\\u00e9 \\ud83d\\ude00\\n\"}"),
+        ("{\"k\\n\":0}", "{\"k\\n\":0}"),
         ("{\"z\":-0.5e-7}", "{\"z\":-0.5e-7}"),
     ])
     func argumentsAsAnObject(text: String, object: String) throws {
