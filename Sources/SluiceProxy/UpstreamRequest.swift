@@ -51,7 +51,7 @@ final class UpstreamRequest {
         _ context: Context, body: Span<UInt8>, relayedLength: BodyLength?
     ) throws(ProxyError) -> UpstreamRequest {
         if context.route.spec.request == .passthrough {
-            return relayed(context, body: body.array, length: relayedLength)
+            return try relayed(context, body: body.array, length: relayedLength)
         }
         let format = try responseFormat(context)
         let plan: Plan
@@ -60,9 +60,12 @@ final class UpstreamRequest {
         } else {
             plan = try translated(context, body, format)
         }
+        var head = chatHead(context, plan.expectation)
+        let bytes = plan.body
+        try context.upstream.sign(&head, body: bytes.span)
         return UpstreamRequest(
-            head: chatHead(context, plan.expectation), length: .fixed(plan.body.count), body: plan.body,
-            isBodyRelayed: false, expectation: plan.expectation, dropped: plan.dropped)
+            head: head, length: .fixed(plan.body.count), body: plan.body, isBodyRelayed: false,
+            expectation: plan.expectation, dropped: plan.dropped)
     }
 
     private static func chatHead(_ context: Context, _ expectation: Expectation) -> RequestHead {
@@ -173,7 +176,9 @@ final class UpstreamRequest {
 
     // MARK: - Passthrough
 
-    private static func relayed(_ context: Context, body: [UInt8], length: BodyLength?) -> UpstreamRequest {
+    private static func relayed(
+        _ context: Context, body: [UInt8], length: BodyLength?
+    ) throws(ProxyError) -> UpstreamRequest {
         let head = context.head
         let kept = head.fields.endToEnd()
         var fields = kept.filtered { index in
@@ -186,9 +191,10 @@ final class UpstreamRequest {
         fields.append(context.upstream.ownFields)
         let hasNoBody = length == nil && body.isEmpty && (head.method == "GET" || head.method == "HEAD")
         let target = relayedPath(context) + query(of: head.target)
+        var sent = makeHead(head.method, target, fields, context.upstream)
+        try context.upstream.sign(&sent, body: body.span)
         return UpstreamRequest(
-            head: makeHead(head.method, target, fields, context.upstream),
-            length: hasNoBody ? .none : length ?? .fixed(body.count), body: body, isBodyRelayed: length != nil,
+            head: sent, length: hasNoBody ? .none : length ?? .fixed(body.count), body: body, isBodyRelayed: length != nil,
             expectation: Expectation(format: .passthrough))
     }
 
