@@ -17,7 +17,8 @@ public struct CommandOptions {
 
     /// `values` and `flags` are names without their dashes; `short` says which name a letter stands for.
     public init(
-        _ arguments: [String], values known: [String] = [], flags knownFlags: [String] = [], short: [String: String] = [:]
+        _ arguments: [String], values known: [String] = [], flags knownFlags: [String] = [],
+        short: [String: String] = [:]
     ) throws(Fault) {
         var (operands, values, flags): ([String], [String: String], Set<String>) = ([], [:], [])
         var rest = arguments[...]
@@ -42,7 +43,8 @@ public struct CommandOptions {
                 }
                 values[name] = value
             } else {
-                let near = Names.nearest(to: name, in: known + knownFlags).map { " (did you mean '--\($0)'?)" } ?? ""
+                let options = (known + knownFlags).map { "--\($0)" }
+                let near = Names.nearest(to: written, in: options).map { " (did you mean '\($0)'?)" } ?? ""
                 throw Fault("there is no option '\(argument)'\(near)")
             }
         }

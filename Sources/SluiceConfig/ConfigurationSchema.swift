@@ -26,7 +26,9 @@ public enum ConfigurationSchema {
     }
 
     private static let root = [
-        Key("listeners", Build.list(of: Build.mapping(listener), minimum: 1), "Where clients connect.", isRequired: true),
+        Key(
+            "listeners", Build.list(of: Build.mapping(listener), minimum: 1), "Where clients connect.", isRequired: true
+        ),
         Key("workers", Build.number(1...1024, or: "auto"), "Event loops; auto is one a core."),
         Key("drain_timeout", Build.duration, "How long live streams may go on after SIGTERM."),
         Key("log", Build.mapping(log), "What is logged, and how."),
@@ -42,7 +44,8 @@ public enum ConfigurationSchema {
 
     private static let listener = [
         Key(
-            "address", Build.text, "host:port with a numeric host, [v6]:port, :port for all IPv4 addresses, or unix:/path.",
+            "address", Build.text,
+            "host:port with a numeric host, [v6]:port, :port for all IPv4 addresses, or unix:/path.",
             isRequired: true),
         Key("tls", Build.mapping(serverTLS), "Certificates; without them, clear text."),
     ]
@@ -109,13 +112,25 @@ public enum ConfigurationSchema {
 
     private static let upstream = [
         Key("url", Build.text, "http, https, or unix:/path/of.sock.", isRequired: true),
-        Key("dialect", Build.openChoice(Dialect.self), "What it speaks; also a name under `dialects`.", isRequired: true),
+        Key(
+            "dialect", Build.openChoice(Dialect.self), "What it speaks; also a name under `dialects`.", isRequired: true
+        ),
         Key("api_key", Build.secret, "Put where the dialect wants it."),
+        Key("aws", Build.mapping(aws), "How requests to Bedrock are signed (SigV4), in place of an API key."),
         Key("headers", Build.names(of: Build.secret), "Put on every request."),
         Key("http", Build.choice(UpstreamSpec.HTTPVersion.self), "auto: what ALPN agrees on, else HTTP/1.1."),
         Key("keepalive", Build.mapping(keepalive), "HTTP/2: a PING when streams are open and nothing comes."),
         Key("tls", Build.mapping(clientTLS), "How it is verified, and what it is shown."),
         Key("timeouts", Build.mapping(timeouts), "0 is no limit."),
+    ]
+
+    private static let aws = [
+        Key("region", Build.text, "Default: the one in the host, else AWS_REGION."),
+        Key("access_key_id", Build.text, "Default: from the environment, the credentials file or the container."),
+        Key("secret_access_key", Build.secret, "Goes with access_key_id."),
+        Key("session_token", Build.secret, "Of temporary keys."),
+        Key("profile", Build.text, "Of the shared credentials file."),
+        Key("credentials_file", Build.text, "In place of ~/.aws/credentials."),
     ]
 
     private static let keepalive = [
@@ -156,11 +171,20 @@ public enum ConfigurationSchema {
         Key("system", Build.text, "Put before the client's messages."),
         Key("defaults", Build.anyMapping, "Where the client is silent."),
         Key("overrides", Build.anyMapping, "Over what the client says."),
+        Key("drop_unsupported", Build.flag, "Leaves out, and logs, what the upstream has no words for: else 400."),
+        Key("vercel_ui", Build.mapping(vercelUI), "For response: vercel-ui."),
         Key("keepalive", Build.duration, "Of silence, in formats that have a keepalive."),
         Key("early_headers", Build.duration, "Commits 200 if there is no token by then."),
-        Key("on_disconnect", Build.choice(Route.OnDisconnect.self), "What becomes of the upstream when the client has left."),
+        Key(
+            "on_disconnect", Build.choice(Route.OnDisconnect.self),
+            "What becomes of the upstream when the client has left."),
         Key("forward_credentials", Build.flag, "Lets the client's own Authorization and cookies through."),
         Key("headers", Build.mapping(headers), "Put on messages."),
+    ]
+
+    private static let vercelUI = [
+        Key("finish_reason", Build.flag, "true from AI SDK 5.0.92 on; older ones refuse the key."),
+        Key("dynamic_tools", Build.flag, "true where the page has no tool of that name."),
     ]
 
     private static let headers = [

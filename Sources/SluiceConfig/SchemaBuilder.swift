@@ -106,7 +106,11 @@ enum SchemaBuilder {
             "description": "Text, or a file that holds it.",
             "anyOf": [
                 text,
-                mapping([Key("file", text, "A file whose content is the secret, without its last line end.", isRequired: true)]),
+                mapping([
+                    Key(
+                        "file", text, "A file whose content is the secret, without its last line end.", isRequired: true
+                    )
+                ]),
             ],
         ],
     ]

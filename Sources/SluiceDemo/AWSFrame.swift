@@ -9,7 +9,9 @@ enum AWSFrame {
             headers.append(UInt8(truncatingIfNeeded: name.utf8.count))
             headers += name.utf8
             // 7 is a string.
-            headers += [7, UInt8(truncatingIfNeeded: value.utf8.count >> 8), UInt8(truncatingIfNeeded: value.utf8.count)]
+            headers += [
+                7, UInt8(truncatingIfNeeded: value.utf8.count >> 8), UInt8(truncatingIfNeeded: value.utf8.count),
+            ]
             headers += value.utf8
         }
         var frame = number(UInt32(truncatingIfNeeded: headers.count + payload.count + 16))

@@ -22,7 +22,8 @@ struct BedrockConverseWire: DemoWire {
             let start = close()
             isOpen = true
             let use: JSONValue = ["toolUseId": JSONValue(call.id), "name": JSONValue(call.name)]
-            return start + frame("contentBlockStart", ["start": ["toolUse": use], "contentBlockIndex": JSONValue(block)])
+            return start
+                + frame("contentBlockStart", ["start": ["toolUse": use], "contentBlockIndex": JSONValue(block)])
         case .arguments(let fragment): return delta(["toolUse": ["input": JSONValue(fragment)]])
         case .callEnd: return close()
         case .finish: return close() + frame("messageStop", ["stopReason": stopReason])
@@ -57,7 +58,8 @@ struct BedrockConverseWire: DemoWire {
     private var usage: JSONValue {
         let (input, output) = (answer.inputTokens, answer.outputTokens)
         return [
-            "inputTokens": JSONValue(input), "outputTokens": JSONValue(output), "totalTokens": JSONValue(input + output),
+            "inputTokens": JSONValue(input), "outputTokens": JSONValue(output),
+            "totalTokens": JSONValue(input + output),
         ]
     }
 

@@ -15,6 +15,8 @@ final class DemoConnection: ConnectionDelegate, TimerHandler {
     /// What is still to be sent, and the timer of the next of it.
     private var script: DemoScript?
     private var nextStep = 0
+    /// When that is due: reckoned from step to step, so that a timer that is late delays no step but its own.
+    private var due = Instant(nanoseconds: 0)
     private var timer = TimerID.none
     private var isOver = false
 
@@ -65,7 +67,9 @@ final class DemoConnection: ConnectionDelegate, TimerHandler {
 
     func connectionDrained(_ connection: Connection) {
         // A stream that waited for a slow reader goes on where it stopped.
-        if script != nil, timer == .none { play() }
+        guard script != nil, timer == .none else { return }
+        due = connection.loop.now
+        play()
     }
 
     // MARK: - Answering
@@ -94,11 +98,17 @@ final class DemoConnection: ConnectionDelegate, TimerHandler {
         nextStep = 0
         connection.loop.cancel(timer)
         timer = .none
-        if let first = script.steps.first, first.delay > .zero {
-            timer = connection.loop.schedule(after: first.delay, handler: self)
-        } else {
-            play()
-        }
+        due = connection.loop.now
+        if !waits() { play() }
+    }
+
+    /// Sets a timer if the next step is not due yet.
+    private func waits() -> Bool {
+        guard let script, nextStep < script.steps.count else { return false }
+        due = due + script.steps[nextStep].delay
+        guard due > connection.loop.now else { return false }
+        timer = connection.loop.schedule(at: due, handler: self)
+        return true
     }
 
     /// Sends what is due, and sets the timer for what is not.
@@ -112,10 +122,7 @@ final class DemoConnection: ConnectionDelegate, TimerHandler {
             bytes.append(script.steps[nextStep].bytes)
             if let mark { HTTP1Serializer.closeChunk(mark, in: &bytes) }
             nextStep += 1
-            if nextStep < script.steps.count, script.steps[nextStep].delay > .zero {
-                timer = connection.loop.schedule(after: script.steps[nextStep].delay, handler: self)
-                break
-            }
+            if waits() { break }
         }
         if nextStep == script.steps.count, isChunked { HTTP1Serializer.lastChunk(into: &bytes) }
         connection.send(&bytes)

@@ -56,7 +56,7 @@ struct DemoRequest {
             if let text = value["text"] { return self.text(of: text) }
             if value["role"] == nil, value["parts"] == nil { return "" }
             return (value["content"] ?? value["parts"]).map(text(of:)) ?? ""
-        case .null, .bool, .number: return ""
+        case .null, .bool, .number, .pieces: return ""
         }
     }
 

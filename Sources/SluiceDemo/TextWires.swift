@@ -111,7 +111,8 @@ struct ReplicateWire: DemoWire {
             "id": JSONValue(answer.id), "model": JSONValue(answer.model), "status": "succeeded", "error": nil,
             "output": .array(answer.text.map { JSONValue($0) }),
             "metrics": [
-                "input_token_count": JSONValue(answer.inputTokens), "output_token_count": JSONValue(answer.outputTokens),
+                "input_token_count": JSONValue(answer.inputTokens),
+                "output_token_count": JSONValue(answer.outputTokens),
             ],
         ]
     }

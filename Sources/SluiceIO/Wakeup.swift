@@ -18,4 +18,13 @@ public final class Wakeup: Sendable {
         var count: UInt64 = 0
         while eventfd_read(descriptor, &count) != 0 && errno == EINTR {}
     }
+
+    /// Returns at the first signal since the last call, or false when the time is over.
+    public func wait(upTo milliseconds: Int) -> Bool {
+        var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        // An interruption counts as time that is over: whoever waits looks again.
+        guard poll(&entry, 1, Int32(clamping: max(0, milliseconds))) == 1 else { return false }
+        wait()
+        return true
+    }
 }

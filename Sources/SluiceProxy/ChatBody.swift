@@ -4,7 +4,7 @@ import SluiceStreams
 /// What the proxy must know of an OpenAI chat request that it sends on as it came: found in one pass over the text, nothing is
 /// built. Of a key that stands twice the last one counts, as with most parsers.
 struct ChatBody {
-    enum Flag { case absent, yes, other }
+    enum Flag { case absent, yes, no, other }
 
     private(set) var stream = Flag.absent
     private(set) var hasMessages = false
@@ -25,7 +25,8 @@ struct ChatBody {
             switch name.count {
             case 5 where ASCII.equal(name, "model"): model = kind == .string ? value : nil
             case 6 where ASCII.equal(name, "stream"):
-                stream = ASCII.equal(text.extracting(value), "true") ? .yes : .other
+                let word = text.extracting(value)
+                stream = ASCII.equal(word, "true") ? .yes : ASCII.equal(word, "false") ? .no : .other
             case 8 where ASCII.equal(name, "messages"): hasMessages = kind == .array
             case 14 where ASCII.equal(name, "stream_options"): hasStreamOptions = true
             default: break

@@ -118,6 +118,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         switch bodyLength {
         case .fixed(let length) where length <= limits.streamBufferHighBytes: break
         case .none: break
+        case _ where pool.endpoint.signsRequests: break
         default:
             // Too large to hold: it flows through as the upstream takes it, and so can be sent only once.
             isBodyRelayed = true

@@ -11,9 +11,12 @@ public final class ServerSnapshot: Sendable {
     let serverTLS: [TLSContext?]
     /// By upstream; nil where its URL is plain.
     let clientTLS: [TLSContext?]
+    /// By upstream; nil where requests are not signed.
+    let signing: [AWSSigning?]
 
+    /// `environment`: where credentials may stand that the configuration does not give.
     /// - Throws: for a certificate or key that cannot be read or used; names the file.
-    public init(_ configuration: Configuration) throws(TLSError) {
+    public init(_ configuration: Configuration, environment: [String: String]) throws {
         self.configuration = configuration
         routes = RouteTable(configuration.routes)
         var servers: [TLSContext?] = []
@@ -33,6 +36,9 @@ public final class ServerSnapshot: Sendable {
             clients.append(try TLSContext.client(Self.options(upstream)))
         }
         (serverTLS, clientTLS) = (servers, clients)
+        signing = try configuration.upstreams.map { upstream in
+            try upstream.aws.map { try AWSSigning($0, url: upstream.url, environment: environment) }
+        }
     }
 
     private static func options(_ spec: ServerTLSSpec) -> TLSServerOptions {

@@ -1,5 +1,7 @@
 import SluiceConfig
+import SluiceBytes
 import SluiceHTTP
+import SluiceIO
 import SluiceStreams
 
 /// An upstream as exchanges hold it: a reference, with what is the same in each request to it made once.
@@ -15,9 +17,10 @@ final class UpstreamEndpoint: Sendable {
     let ownFields: HeaderFields
     /// `ownFields`, and those of a JSON request that Sluice writes itself.
     let jsonFields: HeaderFields
+    private let signing: AWSSigning?
 
-    init(_ spec: UpstreamSpec) {
-        self.spec = spec
+    init(_ spec: UpstreamSpec, signing: AWSSigning? = nil) {
+        (self.spec, self.signing) = (spec, signing)
         authority = spec.url.authority
         dialect = spec.wire.requestDialect
         let isFixed = !dialect.namesModelInTarget
@@ -36,6 +39,14 @@ final class UpstreamEndpoint: Sendable {
         own.append("User-Agent", "sluice")
         jsonFields = own
     }
+
+    /// The last thing that is done to a request whose body is whole: a signature covers all that it should.
+    func sign(_ head: inout RequestHead, body: Span<UInt8>) throws(ProxyError) {
+        if let signing { try signing.sign(&head, body: body, at: EventLoop.unixTime()) }
+    }
+
+    /// Signatures cover the body, which must be whole therefore.
+    var signsRequests: Bool { signing != nil }
 
     /// Where a request for this model goes.
     func target(model: String, stream: Bool) -> String {

@@ -29,11 +29,9 @@ final class UpstreamPool: TimerHandler {
     /// What a connection is expected to carry: what the last one did, and 100 before there was one (RFC 9113 §6.5.2).
     private var expectedStreams = 100
 
-    init(_ spec: UpstreamSpec, loop: EventLoop, resolver: Resolver, tls: TLSContext?, limits: Limits) {
-        (endpoint, self.loop, self.resolver, self.tls, self.limits) = (
-            UpstreamEndpoint(spec), loop, resolver, tls, limits
-        )
-        switch spec.http {
+    init(_ endpoint: UpstreamEndpoint, loop: EventLoop, resolver: Resolver, tls: TLSContext?, limits: Limits) {
+        (self.endpoint, self.loop, self.resolver, self.tls, self.limits) = (endpoint, loop, resolver, tls, limits)
+        switch endpoint.spec.http {
         case .http11: speaksHTTP2 = false
         case .http2: speaksHTTP2 = true
         case .auto: speaksHTTP2 = tls == nil ? false : nil

@@ -51,7 +51,7 @@ final class UpstreamRequest {
         _ context: Context, body: Span<UInt8>, relayedLength: BodyLength?
     ) throws(ProxyError) -> UpstreamRequest {
         if context.route.spec.request == .passthrough {
-            return relayed(context, body: body.array, length: relayedLength)
+            return try relayed(context, body: body.array, length: relayedLength)
         }
         let format = try responseFormat(context)
         let plan: Plan
@@ -60,9 +60,12 @@ final class UpstreamRequest {
         } else {
             plan = try translated(context, body, format)
         }
+        var head = chatHead(context, plan.expectation)
+        let bytes = plan.body
+        try context.upstream.sign(&head, body: bytes.span)
         return UpstreamRequest(
-            head: chatHead(context, plan.expectation), length: .fixed(plan.body.count), body: plan.body,
-            isBodyRelayed: false, expectation: plan.expectation, dropped: plan.dropped)
+            head: head, length: .fixed(plan.body.count), body: plan.body, isBodyRelayed: false,
+            expectation: plan.expectation, dropped: plan.dropped)
     }
 
     private static func chatHead(_ context: Context, _ expectation: Expectation) -> RequestHead {
@@ -106,15 +109,18 @@ final class UpstreamRequest {
         guard chat.hasMessages else {
             throw ProxyError(.badRequest, .client, "the request body has no array 'messages'")
         }
-        // Who asks for one document, or says in other places what is wanted, is read more closely.
+        // Who says in other places what is wanted, or asks another format for one document, is read more closely.
         let isOpenAI = format == .openAIChat
         let isPlain = !context.head.target.contains("?") && !saysWhatIsAccepted(context.head)
-        guard chat.stream == .yes || chat.stream == .absent && !isOpenAI && isPlain else { return nil }
         var expectation = Expectation(format: format)
         if isOpenAI {
+            guard chat.stream == .yes || chat.stream == .no || chat.stream == .absent && isPlain else { return nil }
             expectation.model = chat.modelName(in: body)
+            let wantsStream = chat.stream == .yes
+            (expectation.wantsStream, expectation.asksForStream) = (wantsStream, wantsStream)
             return Plan(body: body.array, expectation: expectation)
         }
+        guard chat.stream == .yes || chat.stream == .absent && isPlain else { return nil }
         let addsUsage = !chat.hasStreamOptions && tellsUsage(format)
         let bytes =
             switch (chat.stream, addsUsage) {
@@ -129,7 +135,7 @@ final class UpstreamRequest {
 
     private static func saysWhatIsAccepted(_ head: RequestHead) -> Bool {
         guard let accept = head.fields.first("accept") else { return false }
-        return accept.lowercased().contains("application/json")
+        return accept.contains("/json") || accept.contains("/event-stream")
     }
 
     /// The body is written anew, in the upstream's words.
@@ -170,7 +176,9 @@ final class UpstreamRequest {
 
     // MARK: - Passthrough
 
-    private static func relayed(_ context: Context, body: [UInt8], length: BodyLength?) -> UpstreamRequest {
+    private static func relayed(
+        _ context: Context, body: [UInt8], length: BodyLength?
+    ) throws(ProxyError) -> UpstreamRequest {
         let head = context.head
         let kept = head.fields.endToEnd()
         var fields = kept.filtered { index in
@@ -183,9 +191,10 @@ final class UpstreamRequest {
         fields.append(context.upstream.ownFields)
         let hasNoBody = length == nil && body.isEmpty && (head.method == "GET" || head.method == "HEAD")
         let target = relayedPath(context) + query(of: head.target)
+        var sent = makeHead(head.method, target, fields, context.upstream)
+        try context.upstream.sign(&sent, body: body.span)
         return UpstreamRequest(
-            head: makeHead(head.method, target, fields, context.upstream),
-            length: hasNoBody ? .none : length ?? .fixed(body.count), body: body, isBodyRelayed: length != nil,
+            head: sent, length: hasNoBody ? .none : length ?? .fixed(body.count), body: body, isBodyRelayed: length != nil,
             expectation: Expectation(format: .passthrough))
     }
 

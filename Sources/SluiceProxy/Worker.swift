@@ -42,8 +42,8 @@ public final class Worker {
     private func makePools() -> [UpstreamPool] {
         snapshot.configuration.upstreams.enumerated().map { index, spec in
             UpstreamPool(
-                spec, loop: loop, resolver: resolver, tls: snapshot.clientTLS[index],
-                limits: snapshot.configuration.limits)
+                UpstreamEndpoint(spec, signing: snapshot.signing[index]), loop: loop, resolver: resolver,
+                tls: snapshot.clientTLS[index], limits: snapshot.configuration.limits)
         }
     }
 

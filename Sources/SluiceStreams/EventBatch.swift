@@ -19,6 +19,14 @@ public struct EventBatch: ~Copyable {
 
     public mutating func append(_ event: TokenEvent) { events.append(event) }
 
+    /// Takes back the first `count` pings from `start` on, which have been told before.
+    mutating func removePings(_ count: Int, from start: Int) {
+        for _ in 0..<count {
+            guard let index = events[start...].firstIndex(of: .ping) else { return }
+            events.remove(at: index)
+        }
+    }
+
     /// Copies `text` into the batch; it must be valid UTF-8.
     public mutating func store(_ text: Span<UInt8>) -> TextRange {
         let start = bytes.count

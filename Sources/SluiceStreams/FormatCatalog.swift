@@ -108,7 +108,8 @@ extension StreamFormat {
     /// nil for `passthrough`, whose bytes are the upstream's.
     public var framing: FormatCatalog.Framing? {
         switch self {
-        case .sseText, .sseJSON, .openAIChat, .openAIResponses, .openAICompletions, .anthropic, .gemini, .cohere, .vercelUI,
+        case .sseText, .sseJSON, .openAIChat, .openAIResponses, .openAICompletions, .anthropic, .gemini, .cohere,
+            .vercelUI,
             .agUI, .mlflow:
             .sse
         case .ndjson, .ollamaChat, .ollamaGenerate: .ndjson
@@ -122,6 +123,8 @@ extension StreamFormat {
     public var keepalive: FormatCatalog.Keepalive {
         switch self {
         case .anthropic: .ping
+        // Not all of their clients skip comments.
+        case .gemini, .mlflow: .none
         default: framing == .sse ? .comment : .none
         }
     }

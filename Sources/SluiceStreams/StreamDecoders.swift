@@ -13,8 +13,8 @@ public enum StreamDecoders {
         case .gemini: GeminiDecoder(eventBytes: eventBytes)
         case .ollamaChat: OllamaChatDecoder(inner: .init(eventBytes: eventBytes))
         case .ollamaGenerate: OllamaGenerateDecoder(inner: .init(eventBytes: eventBytes))
-        case .bedrockConverse: BedrockConverseDecoder(eventBytes: eventBytes)
-        case .bedrockInvoke: BedrockInvokeDecoder(eventBytes: eventBytes)
+        case .bedrockConverse: BedrockConverseDecoder(inner: .init(eventBytes: eventBytes))
+        case .bedrockInvoke: BedrockInvokeDecoder(inner: .init(eventBytes: eventBytes))
         case .tgi: TGIDecoder(inner: .init(eventBytes: eventBytes))
         case .llamaCPP: LlamaCPPDecoder(inner: .init(eventBytes: eventBytes))
         case .replicate: ReplicateDecoder(inner: .init(eventBytes: eventBytes))
@@ -33,7 +33,8 @@ public enum StreamDecoders {
     /// such documents.
     public static func makeDocument(_ dialect: Dialect, eventBytes: Int) -> (any StreamDecoder)? {
         switch dialect {
-        case .openAIChat, .mlflow, .auto: DocumentDecoder<OpenAIChatDialect>(eventBytes: eventBytes)
+        case .auto: AutoDecoder(eventBytes: eventBytes)
+        case .openAIChat, .mlflow: DocumentDecoder<OpenAIChatDialect>(eventBytes: eventBytes)
         case .openAICompletions: DocumentDecoder<OpenAICompletionsDialect>(eventBytes: eventBytes)
         case .openAIResponses: DocumentDecoder<OpenAIResponsesDialect>(eventBytes: eventBytes)
         case .anthropicMessages: DocumentDecoder<AnthropicMessagesDialect>(eventBytes: eventBytes)

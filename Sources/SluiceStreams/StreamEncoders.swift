@@ -52,6 +52,9 @@ public enum StreamEncoders {
 }
 
 extension FinishReason {
+    /// The reason where refusals are shown as text like any other: that it was one is then told here.
+    func told(hasRefused: Bool) -> FinishReason { hasRefused && self == .stop ? .contentFilter : self }
+
     /// In OpenAI's words, which `sse-text`, `sse-json` and `ndjson` use too.
     var word: StaticString {
         switch self {

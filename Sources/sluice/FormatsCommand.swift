@@ -59,7 +59,9 @@ enum FormatsCommand {
     // MARK: - For machines
 
     private static func json() -> JSONValue {
-        let requests = RequestFormat.allCases.map { ["name": JSONValue($0.rawValue), "summary": text($0.summary)] as JSONValue }
+        let requests = RequestFormat.allCases.map {
+            ["name": JSONValue($0.rawValue), "summary": text($0.summary)] as JSONValue
+        }
         let dialects = Dialect.allCases.map { dialect -> JSONValue in
             [
                 "name": JSONValue(dialect.rawValue), "framing": optional(dialect.framing?.rawValue),

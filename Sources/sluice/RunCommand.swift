@@ -27,7 +27,7 @@ struct RunCommand {
             let loop = try EventLoop()
             let log = try LogWriter(configuration.log)
             let mailbox = loop.mailbox
-            let server = try Server(try ServerSnapshot(configuration), log: log) { mailbox.post { $0.stop() } }
+            let server = try Server(try snapshot(configuration), log: log) { mailbox.post { $0.stop() } }
             for address in server.addresses { log.write(.info, "listening", ["address": "\(address)"]) }
             greet(server.addresses, isDemo: demo != nil)
             var stops = 0
@@ -49,6 +49,10 @@ struct RunCommand {
             CommandLineTool.write("sluice: \(error)\n", to: 2)
             return 1
         }
+    }
+
+    private func snapshot(_ configuration: Configuration) throws -> ServerSnapshot {
+        try ServerSnapshot(configuration, environment: CommandLineTool.environment())
     }
 
     private func load(demo: String?) throws(ConfigurationFaults) -> Configuration {
@@ -78,7 +82,7 @@ struct RunCommand {
     /// A file with a fault in it changes nothing and is reported.
     private func reload(_ server: Server, _ log: LogWriter, _ demo: String?) {
         do {
-            try server.install(try ServerSnapshot(try load(demo: demo)))
+            try server.install(try snapshot(try load(demo: demo)))
             log.write(.info, "reloaded")
         } catch {
             let faults = (error as? ConfigurationFaults)?.issues.map(\.description).joined(separator: "; ")

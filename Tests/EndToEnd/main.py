@@ -16,15 +16,20 @@ import test_http2_conformance_frames
 import test_http2_conformance_messages
 import test_http2_pairs
 import test_http2_upstream
+import test_matrix
+import test_readers
 import test_requests
 import test_resources
 import test_sdk
 import test_streams
+import test_tools
 
 wanted = sys.argv[1:]
 passed = failed = 0
-MODULES = (test_streams, test_requests, test_failures, test_resources, test_sdk, test_http2_conformance, test_http2_conformance_frames, test_http2_conformance_messages, test_hpack_conformance, test_http2_abuse, test_http2_pairs, test_http2_upstream,
-           test_http2_clients, test_http2_backpressure, test_chromium)
+MODULES = (
+    test_readers, test_matrix, test_tools, test_streams, test_requests, test_failures, test_resources, test_sdk,
+    test_http2_conformance, test_http2_conformance_frames, test_http2_conformance_messages, test_hpack_conformance,
+    test_http2_abuse, test_http2_pairs, test_http2_upstream, test_http2_clients, test_http2_backpressure, test_chromium)
 for module in MODULES:
     for name, test in list(vars(module).items()):
         if not name.startswith("test_") or not callable(test):

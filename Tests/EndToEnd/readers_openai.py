@@ -137,7 +137,10 @@ class MLflow(Chunks):
         need(delta["role"] in (None, "assistant"), "a role:", choice)
         self.begun.add(index)
         for call in delta["tool_calls"] or []:
-            Chat.call(self.calls.setdefault(index, Calls()), {k: v for k, v in call.items() if v is not None})
+            members(call, ["index", "id", "type", "function"], what="a call")
+            known = {k: v for k, v in call.items() if v is not None}
+            known["function"] = {k: v for k, v in call["function"].items() if v is not None}
+            Chat.call(self.calls.setdefault(index, Calls()), known)
         if index == 0:
             self.answer.text += string(delta["content"] or "")
 
@@ -159,12 +162,14 @@ class Responses:
         self.parts = {}
         self.closed = []
         self.calls = Calls()
-        self.ended = self.created = False
+        self.ended = self.created = self.failed = False
         self.response_id = None
         for number, (kind, value) in enumerate(named(body)):
             need(kind != "[DONE]", "there is no [DONE] here")
             need(value.get("sequence_number") == number, "the sequence number of", value, "is not", number)
-            need(not self.ended, "something behind the end:", value)
+            # OpenAI says an error twice: as an event, and as the response's last state.
+            is_echo = kind == "response.failed" and self.answer.error is not None and not self.failed
+            need(not self.ended or is_echo, "something behind the end:", value)
             handler = self.HANDLERS.get(kind)
             need(handler, "an event that nobody knows:", kind)
             need(self.created or kind in ("response.created", "error"), kind, "comes first")
@@ -197,7 +202,10 @@ class Responses:
             self.answer.usage |= counts(found.get("input_tokens_details") or {}, {"cached_tokens": "cached"})
             self.answer.usage |= counts(found.get("output_tokens_details") or {}, {"reasoning_tokens": "reasoning"})
         if kind == "response.failed":
-            self.answer.error = string((response.get("error") or {}).get("message"), "the error's message")
+            self.failed = True
+            message = string((response.get("error") or {}).get("message"), "the error's message")
+            need(self.answer.error in (None, message), "another error:", message)
+            self.answer.error = message
             return
         self.answer.complete = True
         if kind == "response.incomplete":

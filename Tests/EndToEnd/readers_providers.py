@@ -113,7 +113,8 @@ def anthropic(body):
 
 
 GEMINI_FINISHES = {"STOP": "stop", "MAX_TOKENS": "length", **dict.fromkeys(
-    ["SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"], "content_filter"), "OTHER": "other"}
+    ["SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"], "content_filter"), "OTHER": "other",
+    "MALFORMED_FUNCTION_CALL": "error"}
 
 
 def gemini(body):
@@ -146,7 +147,7 @@ def gemini(body):
                 need(answer.finish is None and candidate["finishReason"] in GEMINI_FINISHES, "finish:", value)
                 answer.finish = GEMINI_FINISHES[candidate["finishReason"]]
     answer.tool_calls = calls.all()
-    answer.complete = answer.error is None and answer.finish is not None
+    answer.complete = answer.error is None and answer.finish not in (None, "error")
     if answer.finish == "stop" and answer.tool_calls:
         answer.finish = "tool_calls"
     return answer
@@ -249,7 +250,7 @@ class Cohere:
     def __init__(self, body):
         self.answer, self.calls = Answer(), Calls()
         self.state = "before"
-        self.content, self.contents, self.call = None, 0, None
+        self.content, self.contents = None, 0
         for kind, value in named(body):
             need(self.state != "done", "something behind [DONE]:", value)
             if kind == "[DONE]":
@@ -278,7 +279,8 @@ class Cohere:
 
     def content_start(self, value):
         members(value, ["type", "index", "delta"])
-        need(self.content is None and self.call is None and value["index"] == self.contents, "content begins:", value)
+        need(self.content is None and not self.calls.open_keys, "content begins inside something:", value)
+        need(value["index"] == self.contents, "content begins:", value)
         content = self.message(value)["content"]
         kind = content.get("type")
         need(kind in ("text", "thinking") and content.get(kind) == "" and len(content) == 2, "content begins:", value)
@@ -301,23 +303,20 @@ class Cohere:
         call = members(self.message(value)["tool_calls"], ["id", "type", "function"], what="a call")
         function = members(call["function"], ["name", "arguments"], what="a function")
         index = value["index"]
-        need(self.content is None and self.call is None, "a call begins inside something:", value)
+        # Each event of a call has its index, so that calls may run beside each other.
+        need(self.content is None, "a call begins inside content:", value)
         need(index == len(self.calls.calls) and call["id"] and call["type"] == "function", "a call begins:", value)
         self.calls.open(index, call["id"], function["name"])
         self.calls.append(index, function["arguments"])
-        self.call = index
 
     def tool_call_delta(self, value):
         members(value, ["type", "index", "delta"])
-        need(self.call is not None and value["index"] == self.call, "the call is not open:", value)
         call = members(self.message(value)["tool_calls"], ["function"], what="a call")
-        self.calls.append(self.call, members(call["function"], ["arguments"], what="a function")["arguments"])
+        self.calls.append(value["index"], members(call["function"], ["arguments"], what="a function")["arguments"])
 
     def tool_call_end(self, value):
         members(value, ["type", "index"])
-        need(self.call is not None and value["index"] == self.call, "the call is not open:", value)
-        self.calls.close(self.call)
-        self.call = None
+        self.calls.close(value["index"])
 
     def message_end(self, value):
         members(value, ["type", "delta"], ["id"])
@@ -328,7 +327,7 @@ class Cohere:
             self.answer.error = string(delta.get("error"), "the error")
             return
         need("error" not in delta, "an error that is none:", value)
-        need(self.content is None and self.call is None, "open at the end:", value)
+        need(self.content is None and not self.calls.open_keys, "open at the end:", value)
         usage = members(delta.get("usage") or {}, [], ["billed_units", "tokens", "cached_tokens"], "usage")
         names = {"input_tokens": "input", "output_tokens": "output", "cached_tokens": "cached"}
         self.answer.usage = counts({**usage.get("tokens", {}), **{

@@ -71,7 +71,8 @@ class UIMessageStream:
             call = value["toolCallId"]
             text = self.calls.close(call)
             need(self.calls.calls[call][1] == value["toolName"], "the tool's name changes:", value)
-            need(is_json(text or "{}") and same(parse(text or "{}"), value["input"]), "the input is not", text, ":", value)
+            need(is_json(text or "{}") and same(parse(text or "{}"), value["input"]), "the input is not", text, ":",
+                 value)
         elif kind == "source-url":
             need(value["sourceId"] not in self.sources and value["url"], "a source:", value)
             self.sources.add(value["sourceId"])
@@ -140,7 +141,8 @@ def vercel_data(body):
         elif code == "9":
             members(value, ["toolCallId", "toolName", "args"], what="a whole call")
             streamed = calls.close(value["toolCallId"])
-            need(isinstance(value["args"], dict) and same(parse(streamed or "{}"), value["args"]), "args:", line, streamed)
+            need(isinstance(value["args"], dict) and same(parse(streamed or "{}"), value["args"]), "args:", line,
+                 streamed)
         elif code in "ed":
             members(value, ["finishReason", "usage"] + (["isContinued"] if code == "e" else []), what=code)
             members(value["usage"], ["promptTokens", "completionTokens"], what="usage")

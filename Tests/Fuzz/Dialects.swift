@@ -46,7 +46,7 @@ private func run(
     let bytes = out.withUnsafeBytes { Array($0) }
     require(String(validating: bytes, as: UTF8.self) != nil, "what is encoded is UTF-8")
     if isDocument, !bytes.isEmpty {
-        require(JSONScanner.isStrict(bytes.span), "a document is JSON: \(String(decoding: bytes, as: UTF8.self))")
+        require(JSONGrammar.isValue(bytes.span), "a document is JSON: \(String(decoding: bytes, as: UTF8.self))")
     }
     if !isDocument { lines(bytes).forEach { check($0, format) } }
     return lines(bytes) + [verdict, "\(bridge.progress)", "\(bridge.endedTruly)", bridge.errorMessage]
@@ -64,7 +64,7 @@ private func check(_ line: String, _ format: StreamFormat) {
     }
     if text.hasSuffix("\r") { text = text.dropLast() }
     guard !text.isEmpty, text != "[DONE]" else { return }
-    require(JSONScanner.isStrict(Array(text.utf8).span), "a line is JSON: \(line)")
+    require(JSONGrammar.isValue(Array(text.utf8).span), "a line is JSON: \(line)")
 }
 
 private func lines(_ bytes: [UInt8]) -> [String] {

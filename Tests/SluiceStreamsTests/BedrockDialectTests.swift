@@ -61,7 +61,7 @@ import Testing
             AWSFrames.event(
                 "contentBlockDelta",
                 """
-                {"delta":{"citation":{"title":"T","location":{"web":{"url":"https://a.example","domain":"a.example"}}}},\
+                {"delta":{"citation":{"title":"T","location":{"web":{"url":"https://a.example","domain":"a"}}}},\
                 "contentBlockIndex":0}
                 """),
             AWSFrames.event(
@@ -118,6 +118,9 @@ import Testing
         let (seen, progress) = try converse(AWSFrames.event("messageStop", #"{"stopReason":"malformed_tool_use"}"#))
         #expect(seen.reasons[0] == .error)
         #expect(progress.sawError)
+        let (late, _) = try converse(
+            AWSFrames.event("metadata", "{}"), AWSFrames.event("messageStop", #"{"stopReason":"malformed_tool_use"}"#))
+        #expect(late.lines.map { $0.prefix { $0 != " " } } == ["start", "finish", "error", "end"])
     }
 
     @Test func aWholeAnswerSaysTheSame() throws {

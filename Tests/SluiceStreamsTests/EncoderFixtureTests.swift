@@ -44,7 +44,9 @@ import Testing
             events.filter { $0.type == "message" }.map(\.id)
                 == events.indices.prefix(events.count - 1).map { "\($0 + 1)" })
         #expect(events.last?.type == (progress.isComplete ? "done" : "error") && ending == .complete)
-        expectEnd(json(events.last?.data ?? ""), source, progress)
+        var told = source
+        if source.refusal[0] != nil, source.reasons[0] == .stop { told.reasons[0] = .contentFilter }
+        expectEnd(json(events.last?.data ?? ""), told, progress)
     }
 
     private func expectEnd(_ last: [String: Any], _ source: Transcript, _ progress: StreamProgress) {
@@ -158,9 +160,9 @@ extension Transcript {
 /// A whole conversion, as the proxy and `sluice convert` do it.
 enum Conversion {
     static func run(
-        _ format: StreamFormat, _ pieces: [[UInt8]], includeUsage: Bool = false
+        _ format: StreamFormat, _ pieces: [[UInt8]], includeUsage: Bool = false, from dialect: Dialect = .openAIChat
     ) throws -> ([UInt8], BodyEnding) {
-        var bridge = bridge(format, includeUsage: includeUsage)
+        var bridge = bridge(format, includeUsage: includeUsage, from: dialect)
         var batch = EventBatch()
         var out = ByteQueue()
         for piece in pieces { try bridge.consume(piece.span, batch: &batch, into: &out) }
@@ -168,11 +170,13 @@ enum Conversion {
         return (out.array, ending)
     }
 
-    static func bridge(_ format: StreamFormat, includeUsage: Bool = false) -> StreamBridge {
+    static func bridge(
+        _ format: StreamFormat, includeUsage: Bool = false, from dialect: Dialect = .openAIChat
+    ) -> StreamBridge {
         var options = EncoderOptions()
         (options.id, options.model, options.created) = ("chatcmpl-own", "own-model", 77)
         options.includeUsage = includeUsage
-        let decoder = StreamDecoders.make(.openAIChat, eventBytes: 1 << 20)
+        let decoder = StreamDecoders.make(dialect, eventBytes: 1 << 20)
         guard let encoder = StreamEncoders.make(format, options: options) else {
             return StreamBridge(relaying: decoder)
         }

@@ -169,24 +169,7 @@ struct SplitMix: RandomNumberGenerator {
 }
 
 /// Values that are passed on as they stand.
-@Suite struct JSONStrictnessTests {
-    @Test(arguments: [
-        #"{"a":[1,-0.5e3,"\u00e9\n",true,null,{}]}"#, "0", "-0", "[]", #" "x" "#, #"{"":""}"#,
-    ])
-    func strict(text: String) {
-        let isStrict = JSONScanner.isStrict(Array(text.utf8).span)
-        #expect(isStrict)
-    }
-
-    @Test(arguments: [
-        "", "{", #"{"a":x}"#, #"{"a":1,}"#, "[1 2]", "01", #""\q""#, #""\u12""#, "\"a\nb\"", #"{"a" 1}"#, "nul", "1 2",
-        #"["\"#, "{1:2}",
-    ])
-    func notStrict(text: String) {
-        let isStrict = JSONScanner.isStrict(Array(text.utf8).span)
-        #expect(!isStrict)
-    }
-
+@Suite struct JSONSliceTests {
     @Test func compactLeavesNoLineEnd() {
         var out = ByteQueue()
         JSONText.appendCompact(Array("{ \"a b\" :\r\n\t[ 1 , \"x\n\\\" y\" ] }\n".utf8).span, into: &out)

@@ -14,7 +14,8 @@ import Testing
     private static let completeFrom = (head + middle + finish).utf8.count - 2
 
     static let formats: [StreamFormat] = [
-        .text, .sseText, .sseJSON, .ndjson, .openAIChat, .vercelUI, .vercelData, .agUI, .passthrough,
+        .text, .sseText, .sseJSON, .ndjson, .openAIChat, .openAIResponses, .openAICompletions, .anthropic, .gemini,
+        .ollamaChat, .ollamaGenerate, .cohere, .mlflow, .vercelUI, .vercelData, .agUI, .passthrough,
     ]
 
     /// Whether the client's library takes the answer for a whole one.
@@ -25,20 +26,30 @@ import Testing
         case .text, .passthrough: true
         case .sseText: text.contains("event: done")
         case .sseJSON, .ndjson: text.contains("{\"done\":true")
-        case .openAIChat: text.hasSuffix("data: [DONE]\n\n")
         case .vercelUI: text.contains("{\"type\":\"finish\"") && text.hasSuffix("data: [DONE]\n\n")
         case .vercelData: text.contains("\nd:{")
         case .agUI: text.contains("\"RUN_FINISHED\"")
-        default: false
+        case .openAIChat, .openAICompletions, .cohere: text.hasSuffix("data: [DONE]\n\n")
+        case .openAIResponses: text.contains("event: response.completed")
+        case .anthropic: text.contains("event: message_stop")
+        case .gemini: text.contains("\"finishReason\"")
+        case .ollamaChat, .ollamaGenerate: text.contains("\"done\":true")
+        case .mlflow: text.contains("\"finish_reason\":\"")
         }
     }
 
+    /// Whether the client's library finds an error in it.
     private func saysError(_ format: StreamFormat, _ out: [UInt8]) -> Bool {
         let text = String(decoding: out, as: UTF8.self)
         return switch format {
         case .vercelUI: text.contains("{\"type\":\"error\",\"errorText\":")
         case .vercelData: text.hasPrefix("3:") || text.contains("\n3:")
         case .agUI: text.contains("{\"type\":\"RUN_ERROR\",\"message\":")
+        case .openAIResponses: text.contains("event: error\n") && text.contains("event: response.failed\n")
+        case .anthropic: text.contains("event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":")
+        case .gemini: text.contains("{\"error\":{\"code\":")
+        case .ollamaChat, .ollamaGenerate: text.contains("{\"error\":\"")
+        case .cohere: text.contains("\"finish_reason\":\"ERROR\"")
         default: text.contains("\"error\":{\"message\"")
         }
     }
@@ -48,9 +59,8 @@ import Testing
             let (out, ending) = try Conversion.run(format, [Array(Self.wire.prefix(count))])
             #expect(looksComplete(format, out, ending) == (count >= Self.completeFrom), "\(count) bytes")
             if format == .passthrough { #expect(out == Array(Self.wire.prefix(count))) }
-            if format != .text, format != .passthrough {
-                #expect(saysError(format, out) == (count < Self.completeFrom))
-            }
+            if format == .text || format == .passthrough { continue }
+            #expect(saysError(format, out) == (count < Self.completeFrom), "\(count) bytes")
         }
     }
 

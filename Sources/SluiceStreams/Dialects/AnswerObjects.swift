@@ -104,8 +104,8 @@ extension AnswerState {
     }
 }
 
-/// The arguments that stand in the start of a tool call: most often an empty place for those that follow in fragments, but from
-/// some hosts the whole of them. They are told once it is clear that no fragments come.
+/// The arguments that stand in the start of a tool call: most often an empty place for those that follow in fragments,
+/// but from some hosts the whole of them. They are told once it is clear that no fragments come.
 struct HeldArguments {
     private var held: (key: Int, json: [UInt8])?
 

@@ -232,6 +232,7 @@ struct AnswerState {
     mutating func end(into batch: inout EventBatch) {
         guard !progress.sawEnd else { return }
         start(into: &batch)
+        settle(into: &batch)
         for position in choices.indices where !choices[position].hasFinished { close(position, into: &batch) }
         progress.sawEnd = true
         batch.append(.end)

@@ -60,8 +60,8 @@ extension AnthropicMessagesDialect {
     }
 }
 
-/// Anthropic counts what came from a cache, or went into one, beside the input. Figures of later events replace those of earlier
-/// ones; null replaces nothing.
+/// Anthropic counts what came from a cache, or went into one, beside the input. Figures of later events replace those
+/// of earlier ones; null replaces nothing.
 struct AnthropicUsage {
     private var input: Int?
     private var output: Int?

@@ -1,7 +1,7 @@
 import SluiceBytes
 
-/// Anthropic's legacy completions. Version 2023-06-01 names its events and sends what is new; version 2023-01-01 does not name
-/// them, sends the whole text each time, and `[DONE]`. A reason to stop ends either.
+/// Anthropic's legacy completions. Version 2023-06-01 names its events and sends what is new; version 2023-01-01 does
+/// not name them, sends the whole text each time, and `[DONE]`. A reason to stop ends either.
 struct AnthropicCompletionDialect: EventDialect {
     var answer = AnswerState()
     /// What the last event without a name held; nil: events hold what is new.
@@ -65,7 +65,8 @@ struct AnthropicCompletionDialect: EventDialect {
         }
     }
 
-    /// The second text of events without names tells which they are: one that goes on where the first began is the whole.
+    /// The second text of events without names tells which they are: one that goes on where the first began is the
+    /// whole.
     private mutating func take(_ text: Span<UInt8>, isNamed: Bool, at offset: Int, into batch: inout EventBatch)
         throws(StreamError)
     {

@@ -1,10 +1,10 @@
 import SluiceBytes
 
-/// Anthropic's Messages (formats: Anthropic, Bedrock and Vertex in front of it, and all who copy them): events whose data names
-/// its own type, content in numbered blocks, `message_stop` at the end.
+/// Anthropic's Messages (formats: Anthropic, Bedrock and Vertex in front of it, and all who copy them): events whose
+/// data names its own type, content in numbered blocks, `message_stop` at the end.
 ///
-/// Tools that the provider runs itself (`server_tool_use`, `mcp_tool_use`, their results) are no calls of the client's. Blocks
-/// are read in `AnthropicBlocks.swift`.
+/// Tools that the provider runs itself (`server_tool_use`, `mcp_tool_use`, their results) are no calls of the client's.
+/// Blocks are read in `AnthropicBlocks.swift`.
 struct AnthropicMessagesDialect: EventDialect {
     var answer = AnswerState()
     var held = HeldArguments()

@@ -1,10 +1,12 @@
 import SluiceBytes
 
-/// Bedrock's ConverseStream, the same for all models (Bedrock API reference: ConverseStream). What an event is stands in its
-/// frame's `:event-type`. `messageStop` has the finish, and `metadata` behind it the usage, which ends the stream.
+/// Bedrock's ConverseStream, the same for all models (Bedrock API reference: ConverseStream). What an event is stands
+/// in its frame's `:event-type`. `messageStop` has the finish, and `metadata` behind it the usage, which ends the
+/// stream.
 ///
-/// Tool calls go by the number of their block. Tools that the provider runs itself are not the client's: their calls open
-/// nothing, so their arguments go with no call. Whole answers and usage are read in `BedrockConverseDocument.swift`.
+/// Tool calls go by the number of their block. Tools that the provider runs itself are not the client's: their calls
+/// open nothing, so their arguments go with no call. Whole answers and usage are read in
+/// `BedrockConverseDocument.swift`.
 struct BedrockConverseDialect: BedrockDialect {
     var answer = AnswerState()
     private var sawMetadata = false

@@ -2,8 +2,8 @@ import SluiceBytes
 
 /// Usage, and a whole answer of Converse: `{"output":{"message":{"role","content":[]}},"stopReason","usage"}`.
 extension BedrockConverseDialect {
-    /// The counts of cached tokens stand beside `inputTokens`, whose names differ between models. `totalTokens` tells where
-    /// they are included.
+    /// The counts of cached tokens stand beside `inputTokens`, and their names differ between models. `totalTokens`
+    /// tells where they are included.
     static func usage(_ json: Span<UInt8>) -> Usage {
         var counts = Counts()
         var scanner = JSONScanner(json)

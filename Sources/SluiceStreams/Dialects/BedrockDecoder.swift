@@ -1,8 +1,5 @@
 import SluiceBytes
 
-typealias BedrockConverseDecoder = BedrockDecoder<BedrockConverseDialect>
-typealias BedrockInvokeDecoder = BedrockDecoder<BedrockInvokeDialect>
-
 /// A dialect of Bedrock's runtime, whose events come in the frames of an AWS event stream.
 protocol BedrockDialect: EventDialect {
     /// The body has ended: what a split character still waits for never comes.
@@ -54,8 +51,8 @@ struct BedrockDecoder<Meaning: BedrockDialect>: StreamDecoder {
     }
 }
 
-/// What goes wrong inside a stream of Bedrock's: exceptions of the service, `{"message"}`, and errors of the transport, which
-/// have their words in the headers.
+/// What goes wrong inside a stream of Bedrock's: exceptions of the service, `{"message"}`, and errors of the transport,
+/// which have their words in the headers.
 enum BedrockException {
     static func read(
         _ json: Span<UInt8>, type: Span<UInt8>, _ answer: inout AnswerState, into batch: inout EventBatch

@@ -1,7 +1,7 @@
 import SluiceBytes
 
-/// `{"id","model","created","choices":[{"index","delta"|"message"|"text","finish_reason"|"stop_reason"}]}`, the shape that Mistral's
-/// chat, Qwen, DeepSeek, Jamba and OpenAI's open models have on Bedrock.
+/// `{"id","model","choices":[{"index","delta"|"message"|"text","finish_reason"|"stop_reason"}]}`, the shape that
+/// Mistral's chat, Qwen, DeepSeek, Jamba and OpenAI's open models have on Bedrock.
 extension BedrockInvokeDialect {
     mutating func readChoices(_ json: Span<UInt8>, of event: Span<UInt8>, into batch: inout EventBatch) {
         if !answer.hasStarted {

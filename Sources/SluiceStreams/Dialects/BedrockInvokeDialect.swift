@@ -1,9 +1,9 @@
 import SluiceBytes
 
-/// Bedrock's InvokeModelWithResponseStream (Bedrock API reference, "Inference request parameters and response fields"). Each event is
-/// `{"bytes":"<base64>"}` of what the model's own maker sends: Anthropic's events, Converse's in an object of one member (Nova),
-/// Cohere's chat, choices as OpenAI has them (Mistral, Qwen, DeepSeek …), or text in one member (Llama, Titan, Cohere's generate,
-/// Claude 2, Mistral 7B), which `BedrockInvokeText.swift` reads.
+/// Bedrock's InvokeModelWithResponseStream (Bedrock User Guide, "Inference request parameters and response fields").
+/// Each event is `{"bytes":"<base64>"}` of what the model's own maker sends: Anthropic's events, Converse's in an
+/// object of one member (Nova), Cohere's chat, choices as OpenAI has them (Mistral, Qwen, DeepSeek …), or text in one
+/// member (Llama, Titan, Cohere's generate, Claude 2, Mistral 7B), which `BedrockInvokeText.swift` reads.
 struct BedrockInvokeDialect: BedrockDialect {
     var answer = AnswerState()
     /// The prompt's length, which Llama and Titan tell in their first event.

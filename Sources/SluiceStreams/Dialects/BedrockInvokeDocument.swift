@@ -1,7 +1,7 @@
 import SluiceBytes
 
-/// Whole answers of the models whose answer is text in one member: as in a stream, and for Titan in `results`, for Cohere in
-/// `generations`.
+/// Whole answers of the models whose answer is text in one member: as in a stream, and for Titan in `results`, for
+/// Cohere in `generations`.
 extension BedrockInvokeDialect {
     mutating func readText(_ document: JSONValue, into batch: inout EventBatch) -> Bool {
         let lists = ["results", "generations", "outputs", "choices"].compactMap { document[$0]?.elements }

@@ -1,7 +1,8 @@
 import SluiceBytes
 
-/// Cohere's v1 chat and generate: JSON lines. Those of chat name their `event_type`; those of generate hold a `text` and nothing
-/// more, and a choice's number where there are several. A line with `is_finished` ends either, and repeats all of it.
+/// Cohere's v1 chat and generate: JSON lines. Those of chat name their `event_type`; those of generate hold a `text`
+/// and nothing more, and a choice's number where there are several. A line with `is_finished` ends either, and repeats
+/// all of it.
 ///
 /// Tool calls and the last line are read in `CohereV1Response.swift`.
 struct CohereV1Dialect: EventDialect {

@@ -86,7 +86,8 @@ extension CohereV1Dialect {
         return scanner.isValid ? response : nil
     }
 
-    /// What it says of the answer is news only if nothing came before it. `reason` is the line's own, which is the response's too.
+    /// What it says of the answer is news only if nothing came before it. `reason` is the line's own, which is the
+    /// response's too.
     mutating func takeResponse(
         _ json: Span<UInt8>, _ reason: Span<UInt8>, choice: Int, into batch: inout EventBatch
     ) {

@@ -1,10 +1,10 @@
 import SluiceBytes
 
-/// Cohere's v2 chat: events whose data names its own type, deltas shaped like the message that they are parts of, `message-end`
-/// and then `[DONE]`.
+/// Cohere's v2 chat: events whose data names its own type, deltas shaped like the message that they are parts of,
+/// `message-end` and then `[DONE]`.
 ///
-/// What the model plans to do with its tools (`tool_plan`) is neither answer nor reasoning, and has no event. Citations and whole
-/// answers are read in `CohereV2Message.swift`.
+/// What the model plans to do with its tools (`tool_plan`) is neither answer nor reasoning, and has no event. Citations
+/// and whole answers are read in `CohereV2Message.swift`.
 struct CohereV2Dialect: EventDialect {
     var answer = AnswerState()
 

@@ -11,8 +11,8 @@ enum CohereWords {
         return .other
     }
 
-    /// `{"billed_units":{},"tokens":{},"cached_tokens"}`: `usage` of version 2 and `meta` of version 1. What is billed leaves out
-    /// what Cohere itself puts into the prompt.
+    /// `{"billed_units":{},"tokens":{},"cached_tokens"}`: `usage` of version 2 and `meta` of version 1. What is billed
+    /// leaves out what Cohere itself puts into the prompt.
     static func usage(_ json: Span<UInt8>, preferBilled: Bool) -> Usage {
         var (billed, tokens): (Usage, Usage) = (Usage(), Usage())
         var scanner = JSONScanner(json)

@@ -30,3 +30,5 @@ struct TGIDecoder: DialectDecoder { var inner: EventStreamDecoder<TGIDialect> }
 struct LlamaCPPDecoder: DialectDecoder { var inner: EventStreamDecoder<LlamaCPPDialect> }
 struct ReplicateDecoder: DialectDecoder { var inner: EventStreamDecoder<ReplicateDialect> }
 struct WatsonxDecoder: DialectDecoder { var inner: EventStreamDecoder<WatsonxDialect> }
+struct BedrockConverseDecoder: DialectDecoder { var inner: BedrockDecoder<BedrockConverseDialect> }
+struct BedrockInvokeDecoder: DialectDecoder { var inner: BedrockDecoder<BedrockInvokeDialect> }

@@ -1,7 +1,8 @@
 import SluiceBytes
 
-/// Gemini's two framings, told apart by the first byte that is not white space: a bracket or brace begins a JSON array, anything else
-/// an event stream (`alt=sse`). Behind the events of a stream an error may follow as bare JSON over many lines.
+/// Gemini's two framings, told apart by the first byte that is not white space: a bracket or brace begins a JSON array,
+/// anything else an event stream (`alt=sse`). Behind the events of a stream an error may follow as bare JSON over many
+/// lines.
 struct GeminiDecoder: StreamDecoder {
     private enum Framing { case unknown, events, array }
 

@@ -1,9 +1,10 @@
 import SluiceBytes
 
-/// Google's generateContent, from the Gemini API and from Vertex AI (streamGenerateContent): each event is a response of its own with
-/// the next parts of each candidate, and counts for all until then.
+/// Google's generateContent, from the Gemini API and from Vertex AI (streamGenerateContent): each event is a response
+/// of its own with the next parts of each candidate, and counts for all until then.
 ///
-/// A finish reason may stand on every event though more follow, and nothing marks the end: a finish waits until `endBody`.
+/// A finish reason may stand on every event though more follow, and nothing marks the end: a finish waits until
+/// `endBody`.
 struct GeminiDialect: EventDialect {
     var answer = AnswerState()
     private var event = GeminiEvent()
@@ -70,8 +71,8 @@ struct GeminiDialect: EventDialect {
 
     // MARK: - Parts
 
-    /// False: the arguments of a call that comes in pieces make no sense. A signature stands behind the thoughts that it proves, and
-    /// before the text or the call that it came with.
+    /// False: the arguments of a call that comes in pieces make no sense. A signature stands behind the thoughts that
+    /// it proves, and before the text or the call that it came with.
     private mutating func tell(
         _ part: GeminiEvent.Part, _ json: Span<UInt8>, choice: Int, into batch: inout EventBatch
     ) -> Bool {

@@ -1,7 +1,7 @@
 import SluiceBytes
 
-/// One GenerateContentResponse, as places in its JSON. The index of a candidate may stand behind its parts, and the id of the
-/// answer behind all of them: so nothing is told before all is read.
+/// One GenerateContentResponse, as places in its JSON. The index of a candidate may stand behind its parts, and the id
+/// of the answer behind all of them: so nothing is told before all is read.
 struct GeminiEvent {
     /// More than any answer has in one event, and few enough to keep.
     static let partLimit = 4096
@@ -44,7 +44,8 @@ struct GeminiEvent {
     private(set) var isKnown = false
     private(set) var hasTooManyParts = false
 
-    /// False: it is not one JSON object. The storage of the event before is used again, unless that was unusually large.
+    /// False: it is not one JSON object. The storage of the event before is used again, unless that was unusually
+    /// large.
     mutating func read(_ json: Span<UInt8>) -> Bool {
         parts.removeAll(keepingCapacity: parts.count < 64)
         candidates.removeAll(keepingCapacity: candidates.count < 64)

@@ -1,8 +1,8 @@
 import SluiceBytes
 
-/// A call whose arguments come in pieces (Vertex AI, `streamFunctionCallArguments`): `{"jsonPath":"$.a.b[0]","stringValue":"…",
-/// "willContinue":true}`, a value each or the next part of a string. They go on as one object, once it is whole: pieces of
-/// values at any place do not join to JSON text.
+/// A call whose arguments come in pieces (Vertex AI, `streamFunctionCallArguments`):
+/// `{"jsonPath":"$.a.b[0]","stringValue":"…","willContinue":true}`, a value each or the next part of a string. They go
+/// on as one object, once it is whole: pieces of values at any place do not join to JSON text.
 struct GeminiStreamedCall {
     let key: Int
     let choice: Int

@@ -1,7 +1,8 @@
 import SluiceBytes
 
-/// llama.cpp's own `/completion`: `{"content":"…","stop":false}`, and at the end `"stop":true` with `stop_type` (older builds: a
-/// flag for each kind of stop) and counts. Errors come as `{"error":{…}}`, or as a line `error: {…}` that no event stream has.
+/// llama.cpp's own `/completion`: `{"content":"…","stop":false}`, and at the end `"stop":true` with `stop_type` (older
+/// builds: a flag for each kind of stop) and counts. Errors come as `{"error":{…}}`, or as a line `error: {…}` that no
+/// event stream has.
 struct LlamaCPPDialect: EventDialect {
     var answer = AnswerState()
 

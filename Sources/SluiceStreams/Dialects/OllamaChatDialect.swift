@@ -1,6 +1,7 @@
 import SluiceBytes
 
-/// Ollama's `/api/chat`: JSON lines, the last of which says `done`. Times differ in every line, so no two are alike around the text.
+/// Ollama's `/api/chat`: JSON lines, the last of which says `done`. Times differ in every line, so no two are alike
+/// around the text.
 struct OllamaChatDialect: EventDialect {
     var answer = AnswerState()
 

@@ -1,7 +1,8 @@
 import SluiceBytes
 
-/// One line of Ollama's streams, as places in its JSON: `{"model","message":{"content","thinking","tool_calls"},"done"}` from
-/// `/api/chat`, `{"model","response","thinking","done"}` from `/api/generate`, and from both a last line with `done_reason` and
+/// One line of Ollama's streams, as places in its JSON:
+/// `{"model","message":{"content","thinking","tool_calls"},"done"}` from `/api/chat`,
+/// `{"model","response","thinking","done"}` from `/api/generate`, and from both a last line with `done_reason` and
 /// counts, or `{"error":"…"}`.
 struct OllamaLine {
     private var model: Range<Int>?

@@ -1,11 +1,11 @@
 import SluiceBytes
 
-/// OpenAI's Responses (formats: OpenAI, Azure, OpenRouter, DeepSeek, LM Studio …): events whose data names its own type; one of
-/// four terminal events ends the stream and alone holds usage and status.
+/// OpenAI's Responses (formats: OpenAI, Azure, OpenRouter, DeepSeek, LM Studio …): events whose data names its own
+/// type; one of four terminal events ends the stream and alone holds usage and status.
 ///
-/// Output items are told apart by `output_index`, since some hosts change the ids of an item between its events. Of the provider's
-/// many kinds of calls only `function_call` and `custom_tool_call` are the client's. Items and the response itself are read in
-/// `ResponsesItems.swift`.
+/// Output items are told apart by `output_index`, since some hosts change the ids of an item between its events. Of the
+/// provider's many kinds of calls only `function_call` and `custom_tool_call` are the client's. Items and the response
+/// itself are read in `ResponsesItems.swift` and `ResponsesObject.swift`.
 struct OpenAIResponsesDialect: EventDialect {
     var answer = AnswerState()
     var held = HeldArguments()
@@ -13,10 +13,10 @@ struct OpenAIResponsesDialect: EventDialect {
     private var hasTooManyParts = false
 
     /// More parts than any answer has: their places are all that a long stream could make grow.
-    static let partLimit = 4096
+    static let partLimit = 1024
 
-    /// A text of its own inside an output item. That it has come in deltas is remembered, so that the whole text of the events
-    /// behind them is not told again.
+    /// A text of its own inside an output item. That it has come in deltas is remembered, so that the whole text of the
+    /// events behind them is not told again.
     struct Part: Equatable {
         /// Visible text and refusals are numbered together.
         enum Channel { case content, reasoning, summary }
@@ -56,7 +56,7 @@ struct OpenAIResponsesDialect: EventDialect {
         } else {
             take(type, fields, data, into: &batch)
         }
-        if hasTooManyParts { throw .malformed("more parts than the limit of 4096", offset: offset) }
+        if hasTooManyParts { throw .malformed("more parts than the limit of 1024", offset: offset) }
     }
 
     @inline(__always)

@@ -1,7 +1,8 @@
 import SluiceBytes
 
-/// Replicate's stream of a prediction: `event: output` with the text itself as data, `event: error`, and `event: done` with `{}`, or
-/// with a reason if the prediction did not succeed. The connection stays open behind `done`: the stream has ended all the same.
+/// Replicate's stream of a prediction: `event: output` with the text itself as data, `event: error`, and `event: done`
+/// with `{}`, or with a reason if the prediction did not succeed. The connection stays open behind `done`: the stream
+/// has ended all the same.
 struct ReplicateDialect: EventDialect {
     var answer = AnswerState()
 

@@ -1,6 +1,6 @@
 import SluiceBytes
 
-/// Output items of OpenAI's Responses, their parts, and the response as a whole.
+/// Output items of OpenAI's Responses and their parts.
 extension OpenAIResponsesDialect {
     /// The members of an item that mean something here.
     private struct Item {

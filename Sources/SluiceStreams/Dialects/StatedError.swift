@@ -1,8 +1,8 @@
 import SluiceBytes
 
-/// An error as providers state it in JSON, under the names that they have for its parts: Google's `{"error":{"code","message",
-/// "status"}}`, Ollama's `{"error":"…"}`, TGI's `{"error","error_type"}`, watsonx's `{"errors":[{"code","message"}]}`, Replicate's
-/// `{"detail"}`. What stands deeper inside counts more.
+/// An error as providers state it in JSON, under the names that they have for its parts: Google's
+/// `{"error":{"code","message","status"}}`, Ollama's `{"error":"…"}`, TGI's `{"error","error_type"}`, watsonx's
+/// `{"errors":[{"code","message"}]}`, Replicate's `{"detail"}`. What stands deeper inside counts more.
 private struct StatedError {
     private var message: Range<Int>?
     private var type: Range<Int>?
@@ -126,7 +126,8 @@ extension JSONScanner {
     /// Takes a count of tokens; nil for anything else, which is then skipped.
     mutating func count() -> Int? { integer().flatMap { $0 < 0 ? nil : $0 } }
 
-    /// Takes a word or, where an enumeration is written as numbers, its digits; nil for anything else, which is then skipped.
+    /// Takes a word or, where an enumeration is written as numbers, its digits; nil for anything else, which is then
+    /// skipped.
     mutating func word() -> Range<Int>? {
         let kind = peek()
         if kind == .string { return string().flatMap { $0.isEmpty ? nil : $0 } }

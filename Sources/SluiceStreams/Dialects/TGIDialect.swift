@@ -1,7 +1,8 @@
 import SluiceBytes
 
-/// Hugging Face's text-generation-inference, `/generate_stream`: `{"token":{"text","special"},"generated_text","details"}`, a token
-/// an event. The last one repeats the whole text and, if it was asked for details, says why it is the last.
+/// Hugging Face's text-generation-inference, `/generate_stream`:
+/// `{"token":{"text","special"},"generated_text","details"}`, a token an event. The last one repeats the whole text
+/// and, if it was asked for details, says why it is the last.
 struct TGIDialect: EventDialect {
     var answer = AnswerState()
 

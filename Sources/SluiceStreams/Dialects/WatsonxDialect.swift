@@ -1,7 +1,8 @@
 import SluiceBytes
 
-/// IBM watsonx, `/ml/v1/text/generation_stream`: `{"model_id","results":[{"generated_text","stop_reason","generated_token_count",
-/// "input_token_count"}]}`; every event has a reason, which is `not_finished` but in the last. Nothing marks the end.
+/// IBM watsonx, `/ml/v1/text/generation_stream`:
+/// `{"model_id","results":[{"generated_text","stop_reason","generated_token_count", "input_token_count"}]}`; every
+/// event has a reason, which is `not_finished` but in the last. Nothing marks the end.
 struct WatsonxDialect: EventDialect {
     var answer = AnswerState()
 

@@ -24,6 +24,7 @@ struct AGUIEncoder: StreamEncoder {
     private var parentID: [UInt8] = []
     private var calls: [Call] = []
     private var reason: FinishReason?
+    private var hasRefused = false
     private var usage: Usage?
 
     private enum Message { case text, reasoning }
@@ -45,7 +46,10 @@ struct AGUIEncoder: StreamEncoder {
     private mutating func encode(_ event: TokenEvent, _ batch: borrowing EventBatch, into out: inout ByteQueue) {
         switch event {
         case .start(let id, _, _): start(batch.bytes(id), into: &out)
-        case .text(choice: 0, let text), .refusal(choice: 0, let text): delta(.text, batch.bytes(text), into: &out)
+        case .text(choice: 0, let text): delta(.text, batch.bytes(text), into: &out)
+        case .refusal(choice: 0, let text):
+            hasRefused = true
+            delta(.text, batch.bytes(text), into: &out)
         case .reasoning(choice: 0, let text): delta(.reasoning, batch.bytes(text), into: &out)
         case .toolCallStart(choice: 0, let index, let id, let name):
             openCall(index, batch.bytes(id), batch.bytes(name), into: &out)
@@ -108,7 +112,9 @@ struct AGUIEncoder: StreamEncoder {
     private func writeResult(into out: inout ByteQueue) {
         out.append(",\"result\":{")
         var members = MemberList()
-        if let reason { members.append("finishReason", word: reason.word, into: &out) }
+        if let reason {
+            members.append("finishReason", word: reason.told(hasRefused: hasRefused).word, into: &out)
+        }
         if let usage {
             members.name("usage", into: &out)
             out.append("{")

@@ -11,7 +11,7 @@ struct AnthropicEncoder: StreamEncoder {
     private var head: AnswerHead
     private var choice = ChoiceState(index: 0)
     private var usage = Usage()
-    private var blocks = AnthropicBlocks()
+    private var blocks = AnthropicBlockQueue()
     private var hasStarted = false
     private var hasFailed = false
 

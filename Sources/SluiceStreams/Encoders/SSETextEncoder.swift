@@ -14,7 +14,10 @@ struct SSETextEncoder: StreamEncoder {
     mutating func encode(_ batch: borrowing EventBatch, into out: inout ByteQueue) {
         for event in batch.events where !tail.hasFailed {
             switch event {
-            case .text(choice: 0, let text), .refusal(choice: 0, let text): write(batch.bytes(text), into: &out)
+            case .text(choice: 0, let text): write(batch.bytes(text), into: &out)
+            case .refusal(choice: 0, let text):
+                tail.noteRefusal()
+                write(batch.bytes(text), into: &out)
             default:
                 tail.note(event, batch)
                 // At once: where a batch ends is an accident of the network.

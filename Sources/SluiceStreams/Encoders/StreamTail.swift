@@ -3,6 +3,7 @@ import SluiceBytes
 /// What a stream of Sluice's own formats says at its end: finish reason, usage, or an error.
 struct StreamTail {
     private var finish: FinishReason?
+    private var hasRefused = false
     private var usage: Usage?
     private var error: (kind: StreamErrorKind, message: [UInt8], type: [UInt8])?
     private(set) var hasNewError = false
@@ -21,6 +22,9 @@ struct StreamTail {
         }
     }
 
+    /// For a format that shows a refusal as text: that it was one is told by the finish reason.
+    mutating func noteRefusal() { hasRefused = true }
+
     private static func copy(_ bytes: Span<UInt8>) -> [UInt8] { bytes.withUnsafeBufferPointer { Array($0) } }
 
     /// The members `"done":true,"finish_reason":…,"usage":…`; what is unknown is absent.
@@ -28,7 +32,7 @@ struct StreamTail {
         out.append("\"done\":true")
         if let finish {
             out.append(",\"finish_reason\":\"")
-            out.append(finish.word)
+            out.append(finish.told(hasRefused: hasRefused).word)
             out.append("\"")
         }
         if let usage {

@@ -16,6 +16,7 @@ struct VercelDataEncoder: StreamEncoder {
     private var sourceCount = 0
     private var inputs = ToolInputs()
     private var reason: FinishReason?
+    private var hasRefused = false
     private var usage = Usage()
 
     init(_ options: EncoderOptions) { self.options = options }
@@ -27,7 +28,10 @@ struct VercelDataEncoder: StreamEncoder {
     private mutating func encode(_ event: TokenEvent, _ batch: borrowing EventBatch, into out: inout ByteQueue) {
         switch event {
         case .start(let id, _, _): start(batch.bytes(id), into: &out)
-        case .text(choice: 0, let text), .refusal(choice: 0, let text): delta("0:", batch.bytes(text), into: &out)
+        case .text(choice: 0, let text): delta("0:", batch.bytes(text), into: &out)
+        case .refusal(choice: 0, let text):
+            hasRefused = true
+            delta("0:", batch.bytes(text), into: &out)
         case .reasoning(choice: 0, let text): delta("g:", batch.bytes(text), into: &out)
         case .reasoningSignature(choice: 0, let proof):
             start(Span(), into: &out)
@@ -133,7 +137,7 @@ struct VercelDataEncoder: StreamEncoder {
     private func finish(_ code: StaticString, more: StaticString, into out: inout ByteQueue) {
         out.append(code)
         out.append("{\"finishReason\":\"")
-        out.append(reason?.vercelWord ?? "unknown")
+        out.append(reason?.told(hasRefused: hasRefused).vercelWord ?? "unknown")
         out.append("\",\"usage\":{\"promptTokens\":")
         if let input = usage.input { out.append(decimal: input) } else { out.append("null") }
         out.append(",\"completionTokens\":")

@@ -25,6 +25,7 @@ struct VercelUIEncoder: StreamEncoder {
     private var sourceCount = 0
     private var inputs = ToolInputs()
     private var reason: FinishReason?
+    private var hasRefused = false
     private var usage: Usage?
 
     private enum Block { case text, reasoning }
@@ -38,7 +39,10 @@ struct VercelUIEncoder: StreamEncoder {
     private mutating func encode(_ event: TokenEvent, _ batch: borrowing EventBatch, into out: inout ByteQueue) {
         switch event {
         case .start(let id, _, _): start(batch.bytes(id), into: &out)
-        case .text(choice: 0, let text), .refusal(choice: 0, let text): delta(.text, batch.bytes(text), into: &out)
+        case .text(choice: 0, let text): delta(.text, batch.bytes(text), into: &out)
+        case .refusal(choice: 0, let text):
+            hasRefused = true
+            delta(.text, batch.bytes(text), into: &out)
         case .reasoning(choice: 0, let text): delta(.reasoning, batch.bytes(text), into: &out)
         case .reasoningSignature(choice: 0, let proof):
             if block == .reasoning { closeBlock(signature: batch.bytes(proof), into: &out) }
@@ -202,6 +206,7 @@ struct VercelUIEncoder: StreamEncoder {
     // MARK: - Endings
 
     private func finish(into out: inout ByteQueue) {
+        let reason = reason?.told(hasRefused: hasRefused)
         out.append("data: {\"type\":\"finish\"")
         if let reason, options.writesFinishReason {
             out.append(",\"finishReason\":\"")

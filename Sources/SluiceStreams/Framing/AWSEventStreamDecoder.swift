@@ -5,11 +5,11 @@ protocol AWSFrameHandler {
     mutating func frame(_ frame: borrowing AWSFrame, offset: Int, into batch: inout EventBatch) throws(StreamError)
 }
 
-/// The framing of `application/vnd.amazon.eventstream`: lengths and their checksum, headers, payload, checksum of it all.
-/// Cut invariant.
+/// The framing of `application/vnd.amazon.eventstream`: lengths and their checksum, headers, payload, checksum of it
+/// all. Cut invariant.
 ///
-/// A frame that lies whole in the chunk is handed on where it stands; only what a chunk border cuts is copied. Nothing of
-/// a frame is believed before its checksums are.
+/// A frame that lies whole in the chunk is handed on where it stands; only what a chunk border cuts is copied. Nothing
+/// of a frame is believed before its checksums are.
 struct AWSEventStreamDecoder {
     static let headerLimit = 128 << 10
     static let payloadLimit = 24 << 20

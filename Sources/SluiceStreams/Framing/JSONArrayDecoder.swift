@@ -1,10 +1,11 @@
 import SluiceBytes
 
-/// A JSON array of objects, handed on one by one as they come (Gemini without `alt=sse`); an object that stands alone, as an
-/// error does, is handed on too.
+/// A JSON array of objects, handed on one by one as they come (Gemini without `alt=sse`); an object that stands alone,
+/// as an error does, is handed on too.
 ///
-/// Objects stretch over many lines, so their ends are found by their brackets. Whether what is between them is JSON, its reader
-/// finds out. Each byte is looked at once; the storage of an object that a chunk border cut is freed when it is whole. Cut invariant.
+/// Objects stretch over many lines, so their ends are found by their brackets. Whether what is between them is JSON,
+/// its reader finds out. Each byte is looked at once; the storage of an object that a chunk border cut is freed when it
+/// is whole. Cut invariant.
 struct JSONArrayDecoder {
     private enum Place { case start, firstElement, element, separator, inElement, end }
 
@@ -18,7 +19,7 @@ struct JSONArrayDecoder {
     private var elementOffset = 0
     private let limit: Int
 
-    /// - Parameter offset: how much of the body stood before.
+    /// `offset`: how much of the body stood before.
     init(eventBytes: Int, at offset: Int = 0) { (limit, self.offset) = (eventBytes, offset) }
 
     /// The array, or the lone object, has ended.

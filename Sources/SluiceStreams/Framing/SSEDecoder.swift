@@ -19,8 +19,8 @@ public struct SSEEvent: ~Escapable {
 public protocol SSEHandler {
     mutating func event(_ event: borrowing SSEEvent, offset: Int, into batch: inout EventBatch) throws(StreamError)
     mutating func comment(into batch: inout EventBatch)
-    /// A line that no event stream has: the standard passes over it, and some providers tell their errors there. `offset` is where
-    /// the event stood that it came in.
+    /// A line that no event stream has: the standard passes over it, and some providers tell their errors there.
+    /// `offset` is where the event stood that it came in.
     mutating func stray(_ line: Span<UInt8>, offset: Int, into batch: inout EventBatch) throws(StreamError)
 }
 
@@ -41,7 +41,7 @@ public struct SSEDecoder {
     private var endedInCR = false
     private var markSeen: UInt8 = 0  // bytes of a byte order mark matched at the very start; 3: past it
     private var offset = 0  // of the chunk being fed, in the body
-    private var eventOffset = 0  // behind the last blank line
+    private(set) var eventOffset = 0  // behind the last blank line
     private let limit: Int
     /// `retry:` as last set, in milliseconds.
     public private(set) var retry: Int?
@@ -74,6 +74,14 @@ public struct SSEDecoder {
                 if !type.isEmpty { type.removeAll() }
                 start = end + 2
                 eventOffset = offset &+ start
+                continue
+            }
+            if partialLine.isEmpty, !hasData, type.isEmpty, let parts = Self.wholeEvent(chunk, start, end, back) {
+                try checkEvent(upTo: offset &+ parts.end)
+                if let id = parts.id { keepID(chunk.extracting(id)) }
+                try hand(chunk.extracting(parts.type), chunk.extracting(parts.data), &handler, &batch)
+                start = parts.next
+                eventOffset = offset &+ parts.blank
                 continue
             }
             if partialLine.isEmpty {
@@ -120,6 +128,77 @@ public struct SSEDecoder {
         return start + 5 < end && chunk[start + 5] == ASCII.space ? start + 6 : start + 5
     }
 
+    /// Where the parts of one event stand that is whole in its chunk.
+    private struct EventParts {
+        var type = 0..<0
+        var data = 0..<0
+        var id: Range<Int>?
+        /// The end of its last line; behind the blank line's CR or LF; behind all of the blank line.
+        var end = 0
+        var blank = 0
+        var next = 0
+    }
+
+    /// An event of one `data:` line with an `event:` and an `id:` line at most, ended by LF or CRLF. nil: it is another one, or not whole.
+    /// `lineEnd` is where the first line ends, `firstBack` where the next CR stands.
+    private static func wholeEvent(
+        _ chunk: Span<UInt8>, _ start: Int, _ lineEnd: Int, _ firstBack: Int
+    ) -> EventParts? {
+        var parts = EventParts()
+        var back = firstBack
+        var (hasData, hasType) = (false, false)
+        var position = start
+        var feed = chunk[lineEnd] == ASCII.lf ? lineEnd : find(ASCII.lf, chunk, from: lineEnd)
+        while feed < chunk.count {
+            if back < position { back = find(ASCII.cr, chunk, from: position) }
+            if back < feed, back != feed - 1 { return nil }
+            let end = min(back, feed)
+            if end == position {
+                (parts.blank, parts.next) = (end + 1, feed + 1)
+                return hasData ? parts : nil
+            }
+            if let value = value(of: "data:", chunk, position, end) {
+                if hasData { return nil }
+                (parts.data, hasData) = (value, true)
+            } else if let value = value(of: "event:", chunk, position, end) {
+                if hasType { return nil }
+                (parts.type, hasType) = (value, true)
+            } else if let value = value(of: "id:", chunk, position, end), parts.id == nil {
+                parts.id = value
+            } else {
+                return nil
+            }
+            parts.end = end
+            position = feed + 1
+            feed = find(ASCII.lf, chunk, from: position)
+        }
+        return nil
+    }
+
+    @inline(__always)
+    private static func value(of name: StaticString, _ chunk: Span<UInt8>, _ start: Int, _ end: Int) -> Range<Int>? {
+        let length = name.utf8CodeUnitCount
+        guard end - start >= length, chunk[start] == name.utf8Start[0],
+            ASCII.equal(chunk.extracting(start..<(start + length)), name)
+        else { return nil }
+        let first = start + length
+        return first < end && chunk[first] == ASCII.space ? first + 1..<end : first..<end
+    }
+
+    private func hand<Handler: SSEHandler>(
+        _ type: Span<UInt8>, _ data: Span<UInt8>, _ handler: inout Handler, _ batch: inout EventBatch
+    ) throws(StreamError) {
+        let event = SSEEvent(type: type, data: data, lastEventID: lastEventID.span)
+        try handler.event(event, offset: eventOffset, into: &batch)
+    }
+
+    /// An id with U+0000 in it is none.
+    private mutating func keepID(_ value: Span<UInt8>) {
+        guard ASCII.firstIndex(of: 0, in: value) == nil else { return }
+        lastEventID.removeAll(keepingCapacity: true)
+        value.withUnsafeBufferPointer { lastEventID.append(contentsOf: $0) }
+    }
+
     /// One whole line; `next` is the place in the body behind it.
     private mutating func line<Handler: SSEHandler>(
         _ line: Span<UInt8>, next: Int, _ handler: inout Handler, _ batch: inout EventBatch
@@ -143,8 +222,7 @@ public struct SSEDecoder {
         } else if ASCII.equal(name, "event") {
             type = Self.copy(value)
         } else if ASCII.equal(name, "id") {
-            for index in value.indices where value[index] == 0 { return }
-            lastEventID = Self.copy(value)
+            keepID(value)
         } else if ASCII.equal(name, "retry") {
             retry = ASCII.decimal(value) ?? retry
         } else {

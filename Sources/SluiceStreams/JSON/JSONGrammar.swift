@@ -2,12 +2,12 @@ import SluiceBytes
 
 /// RFC 8259 to the letter, for text that a model wrote and that a client's `JSON.parse` will read as part of a larger
 /// document: one slip in it would take the whole event with it. `JSONScanner` is not that strict, on purpose.
-struct JSONGrammar: ~Escapable {
+public struct JSONGrammar: ~Escapable {
     private let bytes: Span<UInt8>
     private var position = 0
 
     /// The text is one JSON value, nested at most `JSONScanner.depthLimit` deep. It must be valid UTF-8.
-    static func isValue(_ text: Span<UInt8>) -> Bool {
+    public static func isValue(_ text: Span<UInt8>) -> Bool {
         var grammar = JSONGrammar(text)
         guard grammar.value(depth: 0) else { return false }
         grammar.space()
@@ -15,7 +15,7 @@ struct JSONGrammar: ~Escapable {
     }
 
     /// The same, and the value is an object.
-    static func isObject(_ text: Span<UInt8>) -> Bool {
+    public static func isObject(_ text: Span<UInt8>) -> Bool {
         var grammar = JSONGrammar(text)
         grammar.space()
         return grammar.next == ASCII.leftBrace && isValue(text)

@@ -9,10 +9,17 @@ public struct JSONString: Sendable, Hashable, ExpressibleByStringLiteral {
     public init(raw: ArraySlice<UInt8>) { self.raw = raw }
 
     /// Escapes what must be.
-    public init(_ text: String) {
+    public init(_ text: String) { self.init(escaping: Array(text.utf8)) }
+
+    /// Escapes what must be of UTF-8.
+    public init(escaping text: [UInt8]) {
+        let needsNoEscape = text.withUnsafeBufferPointer { WordScan.mustEscape($0, from: 0) == $0.count }
+        if needsNoEscape {
+            raw = text[...]
+            return
+        }
         var out = ByteQueue()
-        let bytes = Array(text.utf8)
-        JSONText.appendEscaped(bytes.span, into: &out)
+        JSONText.appendEscaped(text.span, into: &out)
         raw = out.withUnsafeBytes { ArraySlice($0) }
     }
 
@@ -31,6 +38,13 @@ public struct JSONString: Sendable, Hashable, ExpressibleByStringLiteral {
         return out.withUnsafeBytes { String(decoding: $0, as: UTF8.self) }
     }
 
+    /// What it means, as UTF-8.
+    public var utf8: [UInt8] {
+        var out = ByteQueue()
+        appendText(to: &out)
+        return out.withUnsafeBytes { Array($0) }
+    }
+
     /// Appends what it means as UTF-8.
     public func appendText(to out: inout ByteQueue) {
         var half: UInt16?
@@ -39,8 +53,23 @@ public struct JSONString: Sendable, Hashable, ExpressibleByStringLiteral {
     }
 
     public static func == (left: JSONString, right: JSONString) -> Bool {
-        left.raw == right.raw || left.text == right.text
+        if left.raw == right.raw { return true }
+        return left.hasEscapes || right.hasEscapes ? left.text == right.text : false
     }
 
+    private var hasEscapes: Bool { raw.contains(ASCII.backslash) }
+
     public func hash(into hasher: inout Hasher) { hasher.combine(text) }
+
+    /// One after the other, with `separator` between them; a copy only if there are several.
+    public static func joined(_ strings: [JSONString], by separator: JSONString) -> JSONString {
+        guard let first = strings.first else { return JSONString(raw: []) }
+        if strings.count == 1 { return first }
+        var raw = first.raw
+        for string in strings.dropFirst() {
+            raw += separator.raw
+            raw += string.raw
+        }
+        return JSONString(raw: raw)
+    }
 }

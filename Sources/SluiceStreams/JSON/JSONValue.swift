@@ -8,6 +8,8 @@ public enum JSONValue: Equatable, Sendable {
     /// As it was written: large integers and decimals come out as they went in.
     case number(String)
     case string(JSONString)
+    /// One string whose pieces are joined when it is written: a data URL of ten megabytes is not put together before. Never read.
+    case pieces([JSONString])
     case array([JSONValue])
     case object([(key: String, value: JSONValue)])
 
@@ -17,6 +19,7 @@ public enum JSONValue: Equatable, Sendable {
         case (.bool(let a), .bool(let b)): a == b
         case (.number(let a), .number(let b)): a == b
         case (.string(let a), .string(let b)): a == b
+        case (.pieces(let a), .pieces(let b)): a == b
         case (.array(let a), .array(let b)): a == b
         case (.object(let a), .object(let b)): a.elementsEqual(b) { $0.key == $1.key && $0.value == $1.value }
         default: false
@@ -72,47 +75,13 @@ public enum JSONValue: Equatable, Sendable {
         case .number(let text): return text
         case .bool(let flag): return flag ? "true" : "false"
         case .null: return "null"
-        case .array, .object: return nil
+        case .pieces, .array, .object: return nil
         }
     }
 
     /// The message of an error document: `error.message`, `error`, `message` or `detail`, if it is a string.
     public var errorMessage: String? {
         text(at: ["error", "message"]) ?? text(at: ["error"]) ?? text(at: ["message"]) ?? text(at: ["detail"])
-    }
-
-    public func serialized() -> [UInt8] {
-        var out = ByteQueue()
-        append(to: &out)
-        return out.withUnsafeBytes { Array($0) }
-    }
-
-    public func append(to out: inout ByteQueue) {
-        switch self {
-        case .null: out.append("null")
-        case .bool(let flag): out.append(flag ? "true" as StaticString : "false")
-        case .number(let text): out.append(text)
-        case .string(let string):
-            out.append(ASCII.quote)
-            out.append(string.span)
-            out.append(ASCII.quote)
-        case .array(let elements):
-            out.append(ASCII.leftBracket)
-            for (index, element) in elements.enumerated() {
-                if index > 0 { out.append(ASCII.comma) }
-                element.append(to: &out)
-            }
-            out.append(ASCII.rightBracket)
-        case .object(let members):
-            out.append(ASCII.leftBrace)
-            for (index, member) in members.enumerated() {
-                if index > 0 { out.append(ASCII.comma) }
-                JSONText.appendQuoted(member.key, into: &out)
-                out.append(ASCII.colon)
-                member.value.append(to: &out)
-            }
-            out.append(ASCII.rightBrace)
-        }
     }
 
     // MARK: - Reading

@@ -8,7 +8,23 @@ public struct ChatRequest: Sendable {
 
     public struct Message: Sendable {
         public var role: Role
-        public var parts: [Part]
+        public private(set) var parts: [Part]
+        /// Where the message stands in the client's body, as `messages[2]`; for errors.
+        public var place: String
+        private var places: [String] = []
+
+        public init(_ role: Role, _ parts: [Part] = [], at place: String = "") {
+            (self.role, self.parts, self.place) = (role, parts, place)
+            places = Array(repeating: place, count: parts.count)
+        }
+
+        public mutating func append(_ part: Part, at place: String) {
+            parts.append(part)
+            places.append(place)
+        }
+
+        /// The parts, each with its place in the client's body.
+        public var placed: Zip2Sequence<[Part], [String]> { zip(parts, places) }
     }
 
     public enum Part: Sendable {
@@ -61,6 +77,12 @@ public struct ChatRequest: Sendable {
         public var isStrict: Bool?
     }
 
+    /// What stands once in a request; the key of `places`.
+    public enum Field: String, Sendable {
+        case temperature, topP, topK, presencePenalty, frequencyPenalty, seed, maxTokens
+        case choices, stop, responseFormat, reasoning, tools, toolChoice, parallelToolCalls
+    }
+
     public enum ToolChoice: Sendable, Equatable {
         case auto, none, required
         case tool(JSONString)
@@ -101,8 +123,86 @@ public struct ChatRequest: Sendable {
     public var responseFormat: ResponseFormat?
     public var reasoning: Reasoning?
     public var user: JSONString?
-    /// Top-level fields (with their paths, as `logit_bias` or `options.mirostat`) that this vocabulary has no word for.
+    /// Fields (with their paths, as `logit_bias` or `options.mirostat`) that this vocabulary has no word for.
     public var unknown: [String] = []
+    /// The client's own names of what it said, as `generationConfig.topK`; for errors.
+    public var places: [Field: String] = [:]
 
     public init() {}
+}
+
+// MARK: - Parts of it by name
+
+extension ChatRequest {
+    /// A number of the request; nil for fields of another kind.
+    subscript(number field: Field) -> String? {
+        get {
+            switch field {
+            case .temperature: temperature
+            case .topP: topP
+            case .topK: topK
+            case .presencePenalty: presencePenalty
+            case .frequencyPenalty: frequencyPenalty
+            case .seed: seed
+            case .maxTokens: maxTokens
+            default: nil
+            }
+        }
+        set {
+            switch field {
+            case .temperature: temperature = newValue
+            case .topP: topP = newValue
+            case .topK: topK = newValue
+            case .presencePenalty: presencePenalty = newValue
+            case .frequencyPenalty: frequencyPenalty = newValue
+            case .seed: seed = newValue
+            case .maxTokens: maxTokens = newValue
+            default: break
+            }
+        }
+    }
+
+    /// Notes a field that this vocabulary has no word for.
+    mutating func lack(_ place: String) {
+        if unknown.count < Losses.limit { unknown.append(place) }
+    }
+
+    /// All that the client and the route put into the system's mouth, wherever it stands, with blank lines between.
+    var systemText: JSONString? {
+        let texts = messages.filter { $0.role == .system }.flatMap(\.texts)
+        return texts.isEmpty ? nil : .joined(texts, by: "\n\n")
+    }
+
+    /// What is said between user and model.
+    var turns: [Message] { messages.filter { $0.role != .system } }
+
+    /// The names of the tools that were called, by the calls' ids.
+    var toolNames: [JSONString: JSONString] {
+        var names: [JSONString: JSONString] = [:]
+        for message in messages {
+            for case .toolCall(let call) in message.parts { names[call.id] = call.name }
+        }
+        return names
+    }
+
+    /// Settings alone, as a route has them, are about tools that stand elsewhere.
+    var hasTools: Bool { !tools.isEmpty || messages.isEmpty }
+}
+
+extension ChatRequest.Message {
+    var texts: [JSONString] {
+        parts.compactMap { part in
+            switch part {
+            case .text(let text), .refusal(let text): text.isEmpty ? nil : text
+            default: nil
+            }
+        }
+    }
+
+    var calls: [ChatRequest.ToolCall] {
+        parts.compactMap { if case .toolCall(let call) = $0 { call } else { nil } }
+    }
+
+    /// The texts as one: what a user wrote in lines, what a model said without a break.
+    var text: JSONString { .joined(texts, by: role == .assistant ? "" : "\n") }
 }

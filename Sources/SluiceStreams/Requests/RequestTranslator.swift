@@ -74,12 +74,45 @@ public struct TranslatedRequest: Sendable {
     public init() {}
 }
 
-/// Clients' requests into upstreams' words.
+/// Clients' requests into upstreams' words: read, changed by the route's rules, written.
+///
+/// A client that speaks the upstream's own language is not read but edited: what it sent goes out in its order, with all that
+/// this proxy has never heard of.
 public enum RequestTranslator {
     /// `body`: the client's, whole.
     public static func translate(
         _ body: [UInt8], from format: RequestFormat, to dialect: Dialect, _ rules: RequestRules, _ hints: RequestHints
     ) throws(RequestError) -> TranslatedRequest {
-        throw .invalid(field: "", "requests are not translated yet")
+        if format == .passthrough || dialect == .raw { return untouched(body, rules, hints) }
+        let client = try ClientBody(body, format, hints)
+        var result = TranslatedRequest()
+        client.describe(&result)
+        let isRelay = format.isLanguage(of: dialect)
+        result.asksForStream = asksForStream(client, dialect, rules, isRelay: isRelay)
+        let written =
+            isRelay
+            ? try RelayedBody.write(client, dialect, rules, &result)
+            : try TranslatedBody.write(client, dialect, rules, &result)
+        if dialect.hasModelInPath, result.model.isEmpty {
+            throw .invalid(field: "model", "is missing, and the route names none")
+        }
+        result.body = written.value.serialized()
+        return result
+    }
+
+    private static func untouched(_ body: [UInt8], _ rules: RequestRules, _ hints: RequestHints) -> TranslatedRequest {
+        var result = TranslatedRequest()
+        result.body = body
+        let model = rules.model ?? JSONValue.parse(body)?.text(at: ["model"])
+        result.model = model ?? GeminiReader.model(in: hints.path) ?? rules.fallbackModel ?? ""
+        return result
+    }
+
+    /// A client is answered with its provider's own document if it asked for one; else documents are made of streams.
+    private static func asksForStream(
+        _ client: ClientBody, _ dialect: Dialect, _ rules: RequestRules, isRelay: Bool
+    ) -> Bool {
+        if let wish = rules.overrides?["stream"]?.bool { return wish }
+        return isRelay && dialect != .auto && dialect != .text ? client.wantsStream : true
     }
 }

@@ -1,0 +1,65 @@
+/// A lone prompt: `?prompt=`, `{"prompt": …}` or `{"message": …}`, or a body that is nothing but the text.
+///
+/// Of what else such a body holds, `model` and `system` are read; the rest is the application's own.
+enum PromptReader: RequestReader {
+    static func read(_ body: JSONValue, _ hints: RequestHints) throws(RequestError) -> ChatRequest {
+        var fields = try Fields(body, at: "")
+        var request = ChatRequest()
+        try readModelAndSystem(&fields, into: &request)
+        if let found = fields.take(["prompt", "message"]) {
+            guard let text = found.value.string else { throw .invalid(field: found.place, "is no string") }
+            request.messages.append(.init(.user, [.text(text)], at: found.place))
+        } else {
+            guard let hint = hints.prompt else { throw .invalid(field: "prompt", "is missing") }
+            request.messages.append(.init(.user, [.text(JSONString(hint))], at: "prompt"))
+        }
+        return request
+    }
+
+    /// A body that is no JSON object, or none at all.
+    static func read(text: [UInt8], _ hints: RequestHints) throws(RequestError) -> ChatRequest {
+        var prompt = JSONString(String(decoding: text, as: UTF8.self))
+        if text.isEmpty {
+            guard let hint = hints.prompt else { throw .invalid(field: "prompt", "is missing") }
+            prompt = JSONString(hint)
+        } else if !hints.isPlainText, let quoted = JSONValue.parse(text)?.string {
+            prompt = quoted
+        }
+        var request = ChatRequest()
+        request.messages = [.init(.user, [.text(prompt)], at: "prompt")]
+        return request
+    }
+
+    static func readModelAndSystem(_ fields: inout Fields, into request: inout ChatRequest) throws(RequestError) {
+        if let model = try fields.string("model"), !model.isEmpty { request.model = model }
+        if let system = try fields.string("system"), !system.isEmpty {
+            request.messages.append(.init(.system, [.text(system)], at: fields.place("system")))
+        }
+    }
+}
+
+/// A run of a workflow: `{"input": …}`, where the input is a text, or holds `prompt`, `message` or `messages`.
+enum RunReader: RequestReader {
+    static func read(_ body: JSONValue, _ hints: RequestHints) throws(RequestError) -> ChatRequest {
+        var fields = try Fields(body, at: "")
+        guard let input = fields.take("input") else { throw .invalid(field: "input", "is missing") }
+        if let text = input.string {
+            var request = ChatRequest()
+            request.messages = [.init(.user, [.text(text)], at: "input")]
+            return request
+        }
+        var inner = try Fields(input, at: "input")
+        var request = ChatRequest()
+        try PromptReader.readModelAndSystem(&inner, into: &request)
+        if let found = inner.take(["prompt", "message"]) {
+            guard let text = found.value.string else { throw .invalid(field: found.place, "is no string") }
+            request.messages.append(.init(.user, [.text(text)], at: found.place))
+        } else {
+            guard inner.peek("messages") != nil else {
+                throw .invalid(field: "input", "holds neither prompt, message nor messages")
+            }
+            try OpenAIChatReader.readMessages(&inner, into: &request)
+        }
+        return request
+    }
+}

@@ -1,0 +1,43 @@
+/// A body for an upstream that does not speak the client's language.
+enum TranslatedBody {
+    static func write(
+        _ client: ClientBody, _ dialect: Dialect, _ rules: RequestRules, _ result: inout TranslatedRequest
+    ) throws(RequestError) -> JSONObject {
+        var request = try client.read()
+        if request.messages.isEmpty, request.unknown.isEmpty { throw .invalid(field: "", "there is nothing to answer") }
+        result.model = RouteModel.choose(request.model?.text, rules)
+        request.model = result.model.isEmpty ? nil : JSONString(result.model)
+        if let system = rules.system, !system.isEmpty {
+            request.messages.insert(.init(.system, [.text(JSONString(system))], at: "system"), at: 0)
+        }
+        let defaults = RouteSettings(rules.defaults, at: "defaults", for: dialect, isOverriding: false)
+        let overrides = RouteSettings(rules.overrides, at: "overrides", for: dialect, isOverriding: true)
+        defaults.apply(to: &request)
+        overrides.apply(to: &request)
+
+        guard let writer = dialect.writer(model: result.model) else { return JSONObject() }
+        var losses = Losses()
+        for place in request.unknown { losses.lose(place) }
+        var body = try writer.conversation(request, &losses)
+        body.merge(try writer.settings(request, &losses), overriding: true)
+        defaults.merge(into: &body)
+        if dialect.hasStreamFlag { body["stream"] = .bool(result.asksForStream) }
+        if dialect.hasUsageOption, result.asksForStream { body["stream_options"] = ["include_usage": true] }
+        overrides.merge(into: &body)
+        writer.complete(&body)
+        if !losses.fields.isEmpty {
+            guard rules.dropsUnsupported else { throw .unsupported(fields: losses.fields, dialect: dialect) }
+            result.dropped = losses.fields
+        }
+        return body
+    }
+}
+
+/// Which model is asked.
+enum RouteModel {
+    static func choose(_ asked: String?, _ rules: RequestRules) -> String {
+        let named = [rules.overrides?["model"]?.string?.text, rules.model, asked]
+        let fallbacks = [rules.defaults?["model"]?.string?.text, rules.fallbackModel]
+        return (named + fallbacks).lazy.compactMap { $0 }.first { !$0.isEmpty } ?? ""
+    }
+}
