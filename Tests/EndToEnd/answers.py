@@ -15,12 +15,17 @@ FINISHES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Call:
-    """A tool call. Ids are compared where the provider gave one: else any will do, but there must be one."""
+    """A tool call."""
     id: str | None
     name: str
     arguments: object
+
+    def __eq__(self, other):
+        # Where the provider gave no id any will do, but there must be one.
+        same_id = self.id == other.id if self.id and other.id else bool(self.id or other.id)
+        return same_id and (self.name, self.arguments) == (other.name, other.arguments)
 
 
 @dataclasses.dataclass
@@ -53,6 +58,8 @@ def expected(dialect, told):
     word = told.get("finish_detail") or told["finish_reason"]
     if "prompt_block_reason" in told:
         word = "content_filter"
+    if word is None and told["terminated"] and not told["error"]:
+        word = "stop"  # ended by its provider, who gave no reason
     answer = Answer(told["text"], told["reasoning"], told.get("refusal") or "", calls, finish_of(word, calls))
     if dialect in ("gemini-sse", "gemini-array") and answer.finish == "other" and word == 1:
         answer.finish = "stop"  # an enum's number for STOP
@@ -67,17 +74,27 @@ def tokens(dialect, usage):
         return None if counts[0] is None else sum(count or 0 for count in counts)
 
     if dialect in ("openai-chat", "openai-completions"):
-        return total("prompt_tokens"), total("completion_tokens")
+        thought = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
+        # xAI counts what was thought apart.
+        is_apart = thought and usage.get("total_tokens") == usage["prompt_tokens"] + usage["completion_tokens"] + thought
+        return total("prompt_tokens"), total("completion_tokens") if not is_apart else usage["completion_tokens"] + thought
     if dialect == "openai-responses":
         return total("input_tokens"), total("output_tokens")
     if dialect.startswith("anthropic"):
         return total("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"), total("output_tokens")
     if dialect.startswith("gemini"):
         return total("promptTokenCount"), total("candidatesTokenCount", "thoughtsTokenCount")
-    if dialect.startswith("cohere"):
+    if dialect == "cohere-v2":
         return (usage.get("tokens") or {}).get("input_tokens"), (usage.get("tokens") or {}).get("output_tokens")
     if dialect.startswith("ollama"):
         return total("prompt_eval_count"), total("eval_count")
     if dialect == "bedrock-converse":
         return (total("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens"), total("outputTokens"))
+    for names in NAMES:
+        if names[0] in usage:
+            return total(names[0]), total(names[1])
     return None, None
+
+
+NAMES = (("input_tokens", "output_tokens"), ("inputTokens", "outputTokens"), ("inputTokenCount", "outputTokenCount"),
+         ("input_token_count", "generated_token_count"))

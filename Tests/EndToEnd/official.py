@@ -7,7 +7,6 @@ it lets them through.
 
 import asyncio
 import functools
-import json
 
 from answers import Answer, Call, finish_of, parsed
 
@@ -40,7 +39,12 @@ def known(value, allowed=()):
 class Client:
     name = ""
     request = ""
-    has_calls = has_reasoning = has_refusal = has_usage = True
+    has_calls = has_reasoning = has_refusal = True
+    # It asks for usage in its streams; and cannot do without it in documents.
+    asks_for_usage = True
+    needs_usage = False
+    # It must have figures where nobody knows them.
+    has_zeros = False
     # What the format has no word for, and says instead.
     weaker = {}
 
@@ -50,6 +54,31 @@ class Client:
     def stream(self, upstream, prompt):
         return self.read(list(self.events(upstream, prompt)))
 
+    def until_error(self, upstream, prompt):
+        """The text that came before the error that the library raised, and the error; None if it raised none."""
+        text = ""
+        try:
+            for event in self.events(upstream, prompt):
+                self.check(event)
+                text += self.text_of(event) or ""
+        except self.errors as error:
+            return text, error
+        return text, None
+
+    @classmethod
+    def chosen(cls, found):
+        """Of the recordings, those that the client can be told of in a stream."""
+        return found
+
+    def status_of(self, error):
+        return error.status_code
+
+    def words(self, error):
+        return str(error)
+
+    def check(self, event):
+        """Raises if the event tells of an error that the library does not raise itself."""
+
     def expects(self, answer):
         """What is left of an answer in this format."""
         text = answer.text if self.has_refusal else answer.text + answer.refusal
@@ -58,23 +87,28 @@ class Client:
             finish = "content-filter"
         if not self.has_calls and finish == "tool-calls":
             finish = "stop"
+        unknown = 0 if self.has_zeros else None
         return Answer(text, answer.reasoning if self.has_reasoning else "", answer.refusal if self.has_refusal else "",
-                      answer.calls if self.has_calls else [], self.weaker.get(finish, finish), answer.input, answer.output)
+                      answer.calls if self.has_calls else [], self.weaker.get(finish, finish),
+                      unknown if answer.input is None else answer.input, unknown if answer.output is None else answer.output)
 
 
 class OpenAI(Client):
+    # Every event and document is validated against the library's types.
+    is_strict = True
+
     def __init__(self, port):
         super().__init__(port)
         import openai
         self.library = openai
         self.errors = (openai.APIError, ToldInStream)
-        # Every event and document is validated against the library's types.
-        self.client = openai.OpenAI(base_url=self.base + "/v1", api_key="k", max_retries=0, _strict_response_validation=True)
+        self.options = {"base_url": self.base + "/v1", "api_key": "k", "max_retries": 0,
+                        "_strict_response_validation": self.is_strict}
+        self.client = openai.OpenAI(**self.options)
 
     @functools.cached_property
     def asynchronous(self):
-        return self.library.AsyncOpenAI(base_url=self.base + "/v1", api_key="k", max_retries=0,
-                                        _strict_response_validation=True)
+        return self.library.AsyncOpenAI(**self.options)
 
     def stream_async(self, upstream, prompt):
         async def collect():
@@ -109,6 +143,9 @@ class OpenAIChat(OpenAI):
         options = {"stream_options": {"include_usage": True}} if stream else {}
         return client.chat.completions.create(
             model=upstream, messages=[{"role": "user", "content": prompt}], stream=stream, **options)
+
+    def text_of(self, event):
+        return "".join(choice.delta.content or "" for choice in event.choices)
 
     def read(self, events):
         answer, calls = Answer(), {}
@@ -153,13 +190,18 @@ class OpenAIResponses(OpenAI):
     def create(self, client, upstream, prompt, stream):
         return client.responses.create(model=upstream, input=prompt, stream=stream)
 
+    def check(self, event):
+        known(event)
+        # The first tells, the second ends; the library hands over both.
+        if event.type == "response.failed":
+            raise ToldInStream(event.response.error.message)
+
+    def text_of(self, event):
+        return event.delta if event.type == "response.output_text.delta" else ""
+
     def read(self, events):
         for event in events:
-            known(event)
-            if event.type == "error":
-                raise ToldInStream(event.message)
-            if event.type == "response.failed":
-                raise ToldInStream(event.response.error.message)
+            self.check(event)
         assert [event.sequence_number for event in events] == list(range(len(events)))
         assert events[0].type == "response.created"
         assert events[-1].type in ("response.completed", "response.incomplete"), events[-1].type
@@ -202,11 +244,16 @@ class OpenAIResponses(OpenAI):
 class OpenAICompletions(OpenAI):
     name = request = "openai-completions"
     has_calls = has_reasoning = has_refusal = False
+    # Its type of a choice wants a finish in each event, which OpenAI itself does not send.
+    is_strict = False
     weaker = {"other": "stop", "error": "stop"}
 
     def create(self, client, upstream, prompt, stream):
         options = {"stream_options": {"include_usage": True}} if stream else {}
         return client.completions.create(model=upstream, prompt=prompt, stream=stream, **options)
+
+    def text_of(self, event):
+        return "".join(choice.text for choice in event.choices)
 
     def read(self, events):
         answer = Answer()
@@ -230,6 +277,7 @@ class OpenAICompletions(OpenAI):
 class Anthropic(Client):
     name = request = "anthropic"
     has_refusal = False
+    has_zeros = True
     weaker = {"other": "stop", "error": "stop"}
 
     def __init__(self, port):
@@ -256,8 +304,10 @@ class Anthropic(Client):
         # The helper that most people use puts the message together itself.
         with self.client.messages.stream(**self.said(upstream, prompt)) as stream:
             final = self.read_whole(stream.get_final_message())
-        final.calls = [Call(mine.id, mine.name, mine.arguments) if isinstance(mine.arguments, str) else theirs
-                       for mine, theirs in zip(raw.calls, final.calls, strict=True)]
+        for mine, theirs in zip(raw.calls, final.calls, strict=True):
+            # An id that was made up is another one each time, and the helper reads as much of cut arguments as it can.
+            theirs.id = mine.id
+            theirs.arguments = mine.arguments if isinstance(mine.arguments, str) else theirs.arguments
         assert raw == final, (raw, final)
         return raw
 
@@ -266,6 +316,9 @@ class Anthropic(Client):
             stream = await self.asynchronous.messages.create(**self.said(upstream, prompt), stream=True)
             return [event async for event in stream]
         return self.read(RUNNER.run(collect()))
+
+    def text_of(self, event):
+        return event.delta.text if event.type == "content_block_delta" and event.delta.type == "text_delta" else ""
 
     def read(self, events):
         answer, blocks, usage, opened = Answer(), [], None, None
@@ -340,6 +393,8 @@ class Anthropic(Client):
 class Cohere(Client):
     name = request = "cohere"
     has_refusal = False
+    # Cohere itself sends these in the first event.
+    allowed = ("content", "tool_plan", "tool_calls", "citations")
     weaker = {"other": "stop", "error": "stop", "content-filter": "stop"}
 
     def __init__(self, port):
@@ -357,11 +412,18 @@ class Cohere(Client):
     def events(self, upstream, prompt):
         return self.client.chat_stream(**self.said(upstream, prompt))
 
+    def check(self, event):
+        if event.type == "message-end" and event.delta.finish_reason == "ERROR":
+            raise ToldInStream(event.delta.error)
+
+    def text_of(self, event):
+        return event.delta.message.content.text if event.type == "content-delta" else ""
+
     def read(self, events):
         answer, calls, opened = Answer(), {}, None
         assert events[0].type == "message-start" and events[0].id, events[0]
         for event in events:
-            known(event)
+            known(event, self.allowed if event.type == "message-start" else ())
             if event.type == "content-start":
                 assert opened is None
                 opened = event.index
@@ -379,8 +441,7 @@ class Cohere(Client):
             elif event.type == "tool-call-delta":
                 calls[event.index][2] += event.delta.message.tool_calls.function.arguments
             elif event.type == "message-end":
-                if event.delta.finish_reason == "ERROR":
-                    raise ToldInStream(event.delta.error)
+                self.check(event)
                 answer.finish = finish_of(event.delta.finish_reason)
                 answer.input, answer.output = self.tokens(event.delta.usage)
         assert events[-1].type == "message-end", events[-1].type
@@ -427,12 +488,22 @@ class GenAI(Client):
         self.errors = (errors.APIError, *(m.HTTPError for m in http_libraries()))
         self.client = genai.Client(api_key="k", http_options={"base_url": self.base})
 
+    def expects(self, answer):
+        told = super().expects(answer)
+        # Ids are optional here, and arguments always an object.
+        told.calls = [Call(call.id or "unnamed", call.name, call.arguments)
+                      for call in told.calls if isinstance(call.arguments, dict)]
+        return told
+
     def said(self, upstream, prompt):
         return {"model": "model-1", "contents": prompt, "config": self.types.GenerateContentConfig(
             http_options={"headers": {"x-upstream": upstream}})}
 
     def events(self, upstream, prompt):
         return self.client.models.generate_content_stream(**self.said(upstream, prompt))
+
+    def text_of(self, event):
+        return event.text
 
     def read(self, events):
         answer = Answer()
@@ -448,7 +519,7 @@ class GenAI(Client):
             assert answer.finish is None, "nothing after the finish"
             for part in (candidate.content and candidate.content.parts) or []:
                 if part.function_call:
-                    answer.calls.append(Call(part.function_call.id, part.function_call.name, part.function_call.args or {}))
+                    answer.calls.append(Call(part.function_call.id or "unnamed", part.function_call.name, part.function_call.args or {}))
                 elif part.thought:
                     answer.reasoning += part.text or ""
                 else:
@@ -466,6 +537,9 @@ class GenAI(Client):
 
     def status_errors(self):
         return {429: self.library.ClientError, 400: self.library.ClientError}
+
+    def status_of(self, error):
+        return error.code
 
     def retry_after(self, error):
         return error.response.headers["retry-after"]
@@ -489,6 +563,9 @@ class Ollama(Client):
 
     def events(self, upstream, prompt):
         return self.client.chat(**self.said(upstream, prompt), stream=True)
+
+    def text_of(self, event):
+        return event.message.content
 
     def read(self, events):
         assert [bool(event.done) for event in events] == [False] * (len(events) - 1) + [True], "done comes last"
@@ -519,14 +596,21 @@ class Ollama(Client):
     def retry_after(self, error):
         return "7"  # the library drops the fields
 
+    def words(self, error):
+        return getattr(error, "error", str(error))
+
 
 class Mistral(Client):
-    """Mistral's client, which speaks OpenAI's chat and is stricter about it."""
+    """Mistral's client, which speaks OpenAI's chat and is stricter about it.
+
+    It wants tool calls in one piece and takes no refusals; it asks for no usage, as its own provider always sends it.
+    """
     name = "mistralai"
     request = "openai-chat"
-    weaker = {"other": "stop", "error": "stop", "content-filter": "other"}
-    has_refusal = False
-    has_reasoning = False
+    weaker = {"other": "stop", "error": "stop"}
+    has_reasoning = has_refusal = False
+    asks_for_usage = False
+    needs_usage = True
 
     def __init__(self, port):
         super().__init__(port)
@@ -535,11 +619,22 @@ class Mistral(Client):
         self.errors = (errors.MistralError, ValueError, *(m.HTTPError for m in http_libraries()))
         self.client = library(api_key="k", server_url=self.base)
 
+    @classmethod
+    def chosen(cls, found):
+        return [one for one in found if not one.answer.calls and not one.answer.refusal][::5]
+
+    def words(self, error):
+        # What is no chunk is a fault to it, whose cause it shows in part.
+        return getattr(error, "body", "") + str(error.__cause__)
+
     def said(self, upstream, prompt):
-        return {"model": upstream, "messages": [{"role": "user", "content": prompt}], "retries": None}
+        return {"model": upstream, "messages": [{"role": "user", "content": prompt}]}
 
     def events(self, upstream, prompt):
         return self.client.chat.stream(**self.said(upstream, prompt))
+
+    def text_of(self, event):
+        return "".join(choice.delta.content or "" for choice in event.data.choices)
 
     def read(self, events):
         answer, calls = Answer(), {}
@@ -594,6 +689,3 @@ def http_libraries():
     return [importlib.import_module(name) for name in ("httpx", "httpx2") if importlib.util.find_spec(name)]
 
 
-def event_lines(text):
-    """The payloads of an event stream."""
-    return [json.loads(line[6:]) for line in text.split("\n") if line.startswith("data: ") and line != "data: [DONE]"]

@@ -20,11 +20,11 @@ DIALECTS = {
     "bedrock-converse": ["bedrock-converse"], "bedrock-invoke": ["bedrock-invoke"], "tgi": ["tgi"],
     "watsonx": ["watsonx"],
 }
-# The path, the request's format and the answer's, of each kind of client.
+# The path (Google's older clients say v1beta), the request's format and the answer's, of each kind of client.
 CLIENTS = {
     "openai-chat": "/v1/chat/completions", "openai-responses": "/v1/responses", "openai-completions": "/v1/completions",
     "anthropic": "/v1/messages", "cohere": "/v2/chat", "ollama-chat": "/api/chat", "ollama-generate": "/api/generate",
-    "gemini": "/v1beta/models/*", "ag-ui": "/agent", "vercel-ui": "/ui",
+    "gemini": "/v1/models/*", "ag-ui": "/agent", "vercel-ui": "/ui",
 }
 ERROR_WORDS = "the provider says no"
 
@@ -123,8 +123,10 @@ def config(url, clients=CLIENTS, dialects=DIALECTS):
     for client in clients:
         for name in dialects:
             subject = "header.x-upstream" if CLIENTS[client].endswith("*") or client == "ag-ui" else "body.model"
-            routes.append({"path": CLIENTS[client], "when": {subject: name}, "request": client, "response": client,
-                           "upstream": name, "drop_unsupported": True})
+            route = {"path": CLIENTS[client], "when": {subject: name}, "request": client, "response": client,
+                     "upstream": name, "drop_unsupported": True}
+            # Its clients name no model.
+            routes.append(route | {"model": "m"} if client == "ag-ui" else route)
     return {"listeners": [{"address": "127.0.0.1:0"}], "workers": 1, "upstreams": upstreams, "routes": routes}
 
 
