@@ -74,20 +74,20 @@ import Testing
 
     @Test func callsAndSignaturesInTheirPlaces() throws {
         let steps: [ProviderEventTests.Step] = [
-            .reasoning("r"), .signature("s"), .text("a"), .call(0, "", "f"), .call(1, "i", "g"),
+            .reasoning("r"), .signature("cw=="), .text("a"), .call(0, "", "f"), .call(1, "i", "g"),
             .arguments(0, "{\"x\":1}"),
             .text("b"), .finish(.toolCalls),
         ]
         let (anthropic, _) = try encode(.anthropic, steps)
         let content = anthropic["content"] as? [[String: Any]] ?? []
         #expect(content.map { $0["type"] as? String } == ["thinking", "text", "tool_use", "tool_use", "text"])
-        #expect(content[0]["signature"] as? String == "s" && content[2]["id"] as? String == "toolu_own_0")
+        #expect(content[0]["signature"] as? String == "cw==" && content[2]["id"] as? String == "toolu_own_0")
         #expect(
             content[2]["input"] as? [String: Int] == ["x": 1] && (content[3]["input"] as? [String: Any])?.count == 0)
         let (gemini, _) = try encode(.gemini, steps)
         let candidate = (gemini["candidates"] as? [[String: Any]])?.first?["content"] as? [String: Any]
         let parts = candidate?["parts"] as? [[String: Any]] ?? []
-        #expect(parts.map { $0["thoughtSignature"] as? String } == [nil, "s", nil, nil, nil, nil])
+        #expect(parts.map { $0["thoughtSignature"] as? String } == [nil, "cw==", nil, nil, nil, nil])
         let (chat, _) = try encode(.openAIChat, steps)
         let message = (chat["choices"] as? [[String: Any]])?.first?["message"] as? [String: Any]
         #expect(message?["content"] as? String == "ab" && (message?["tool_calls"] as? [Any])?.count == 2)

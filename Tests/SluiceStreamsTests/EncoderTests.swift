@@ -58,8 +58,8 @@ import Testing
     // MARK: - JSON
 
     @Test func objectsAreOneLineWhateverTheText() throws {
-        let text = "a\"b\\c\nd\r\u{0}\u{2028}é😀"
-        let escaped = "a\\\"b\\\\c\\nd\\r\\u0000\u{2028}é😀"
+        let text = "a\"b\\c\nd\r\u{0}\u{2028}\u{2029}\u{85}\u{2026}é😀"
+        let escaped = "a\\\"b\\\\c\\nd\\r\\u0000\\u2028\\u2029\\u0085\u{2026}é😀"
         #expect(try encode(.ndjson, [text]) == "{\"text\":\"\(escaped)\"}\n")
         #expect(try encode(.sseJSON, [text]) == "data: {\"text\":\"\(escaped)\"}\n\n")
         #expect(

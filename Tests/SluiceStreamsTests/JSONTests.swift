@@ -83,8 +83,8 @@ import Testing
 
     @Test func onlyWhatMustBeIsEscaped() {
         var out = ByteQueue()
-        JSONText.appendQuoted("é/\u{2028}\u{7F}\u{1}\u{1F}\"\\\n", into: &out)
-        #expect(out.text == "\"é/\u{2028}\u{7F}\\u0001\\u001f\\\"\\\\\\n\"")
+        JSONText.appendQuoted("é/\u{2028}\u{2030}\u{80}\u{7F}\u{1}\u{1F}\"\\\n", into: &out)
+        #expect(out.text == "\"é/\\u2028\u{2030}\u{80}\u{7F}\\u0001\\u001f\\\"\\\\\\n\"")
     }
 }
 
