@@ -194,7 +194,8 @@ final class UpstreamRequest {
         var sent = makeHead(head.method, target, fields, context.upstream)
         try context.upstream.sign(&sent, body: body.span)
         return UpstreamRequest(
-            head: sent, length: hasNoBody ? .none : length ?? .fixed(body.count), body: body, isBodyRelayed: length != nil,
+            head: sent, length: hasNoBody ? .none : length ?? .fixed(body.count), body: body,
+            isBodyRelayed: length != nil,
             expectation: Expectation(format: .passthrough))
     }
 
