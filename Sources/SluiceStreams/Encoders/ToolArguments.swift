@@ -2,12 +2,8 @@ import SluiceBytes
 
 /// A tool call's arguments where a format wants an object, and the provider sent the text of one.
 ///
-<<<<<<< HEAD
-/// The model wrote that text, so nothing in it is believed: it is checked to the letter before it becomes a part of a document.
-=======
-/// The model wrote that text, so nothing in it is believed: it is read as JSON and written anew, with numbers as
-/// they stand.
->>>>>>> encp
+/// The model wrote that text, so nothing in it is believed: it is checked to the letter before it becomes a part of a
+/// document.
 enum ToolArguments {
     /// Appends the object; false, and nothing appended, if the text is none (cut by the token limit, mostly). No
     /// text at all is an object with no members.
