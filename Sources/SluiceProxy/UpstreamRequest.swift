@@ -23,6 +23,7 @@ final class UpstreamRequest {
         var asksForStream = true
         var includeUsage = false
         var wantsArray = false
+        var messageID = ""
         var threadID = ""
         var runID = ""
     }
@@ -156,6 +157,7 @@ final class UpstreamRequest {
         (expectation.wantsStream, expectation.asksForStream) = (request.wantsStream, request.asksForStream)
         (expectation.includeUsage, expectation.wantsArray) = (request.includeUsage, request.wantsArray)
         (expectation.threadID, expectation.runID) = (request.threadID, request.runID)
+        expectation.messageID = request.messageID
         return Plan(body: request.body, expectation: expectation, dropped: request.dropped)
     }
 
