@@ -442,6 +442,9 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
                 return fail(
                     ProxyError(.closed(.firstToken), .upstream, "upstream ended its stream before the first token"))
             }
+            guard ending == .complete || bridge?.isDocument == false else {
+                return fail(ProxyError(.malformed(.body), .upstream, "the answer does not fit one document"))
+            }
             commitStream()
         }
         let isTrueEnd = bridge?.endedTruly ?? false
@@ -524,9 +527,11 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
 
     private func respond(_ error: ProxyError, _ fields: HeaderFields) {
         var body = ByteQueue()
+        if expectation.wantsArray { body.append(ASCII.leftBracket) }
         ErrorDocument.append(
             expectation.format, status: error.status, type: error.type, code: error.reason, message: error.message,
             into: &body)
+        if expectation.wantsArray { body.append(ASCII.rightBracket) }
         respond(error, body: body.span, fields)
     }
 
