@@ -145,11 +145,17 @@ final class UpstreamRequest {
     ) throws(ProxyError) -> Plan {
         var rules = context.route.rules
         rules.fallbackModel = context.upstream.dialect.fallbackModel
+        var hints = hints(context, format)
+        var bytes = body.array
+        if context.route.spec.request == .prompt, ContentType(context.head.fields).isForm {
+            let form = RequestTarget("/?" + String(decoding: bytes, as: UTF8.self))
+            hints.prompt = hints.prompt ?? form.value(named: "prompt") ?? form.value(named: "message")
+            bytes = []
+        }
         let request: TranslatedRequest
         do throws(RequestError) {
             request = try RequestTranslator.translate(
-                body.array, from: context.route.spec.request, to: context.upstream.dialect, rules,
-                hints(context, format))
+                bytes, from: context.route.spec.request, to: context.upstream.dialect, rules, hints)
         } catch {
             throw ProxyError(.badRequest, .client, error.message)
         }
