@@ -33,6 +33,27 @@ public enum Base64 {
         return true
     }
 
+    /// Whether strict readers take it: nothing but base64, and no bits left over behind the last byte.
+    public static func isStrict(_ text: Span<UInt8>) -> Bool {
+        var (last, count): (UInt32, Int) = (0, 0)
+        var padding = 0
+        for index in text.indices {
+            if text[index] == UInt8(ascii: "=") {
+                padding += 1
+                continue
+            }
+            guard padding == 0, let value = value(text[index]) else { return false }
+            (last, count) = (value, count + 1)
+        }
+        guard (count + padding) % 4 == 0 else { return false }
+        switch count % 4 {
+        case 0: return padding == 0
+        case 2: return last & 15 == 0
+        case 3: return last & 3 == 0
+        default: return false
+        }
+    }
+
     @inline(__always)
     private static func value(_ byte: UInt8) -> UInt32? {
         switch byte {

@@ -21,13 +21,14 @@ import test_readers
 import test_requests
 import test_resources
 import test_sdk
+import test_sdks
 import test_streams
 import test_tools
 
 wanted = sys.argv[1:]
 passed = failed = 0
 MODULES = (
-    test_readers, test_matrix, test_tools, test_streams, test_requests, test_failures, test_resources, test_sdk,
+    test_readers, test_matrix, test_tools, test_streams, test_requests, test_failures, test_resources, test_sdk, test_sdks,
     test_http2_conformance, test_http2_conformance_frames, test_http2_conformance_messages, test_hpack_conformance,
     test_http2_abuse, test_http2_pairs, test_http2_upstream, test_http2_clients, test_http2_backpressure, test_chromium)
 for module in MODULES:

@@ -34,6 +34,8 @@ struct GeminiEncoder: StreamEncoder {
         case .reasoning(let choice, let text):
             write("{\"thought\":true,\"text\":", batch.bytes(text), choice, into: &out)
         case .reasoningSignature(let choice, let signature):
+            // The format's own are base64, and its library reads nothing else.
+            guard Base64.isStrict(batch.bytes(signature)) else { return }
             write("{\"text\":\"\",\"thoughtSignature\":", batch.bytes(signature), choice, into: &out)
         case .toolCallStart(let choice, let index, let id, let name):
             calls.start(choice: choice, index: index, id: batch.bytes(id), name: batch.bytes(name))

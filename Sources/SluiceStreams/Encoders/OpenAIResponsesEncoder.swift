@@ -266,8 +266,6 @@ struct OpenAIResponsesEncoder: StreamEncoder {
             NamedEvent.close(into: &out)
         }
         openCallEvent("response.function_call_arguments.done", position, into: &out)
-        out.append(",\"name\":")
-        JSONText.appendQuoted(item.name.span, into: &out)
         out.append(",\"arguments\":")
         JSONText.appendQuoted(item.arguments.span, into: &out)
         NamedEvent.close(into: &out)

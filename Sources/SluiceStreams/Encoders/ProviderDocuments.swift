@@ -59,7 +59,8 @@ extension CollectedAnswer {
                 case .text, .refusal: .written { Self.append("{\"text\":", part, "}", into: &$0) }
                 case .reasoning: .written { Self.append("{\"thought\":true,\"text\":", part, "}", into: &$0) }
                 case .signature:
-                    .written { Self.append("{\"text\":\"\",\"thoughtSignature\":", part, "}", into: &$0) }
+                    !Base64.isStrict(part.bytes.span)
+                        ? [] : .written { Self.append("{\"text\":\"\",\"thoughtSignature\":", part, "}", into: &$0) }
                 case .call: GeminiEncoder.part(part.id, part.name, part.bytes)
                 }
             }

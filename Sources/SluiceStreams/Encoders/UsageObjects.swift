@@ -21,15 +21,19 @@ extension Usage {
         out.append(ASCII.rightBrace)
     }
 
+    /// The library's types have every figure, so one that is unknown is 0; but all or none.
     func appendResponses(into out: inout ByteQueue) {
         if isUnknown { return out.append("null") }
-        var members = MemberWriter()
-        out.append(ASCII.leftBrace)
-        members.number("input_tokens", input, into: &out)
-        Self.detail("input_tokens_details", "cached_tokens", cached, &members, into: &out)
-        members.number("output_tokens", output, into: &out)
-        Self.detail("output_tokens_details", "reasoning_tokens", reasoning, &members, into: &out)
-        members.number("total_tokens", total, into: &out)
+        out.append("{\"input_tokens\":")
+        out.append(decimal: input ?? 0)
+        out.append(",\"input_tokens_details\":{\"cached_tokens\":")
+        out.append(decimal: cached ?? 0)
+        out.append(",\"cache_write_tokens\":0},\"output_tokens\":")
+        out.append(decimal: output ?? 0)
+        out.append(",\"output_tokens_details\":{\"reasoning_tokens\":")
+        out.append(decimal: reasoning ?? 0)
+        out.append("},\"total_tokens\":")
+        out.append(decimal: (input ?? 0) &+ (output ?? 0))
         out.append(ASCII.rightBrace)
     }
 

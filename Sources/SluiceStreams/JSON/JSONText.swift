@@ -33,7 +33,8 @@ public enum JSONText {
         }
     }
 
-    /// Appends `text` between quotes, with only those characters escaped that must be.
+    /// Appends `text` between quotes, with only those characters escaped that must be, and those that end a line for many readers
+    /// of lines, Python's among them: U+0085, U+2028 and U+2029.
     public static func appendQuoted(_ text: Span<UInt8>, into out: inout ByteQueue) {
         out.append(ASCII.quote)
         appendEscaped(text, into: &out)
@@ -46,12 +47,34 @@ public enum JSONText {
             var start = 0
             while true {
                 let end = WordScan.mustEscape(buffer, from: start)
-                if end > start { out.append(UnsafeBufferPointer(start: base + start, count: end - start)) }
+                if end > start { appendLine(UnsafeBufferPointer(start: base + start, count: end - start), into: &out) }
                 guard end < buffer.count else { return }
                 appendEscape(of: base[end], into: &out)
                 start = end + 1
             }
         }
+    }
+
+    private static func appendLine(_ run: UnsafeBufferPointer<UInt8>, into out: inout ByteQueue) {
+        var (start, index) = (0, WordScan.high(run, from: 0))
+        while index < run.count {
+            let byte = run[index]
+            let length = byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4
+            if byte == 0xC2 || byte == 0xE2, let escape = lineEnd(run, at: index) {
+                out.append(UnsafeBufferPointer(rebasing: run[start..<index]))
+                out.append(escape)
+                start = index + length
+            }
+            index = min(index + length, run.count)
+            index = WordScan.high(run, from: index)
+        }
+        out.append(UnsafeBufferPointer(rebasing: run[start..<run.count]))
+    }
+
+    private static func lineEnd(_ run: UnsafeBufferPointer<UInt8>, at index: Int) -> StaticString? {
+        if run[index] == 0xC2 { return index + 1 < run.count && run[index + 1] == 0x85 ? "\\u0085" : nil }
+        guard index + 2 < run.count, run[index + 1] == 0x80 else { return nil }
+        return run[index + 2] == 0xA8 ? "\\u2028" : run[index + 2] == 0xA9 ? "\\u2029" : nil
     }
 
     /// Appends a JSON value without the white space between its parts, so that it fits on one line. What stands in its strings
