@@ -42,6 +42,7 @@ enum AnswerBridge {
         options.isArray = expectation.wantsArray
         options.writesFinishReason = route.spec.vercelFinishReason
         options.hasDynamicTools = route.spec.vercelDynamicTools
+        options.messageID = expectation.messageID
         (options.threadID, options.runID) = (expectation.threadID, expectation.runID)
         return options
     }

@@ -3,7 +3,7 @@ import SluiceHTTP
 
 /// What a response's `content-type` says about its body (RFC 9110 §8.3).
 struct ContentType {
-    private enum Kind { case other, html, stream, json, text }
+    private enum Kind { case other, html, stream, json, text, form }
     private let kind: Kind
 
     init(_ fields: HeaderFields) {
@@ -23,6 +23,7 @@ struct ContentType {
             return .html
         }
         if ASCII.equalFolded(essence, "application/json") { return .json }
+        if ASCII.equalFolded(essence, "application/x-www-form-urlencoded") { return .form }
         return ASCII.equalFolded(essence, "text/plain") ? .text : .other
     }
 
@@ -36,6 +37,8 @@ struct ContentType {
     var isStream: Bool { kind == .stream }
     var isJSON: Bool { kind == .json }
     var isPlainText: Bool { kind == .text }
+    /// What an HTML form sends.
+    var isForm: Bool { kind == .form }
 
     /// What a body that calls itself no stream begins with.
     enum Opening { case eventStream, json, other }

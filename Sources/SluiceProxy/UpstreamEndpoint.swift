@@ -1,5 +1,5 @@
-import SluiceConfig
 import SluiceBytes
+import SluiceConfig
 import SluiceHTTP
 import SluiceIO
 import SluiceStreams

@@ -23,6 +23,7 @@ final class UpstreamRequest {
         var asksForStream = true
         var includeUsage = false
         var wantsArray = false
+        var messageID = ""
         var threadID = ""
         var runID = ""
     }
@@ -144,11 +145,17 @@ final class UpstreamRequest {
     ) throws(ProxyError) -> Plan {
         var rules = context.route.rules
         rules.fallbackModel = context.upstream.dialect.fallbackModel
+        var hints = hints(context, format)
+        var bytes = body.array
+        if context.route.spec.request == .prompt, ContentType(context.head.fields).isForm {
+            let form = RequestTarget("/?" + String(decoding: bytes, as: UTF8.self))
+            hints.prompt = hints.prompt ?? form.value(named: "prompt") ?? form.value(named: "message")
+            bytes = []
+        }
         let request: TranslatedRequest
         do throws(RequestError) {
             request = try RequestTranslator.translate(
-                body.array, from: context.route.spec.request, to: context.upstream.dialect, rules,
-                hints(context, format))
+                bytes, from: context.route.spec.request, to: context.upstream.dialect, rules, hints)
         } catch {
             throw ProxyError(.badRequest, .client, error.message)
         }
@@ -156,6 +163,7 @@ final class UpstreamRequest {
         (expectation.wantsStream, expectation.asksForStream) = (request.wantsStream, request.asksForStream)
         (expectation.includeUsage, expectation.wantsArray) = (request.includeUsage, request.wantsArray)
         (expectation.threadID, expectation.runID) = (request.threadID, request.runID)
+        expectation.messageID = request.messageID
         return Plan(body: request.body, expectation: expectation, dropped: request.dropped)
     }
 
@@ -194,7 +202,8 @@ final class UpstreamRequest {
         var sent = makeHead(head.method, target, fields, context.upstream)
         try context.upstream.sign(&sent, body: body.span)
         return UpstreamRequest(
-            head: sent, length: hasNoBody ? .none : length ?? .fixed(body.count), body: body, isBodyRelayed: length != nil,
+            head: sent, length: hasNoBody ? .none : length ?? .fixed(body.count), body: body,
+            isBodyRelayed: length != nil,
             expectation: Expectation(format: .passthrough))
     }
 

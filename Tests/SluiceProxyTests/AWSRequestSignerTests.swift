@@ -182,11 +182,12 @@ import Testing
 }
 
 @Suite struct AWSSigningTests {
-    @Test(arguments: [
-        ("bedrock-runtime.eu-central-1.amazonaws.com", "eu-central-1"),
-        ("bedrock-runtime-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
-        ("vpce-1.bedrock-runtime.us-east-2.vpce.amazonaws.com", "us-east-2"), ("127.0.0.1", nil), ("bedrock", nil),
-        ("bedrock-runtime.example.com", nil),
-    ] as [(String, String?)])
+    @Test(
+        arguments: [
+            ("bedrock-runtime.eu-central-1.amazonaws.com", "eu-central-1"),
+            ("bedrock-runtime-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
+            ("vpce-1.bedrock-runtime.us-east-2.vpce.amazonaws.com", "us-east-2"), ("127.0.0.1", nil), ("bedrock", nil),
+            ("bedrock-runtime.example.com", nil),
+        ] as [(String, String?)])
     func regions(host: String, region: String?) { #expect(AWSSigning.region(ofHost: host) == region) }
 }

@@ -179,7 +179,7 @@ import Testing
     @Test(arguments: [
         ("", "/x?prompt=a+b%21", "", "a b!"), (#"{"prompt":"p"}"#, "/x", "application/json", "p"),
         (#"{"message":"m"}"#, "/x", "application/json", "m"), ("plain text", "/x", "text/plain", "plain text"),
-        ("just text", "/x", "", "just text"),
+        ("just text", "/x", "", "just text"), ("a=1&prompt=f+%C3%BC", "/x", "application/x-www-form-urlencoded", "f ü"),
     ])
     func prompts(body: String, target: String, type: String, prompt: String) throws {
         let fields = type.isEmpty ? [] : [("Content-Type", type)]

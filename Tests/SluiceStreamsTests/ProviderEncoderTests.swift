@@ -4,8 +4,8 @@ import SluiceStreams
 import SluiceTesting
 import Testing
 
-/// Every recorded stream in the formats of the providers, read back by readers that share no code with the encoders, and compared
-/// with what the fixtures say.
+/// Every recorded stream in the formats of the providers, read back by readers that share no code with the
+/// encoders, and compared with what the fixtures say.
 @Suite struct ProviderEncoderTests {
     static let cases = OpenAIChatFixtureTests.cases
     static let formats: [StreamFormat] = [

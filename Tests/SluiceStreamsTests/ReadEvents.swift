@@ -111,7 +111,8 @@ extension ReadAnswer {
         return answer
     }
 
-    /// Numbers from 0; each item and part is added, told and done; what is done is what was told, and the last event repeats it.
+    /// Numbers from 0; each item and part is added, told and done; what is done is what was told, and the last
+    /// event repeats it.
     static func responses(_ events: [WireEvent]) throws -> ReadAnswer {
         var answer = ReadAnswer()
         var told: [String: String] = [:]

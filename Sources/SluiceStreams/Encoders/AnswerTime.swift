@@ -1,7 +1,7 @@
 import SluiceBytes
 
-/// A time that begins at a second since 1970 and goes on, as RFC 3339 writes it, in UTC and with nanoseconds. The part up to
-/// the seconds is kept as long as it stays the same.
+/// A time that begins at a second since 1970 and goes on, as RFC 3339 writes it, in UTC and with nanoseconds. The
+/// part up to the seconds is kept as long as it stays the same.
 struct AnswerTime {
     /// The years 1970 to 9999, which the format can express.
     private static let range = 0...253_402_300_799
@@ -39,8 +39,8 @@ struct AnswerTime {
         padded(seconds % 60, 2, into: &out)
     }
 
-    /// The Gregorian date of a day since 1970. Years are counted from March, so that the leap day is the last of its year, and in
-    /// eras of 400 years, which all have as many days.
+    /// The Gregorian date of a day since 1970. Years are counted from March, so that the leap day is the last of
+    /// its year, and in eras of 400 years, which all have as many days.
     private static func date(_ days: Int) -> (year: Int, month: Int, day: Int) {
         let sinceEra = days + 719_468
         let (era, dayOfEra) = (sinceEra / 146_097, sinceEra % 146_097)

@@ -1,7 +1,7 @@
 import SluiceBytes
 
-/// The content blocks of one message, strictly one after the other, for providers that mix theirs: what belongs to no open block
-/// waits until the calls before it are whole. Text and thinking never wait for anything but calls.
+/// The content blocks of one message, strictly one after the other, for providers that mix theirs: what belongs to
+/// no open block waits until the calls before it are whole. Text and thinking never wait for anything but calls.
 struct AnthropicBlockQueue {
     /// What may wait in all.
     static let byteLimit = 8 << 20

@@ -1,11 +1,11 @@
 import SluiceBytes
 
-/// `anthropic`: the events of Anthropic's messages (formats: Anthropic Messages events as output). One block is open at a time and
-/// their indexes count up; the last two events tell how the answer ended.
+/// `anthropic`: the events of Anthropic's Messages API when it streams. One block is open at a time and their indexes
+/// count up; the last two events tell how the answer ended.
 ///
-/// The message is choice 0. A refusal is text, and the stop reason tells. A signature belongs to a thinking block; others have no
-/// place for one. `message_start` waits for the first event with content, so that it can hold the input's tokens if they are known
-/// by then.
+/// The message is choice 0. A refusal is text, and the stop reason tells. A signature belongs to a thinking block;
+/// others have no place for one. `message_start` waits for the first event with content, so that it can hold the
+/// input's tokens if they are known by then.
 struct AnthropicEncoder: StreamEncoder {
     var contentType: StaticString { "text/event-stream" }
     private var head: AnswerHead

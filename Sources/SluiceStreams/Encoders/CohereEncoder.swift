@@ -1,7 +1,8 @@
 import SluiceBytes
 
-/// `cohere`: the events of Cohere's v2 chat (formats: cohere-v2). Contents, text or thinking, come one after the other; tool calls
-/// are counted apart from them and may overlap. `message-end` tells how the answer ended, in a failure too.
+/// `cohere`: the events of Cohere's v2 chat API when it streams. Contents, text or thinking, come one after the
+/// other; tool calls are counted apart from them and may overlap. `message-end` tells how the answer ended, in a
+/// failure too.
 ///
 /// The message is choice 0. A refusal is text: Cohere has no word for it.
 struct CohereEncoder: StreamEncoder {

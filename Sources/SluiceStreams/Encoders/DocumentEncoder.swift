@@ -1,10 +1,12 @@
 import SluiceBytes
 
-/// One document instead of a stream, for `stream: false`: what the provider's own API would answer in the client's dialect. Formats
-/// of which no provider is the owner get `{"text","reasoning"?,"tool_calls"?,"finish_reason","usage"?}`.
+/// One document instead of a stream, for `stream: false`: what the provider's own API would answer in the client's
+/// dialect. Formats of which no provider is the owner get
+/// `{"text","reasoning"?,"tool_calls"?,"finish_reason","usage"?}`.
 ///
-/// All is written at the end. A failure is the dialect's error document. An answer that cannot be told (over the limit, a call that
-/// its format has no form for) ends with that too, and in `abort`: nobody should take it for a whole one.
+/// All is written at the end. A failure is the dialect's error document. An answer that cannot be told (over the
+/// limit, a call that its format has no form for) ends with that too, and in `abort`: nobody should take it for a
+/// whole one.
 struct DocumentEncoder: StreamEncoder {
     private let format: StreamFormat
     private let isArray: Bool

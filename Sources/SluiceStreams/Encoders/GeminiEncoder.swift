@@ -1,8 +1,9 @@
 import SluiceBytes
 
-/// `gemini`: `GenerateContentResponse`s, as events of a stream or as the elements of an array (`alt=sse` or not). Thoughts are
-/// parts that say so; calls come whole, with an object of arguments. One that is none is left out, and the candidate's finish is
-/// `MALFORMED_FUNCTION_CALL` unless the token limit has cut it. Finish and usage stand in the last response.
+/// `gemini`: `GenerateContentResponse`s, as events of a stream or as the elements of an array (`alt=sse` or not).
+/// Thoughts are parts that say so; calls come whole, with an object of arguments. One that is none is left out, and
+/// the candidate's finish is `MALFORMED_FUNCTION_CALL` unless the token limit has cut it. Finish and usage stand in
+/// the last response.
 ///
 /// A refusal is text that finishes with `SAFETY`. No keepalive: Google's JavaScript client takes no comments.
 struct GeminiEncoder: StreamEncoder {

@@ -1,7 +1,8 @@
 import SluiceBytes
 
-/// `mlflow`: the chat chunks of MLflow's gateway. Like OpenAI's, but for two things: every key is there, if need be as null, and
-/// there is no `[DONE]`. The finish is thus all that tells an end from a cut, and is held until the true end, with the usage.
+/// `mlflow`: the chat chunks of MLflow's gateway. Like OpenAI's, but for two things: every key is there, if need be
+/// as null, and there is no `[DONE]`. The finish is thus all that tells an end from a cut, and is held until the
+/// true end, with the usage.
 ///
 /// Reasoning has no place in this format; a refusal is content. No keepalive: MLflow's client takes no comments.
 struct MLflowEncoder: StreamEncoder {

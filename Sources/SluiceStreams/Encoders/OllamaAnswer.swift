@@ -91,8 +91,8 @@ struct OllamaAnswer {
 
     // MARK: - Tool calls
 
-    /// The call that has ended as an element of `tool_calls`. nil if there is none, or its arguments are no object: Ollama has no
-    /// other form for them.
+    /// The call that has ended as an element of `tool_calls`. nil if there is none, or its arguments are no object:
+    /// Ollama has no other form for them.
     mutating func takeCall(_ index: Int) -> [UInt8]? {
         calls.take(choice: 0, index: index).flatMap { whole($0) }
     }

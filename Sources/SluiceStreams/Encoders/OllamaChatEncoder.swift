@@ -1,7 +1,8 @@
 import SluiceBytes
 
-/// `ollama-chat`: the lines of Ollama's `/api/chat`. Tool calls come whole, with an object of arguments; one that the token limit
-/// has cut is left out. The last line has `done`, the reason, counts and durations; a failure is `{"error":"…"}`.
+/// `ollama-chat`: the lines of Ollama's `/api/chat`. Tool calls come whole, with an object of arguments; one that
+/// the token limit has cut is left out. The last line has `done`, the reason, counts and durations; a failure is
+/// `{"error":"…"}`.
 ///
 /// The message is choice 0. A refusal is content.
 struct OllamaChatEncoder: StreamEncoder {

@@ -1,7 +1,8 @@
 import SluiceBytes
 
-/// `ollama-generate`: the lines of Ollama's `/api/generate`, the text as `response` and the reasoning as `thinking`. Tool calls
-/// have no place in this format; who asks in it cannot offer tools. There is no `context`, which only a model itself can make.
+/// `ollama-generate`: the lines of Ollama's `/api/generate`, the text as `response` and the reasoning as
+/// `thinking`. Tool calls have no place in this format; who asks in it cannot offer tools. There is no `context`,
+/// which only a model itself can make.
 ///
 /// The response is choice 0. A refusal is text.
 struct OllamaGenerateEncoder: StreamEncoder {

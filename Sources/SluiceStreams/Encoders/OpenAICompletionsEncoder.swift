@@ -1,7 +1,7 @@
 import SluiceBytes
 
-/// `openai-completions`: chunks of OpenAI's legacy completions. Text and refusals are `text`, in as many choices as there are;
-/// reasoning and tool calls have no place in this format and are left out.
+/// `openai-completions`: chunks of OpenAI's legacy completions. Text and refusals are `text`, in as many choices as
+/// there are; reasoning and tool calls have no place in this format and are left out.
 struct OpenAICompletionsEncoder: StreamEncoder {
     var contentType: StaticString { "text/event-stream" }
     private let options: EncoderOptions

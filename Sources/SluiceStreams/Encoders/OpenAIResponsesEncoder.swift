@@ -1,11 +1,12 @@
 import SluiceBytes
 
-/// `openai-responses`: the events of OpenAI's responses (formats: openai-responses). Items are opened, told in deltas and closed with
-/// all that they said; the last event repeats the whole output. So everything is kept, up to `byteLimit`; an answer that is
-/// larger fails, since a last event with less in it would be a lie.
+/// `openai-responses`: the events of OpenAI's responses. Items are opened, told in
+/// deltas and closed with all that they said; the last event repeats the whole output. So everything is kept, up to
+/// `byteLimit`; an answer that is larger fails, since a last event with less in it would be a lie.
 ///
-/// The output is choice 0. Reasoning is told as its summary, the one form that every reader of reasoning knows. Calls may overlap,
-/// as their events name their item; a message or a reasoning is closed by whatever comes after it.
+/// The output is choice 0. Reasoning is told as its summary, the one form that every reader of reasoning knows.
+/// Calls may overlap, as their events name their item; a message or a reasoning is closed by whatever comes after
+/// it.
 struct OpenAIResponsesEncoder: StreamEncoder {
     static let byteLimit = 8 << 20
 

@@ -1,7 +1,8 @@
 import SluiceBytes
 
-/// Whole answers as Anthropic, Google, Ollama and Cohere give them. Where a call must have an object of arguments and the model
-/// wrote none, the call is left out, which is right only if the ending tells of it: false, if it does not.
+/// Whole answers as Anthropic, Google, Ollama and Cohere give them. Where a call must have an object of arguments
+/// and the model wrote none, the call is left out, which is right only if the ending tells of it: false, if it does
+/// not.
 extension CollectedAnswer {
     /// Anthropic's message.
     func appendAnthropic(into out: inout ByteQueue) -> Bool {
@@ -148,8 +149,8 @@ extension CollectedAnswer {
 
     // MARK: - Lists
 
-    /// A JSON array of what `element` makes of each part and the one behind it: nothing for an empty element, and for nil the
-    /// whole is not whole.
+    /// A JSON array of what `element` makes of each part and the one behind it: nothing for an empty element, and
+    /// for nil the whole is not whole.
     private func list(_ choice: Choice, _ element: (Part, Part?) -> [UInt8]?) -> ([UInt8], isWhole: Bool) {
         var isWhole = true
         let list: [UInt8] = .written { out in

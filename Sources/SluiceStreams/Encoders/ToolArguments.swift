@@ -2,10 +2,11 @@ import SluiceBytes
 
 /// A tool call's arguments where a format wants an object, and the provider sent the text of one.
 ///
-/// The model wrote that text, so nothing in it is believed: it is checked to the letter before it becomes a part of a document.
+/// The model wrote that text, so nothing in it is believed: it is checked to the letter before it becomes a part of a
+/// document.
 enum ToolArguments {
-    /// Appends the object; false, and nothing appended, if the text is none (cut by the token limit, mostly). No text at all is an
-    /// object with no members.
+    /// Appends the object; false, and nothing appended, if the text is none (cut by the token limit, mostly). No
+    /// text at all is an object with no members.
     static func append(_ text: [UInt8], into out: inout ByteQueue) -> Bool {
         if !text.contains(where: { $0 > ASCII.space }) || ASCII.equal(text.span, "null") {
             out.append("{}")

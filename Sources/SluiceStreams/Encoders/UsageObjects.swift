@@ -1,7 +1,7 @@
 import SluiceBytes
 
-/// Token counts in the shape of each format. A figure that the provider did not give is absent, not zero, unless the format
-/// cannot do without it.
+/// Token counts in the shape of each format. A figure that the provider did not give is absent, not zero, unless
+/// the format cannot do without it.
 extension Usage {
     var isUnknown: Bool { self == Usage() }
     private var total: Int? {

@@ -55,6 +55,10 @@ struct ClientBody {
         case .agUI:
             result.threadID = json?["threadId"]?.string?.text ?? ""
             result.runID = json?["runId"]?.string?.text ?? ""
+        case .vercelUI:
+            // The answer goes on with a message that the page has already: a tool's result has been sent back.
+            guard let last = json?["messages"]?.elements?.last, last["role"] == "assistant" else { return }
+            result.messageID = last["id"]?.string?.text ?? ""
         default: break
         }
     }

@@ -21,6 +21,9 @@ extension Dialect {
         switch self {
         // https://docs.anthropic.com/en/api/versioning
         case .anthropicMessages, .anthropicCompletion: [(name: "anthropic-version", value: "2023-06-01")]
+        // The answer to the request is the whole prediction then (https://replicate.com/docs/topics/predictions/create-a-prediction);
+        // its stream is behind a second address.
+        case .replicate: [(name: "prefer", value: "wait")]
         default: []
         }
     }
@@ -56,7 +59,7 @@ extension Dialect {
             base + "/model/" + Self.escaped(model) + (stream ? "/invoke-with-response-stream" : "/invoke")
         case .tgi: base + (stream ? "/generate_stream" : "/generate")
         case .llamaCPP: base + "/completion"
-        case .replicate: base.hasSuffix("/predictions") ? base : Self.join(base, "/v1", "/predictions")
+        case .replicate: Self.replicate(base, model)
         case .watsonx:
             Self.join(base, "/ml/v1", stream ? "/text/generation_stream" : "/text/generation") + "?version=2024-05-31"
         case .mlflow: base.hasSuffix("/invocations") ? base : base + "/invocations"
@@ -64,10 +67,20 @@ extension Dialect {
     }
 
     /// Whether the target depends on the request's model.
-    public var namesModelInTarget: Bool { self == .gemini || self == .bedrockConverse || self == .bedrockInvoke }
+    public var namesModelInTarget: Bool {
+        self == .gemini || self == .bedrockConverse || self == .bedrockInvoke || self == .replicate
+    }
 
     private static func join(_ base: String, _ version: String, _ path: String) -> String {
         base.hasSuffix(version) ? base + path : base + version + path
+    }
+
+    /// A model `owner/name` has an address of its own; a version goes into the body.
+    private static func replicate(_ base: String, _ model: String) -> String {
+        if base.hasSuffix("/predictions") { return base }
+        let parts = model.split(separator: "/")
+        guard parts.count == 2, !model.contains(":") else { return join(base, "/v1", "/predictions") }
+        return join(base, "/v1", "/models/" + parts.map { escaped(String($0)) }.joined(separator: "/") + "/predictions")
     }
 
     /// The Gemini API, or Vertex AI, whose base ends in `/publishers/google`.

@@ -65,6 +65,8 @@ public struct TranslatedRequest: Sendable {
     public var includeUsage = false
     /// Gemini without `alt=sse`.
     public var wantsArray = false
+    /// `vercel-ui`: the message that the answer goes on with, else empty.
+    public var messageID = ""
     /// AG-UI's own names for this run, else empty.
     public var threadID = ""
     public var runID = ""
@@ -93,7 +95,7 @@ public enum RequestTranslator {
             isRelay
             ? try RelayedBody.write(client, dialect, rules, &result)
             : try TranslatedBody.write(client, dialect, rules, &result)
-        if dialect.hasModelInPath, result.model.isEmpty {
+        if dialect.namesModelInTarget, dialect != .replicate, result.model.isEmpty {
             throw .invalid(field: "model", "is missing, and the route names none")
         }
         result.body = written.value.serialized()

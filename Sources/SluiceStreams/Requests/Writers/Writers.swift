@@ -41,8 +41,6 @@ extension Dialect {
         }
     }
 
-    /// The model stands in the request's path, and is needed there.
-    var hasModelInPath: Bool { self == .gemini || self == .bedrockConverse || self == .bedrockInvoke }
 }
 
 extension RequestFormat {

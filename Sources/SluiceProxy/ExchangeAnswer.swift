@@ -1,0 +1,296 @@
+import SluiceBytes
+import SluiceConfig
+import SluiceHTTP
+import SluiceIO
+import SluiceStreams
+
+/// From the head of the upstream's answer to its end: how it becomes the client's.
+extension Exchange {
+    func upstreamHead(_ head: ResponseHead) {
+        guard phase == .head, let route, let pool else { return }
+        deadlines.upstreamRead(at: now)
+        record.upstreamStatus = head.status
+        if !isBodyRelayed || isRequestComplete { outgoing = nil }
+        let type = ContentType(head.fields)
+        if route.spec.request == .passthrough {
+            beginPassthrough(head, type, pool)
+        } else if !(200..<300).contains(head.status) {
+            mode = .error(status: head.status, head.fields)
+            enter(.errorBody)
+        } else {
+            beginAnswer(head, type, pool)
+        }
+    }
+
+    private func beginPassthrough(_ head: ResponseHead, _ type: ContentType, _ pool: UpstreamPool) {
+        guard head.status == 200, type.isStream, pool.endpoint.spec.wire != .dialect(.raw) else {
+            return sendDocument(head)
+        }
+        bridge = StreamBridge(relaying: pool.endpoint.spec.wire.makeDecoder(eventBytes: limits.eventBytes))
+        mode = .stream
+        sendStreamHead(ResponseFields.relayed(head, record.requestID, route))
+        enter(.firstToken)
+    }
+
+    private func beginAnswer(_ head: ResponseHead, _ type: ContentType, _ pool: UpstreamPool) {
+        if type.isHTML {
+            return fail(
+                ProxyError(.malformed(.head), .upstream, "upstream answered with HTML where an answer was expected"))
+        }
+        let isDocument = !expectation.asksForStream && !type.isStream
+        if isDocument, !expectation.wantsStream, AnswerBridge.isRelayed(expectation, pool.endpoint) {
+            return sendDocument(head)
+        }
+        if !isCommitted { makeBridge(pool) }
+        if isDocument, let decoder = pool.endpoint.spec.wire.makeDocumentDecoder(eventBytes: limits.eventBytes) {
+            bridge?.convert(from: decoder)
+        } else {
+            needsSniffing = !type.isStream && pool.endpoint.spec.wire != .dialect(.text)
+        }
+        record.responseFields = ResponseFields.passedOn(head.fields)
+        mode = .stream
+        enter(.firstToken)
+    }
+
+    func makeBridge(_ pool: UpstreamPool) {
+        guard let route else { return }
+        bridge = AnswerBridge.make(
+            expectation, pool.endpoint, route: route, requestID: record.requestID, eventBytes: limits.eventBytes)
+    }
+
+    /// The upstream says that its answer is no stream. It may be one all the same, or one document, which some send where a stream
+    /// was asked for; false if it is neither.
+    private func sniff(_ bytes: Span<UInt8>) -> Bool {
+        needsSniffing = false
+        guard let wire = pool?.endpoint.spec.wire else { return false }
+        switch ContentType.opening(bytes) {
+        case .eventStream: return true
+        case .other: return false
+        case .json:
+            // Dialects of JSON lines read a document as their only line; Gemini's decoder knows both.
+            switch wire {
+            case .dialect(.gemini), .dialect(.ollamaChat), .dialect(.ollamaGenerate), .dialect(.cohereV1): return true
+            default: break
+            }
+            guard let decoder = wire.makeDocumentDecoder(eventBytes: limits.eventBytes) else { return false }
+            bridge?.convert(from: decoder)
+            return true
+        }
+    }
+
+    private func sendDocument(_ head: ResponseHead) {
+        mode = .document
+        let length = ResponseFields.bodyLength(head, method: self.head.method)
+        commit(ResponseFields.relayed(head, record.requestID, route), length: length)
+        enter(.body)
+    }
+
+    func upstreamBody(_ bytes: Span<UInt8>) {
+        deadlines.upstreamRead(at: now)
+        switch mode {
+        case .stream: streamBody(bytes)
+        case .document:
+            openBody()
+            worker.scratch.append(bytes)
+        case .error:
+            if requestBody.count + bytes.count <= Self.errorBodyLimit { requestBody.append(bytes) }
+        case .drain, .undecided: break
+        }
+    }
+
+    private func streamBody(_ bytes: Span<UInt8>) {
+        if needsSniffing, !sniff(bytes) {
+            return fail(ProxyError(.malformed(.head), .upstream, "upstream answered with something that is no answer"))
+        }
+        if isCommitted { openBody() }
+        bridge?.clock(now - started)
+        do throws(StreamError) {
+            try bridge?.consume(bytes, batch: &worker.batch, into: &worker.scratch)
+        } catch {
+            return failMalformed(error)
+        }
+        if phase == .firstToken { firstEvents() }
+        if bridge?.progress.sawEnd == true, deadlines.streamEnded(at: now) { arm() }
+    }
+
+    /// Holds the answer back until there is a token: until then the status can still tell the truth.
+    private func firstEvents() {
+        guard let progress = bridge?.progress else { return }
+        if progress.sawError && !progress.sawContent && !isCommitted { return failInStream() }
+        if progress.sawContent || progress.sawFinish || progress.sawEnd {
+            record.firstToken = now
+            enter(.body)
+            if !isCommitted, bridge?.isDocument == false { commitStream() }
+        } else if !isCommitted, bridge?.isDocument == false {
+            held.append(moving: &worker.scratch)
+            if held.count > limits.streamBufferHighBytes { commitStream() }
+        }
+    }
+
+    /// What was understood before the fault is still the client's, however the network cut the two apart.
+    private func failMalformed(_ error: StreamError) {
+        if phase == .firstToken { firstEvents() }
+        fail(ProxyError(.malformed(.body), .upstream, "upstream sent what is not its dialect", detail: "\(error)"))
+    }
+
+    /// The provider's own error, before anything was sent on.
+    private func failInStream() {
+        let (kind, message) = (bridge?.errorKind ?? .provider, bridge?.errorMessage ?? "")
+        fail(ProxyError(.inStream(kind), .upstream, message))
+    }
+
+    func commitStream() {
+        guard let type = bridge?.contentType else { return }
+        var early = ByteQueue()
+        swap(&early, &worker.early)
+        early.append(moving: &held)
+        early.append(moving: &worker.scratch)
+        held.releaseIfEmpty()
+        if bridge?.isDocument == true {
+            let head = ResponseFields.document(record.requestID, record.responseFields, route)
+            commit(head, length: .fixed(early.count))
+        } else {
+            let own = bridge?.fields ?? []
+            sendStreamHead(ResponseFields.stream(type, own, record.requestID, record.responseFields, route))
+        }
+        openBody()
+        worker.scratch.append(early.span)
+        early.removeAll()
+        swap(&early, &worker.early)
+    }
+
+    private func sendStreamHead(_ head: ResponseHead) { commit(head, length: .chunked) }
+
+    func commit(_ head: ResponseHead, length: BodyLength) {
+        isCommitted = true
+        record.status = head.status
+        deadlines.clientWritten(at: now)
+        client.sendHead(head, length: length)
+        if phase != .request { arm() }
+    }
+
+    func openBody() {
+        guard !isBodyOpen else { return }
+        isBodyOpen = true
+        bodyMark = client.openBody(in: &worker.scratch)
+    }
+
+    func upstreamPaused() {
+        guard phase != .over else { return }
+        flushBody(isLast: false)
+        if isCommitted { client.flush() }
+    }
+
+    func flushBody(isLast: Bool) {
+        if !isBodyOpen {
+            guard isLast else { return }
+            openBody()
+        }
+        isBodyOpen = false
+        deadlines.clientWritten(at: now)
+        client.flushBody(bodyMark, &worker.scratch, isLast: isLast)
+        if isLast || isUpstreamPaused { return }
+        if client.isCongested {
+            isUpstreamPaused = true
+            record.pauses += 1
+            upstream?.pauseReading()
+            arm()
+        }
+    }
+
+    /// The client has taken what waited, down to the low mark.
+    func clientDrained() {
+        guard isUpstreamPaused, phase != .over else { return }
+        isUpstreamPaused = false
+        deadlines.upstreamRead(at: now)
+        upstream?.resumeReading()
+        arm()
+    }
+
+    func upstreamEnd() {
+        guard phase != .over else { return }
+        upstream = nil
+        switch mode {
+        case .stream: finishStream()
+        case .document:
+            flushBody(isLast: true)
+            end("done")
+        case .error(let status, let fields): relayError(status, fields)
+        case .drain: end("client_gone")
+        case .undecided: break
+        }
+    }
+
+    func finishStream() {
+        if isCommitted { openBody() }
+        bridge?.clock(now - started)
+        let ending: BodyEnding
+        do throws(StreamError) {
+            ending = try bridge?.finish(batch: &worker.batch, into: &worker.scratch) ?? .abort
+        } catch {
+            return failMalformed(error)
+        }
+        let progress = bridge?.progress ?? StreamProgress()
+        if !isCommitted {
+            guard progress.isComplete else {
+                worker.scratch.removeAll()
+                if progress.sawError { return failInStream() }
+                return fail(
+                    ProxyError(.closed(.firstToken), .upstream, "upstream ended its stream before the first token"))
+            }
+            guard ending == .complete || bridge?.isDocument == false else {
+                return fail(ProxyError(.malformed(.body), .upstream, "the answer does not fit one document"))
+            }
+            commitStream()
+        }
+        let isTrueEnd = bridge?.endedTruly ?? false
+        let reason = isTrueEnd ? "done" : progress.sawError ? "upstream_error" : "eof"
+        flushBody(isLast: ending == .complete)
+        if ending == .abort { client.abort() }
+        end(reason)
+    }
+
+    func upstreamFailed(_ error: ProxyError) {
+        guard phase != .over else { return }
+        let wasReused = upstream?.isReused ?? false
+        (upstream, dial) = (nil, nil)
+        if phase == .head, !isBodyRelayed, outgoing != nil, canRepeat(after: error, wasReused) {
+            record.retries += 1
+            return connect(fresh: error.kind != .refused)
+        }
+        if case .drain = mode { return end("client_gone") }
+        fail(error)
+    }
+
+    /// True where the upstream cannot have worked on the request: it said so (RFC 9113 §8.7), or it had closed the idle
+    /// connection before the request came, which is believed once.
+    private func canRepeat(after error: ProxyError, _ wasReused: Bool) -> Bool {
+        switch error.kind {
+        case .refused: return record.retries < Self.repeatLimit
+        case .closed where wasReused && !hasRetried:
+            hasRetried = true
+            return true
+        default: return false
+        }
+    }
+
+    /// Tells the upstream's own error in the client's dialect, with what a client can act on.
+    private func relayError(_ status: Int, _ fields: HeaderFields) {
+        var body = ByteQueue()
+        swap(&body, &requestBody)
+        let document = JSONValue.parse(body.span)
+        let said = document?.errorMessage
+        let error = ProxyError(.status(status), .upstream, said ?? "upstream answered with status \(status)")
+        let passed = ResponseFields.passedOn(fields)
+        if isCommitted {
+            mode = .stream
+            return fail(error)
+        }
+        let isOwnDialect = pool.map { AnswerBridge.isRelayed(expectation, $0.endpoint) } ?? false
+        if isOwnDialect, (400..<500).contains(status), case .object? = document {
+            respond(error, body: body.span, passed)
+        } else {
+            respond(error, passed)
+        }
+    }
+}

@@ -1,0 +1,160 @@
+import SluiceBytes
+import SluiceHTTP
+import SluiceIO
+import SluiceStreams
+
+/// How an exchange fails, ends, and knows the time.
+extension Exchange {
+    // MARK: - Failing
+
+    /// Ends the exchange with `error`: as a status while there is none yet, else in the stream's own way.
+    func fail(_ error: ProxyError, fields: [(String, String)] = []) {
+        guard phase != .over else { return }
+        letGoOfUpstream()
+        record.detail = error.detail.isEmpty ? error.message : "\(error.message): \(error.detail)"
+        guard isCommitted else {
+            worker.scratch.removeAll()
+            var extra = HeaderFields()
+            for (name, value) in fields { extra.append(name, value) }
+            if error.status == 503 { extra.append("Retry-After", "1") }
+            return respond(error, extra)
+        }
+        guard case .stream = mode else {
+            flushBody(isLast: false)
+            client.abort()
+            return end(error.reason)
+        }
+        openBody()
+        bridge?.clock(now - started)
+        let ending = bridge?.fail(error.streamFailure, into: &worker.scratch) ?? .abort
+        flushBody(isLast: ending == .complete)
+        if ending == .abort { client.abort() }
+        end(error.reason)
+    }
+
+    func respond(_ error: ProxyError, _ fields: HeaderFields) {
+        var body = ByteQueue()
+        if expectation.wantsArray { body.append(ASCII.leftBracket) }
+        ErrorDocument.append(
+            expectation.format, status: error.status, type: error.type, code: error.reason, message: error.message,
+            into: &body)
+        if expectation.wantsArray { body.append(ASCII.rightBracket) }
+        respond(error, body: body.span, fields)
+    }
+
+    func respond(_ error: ProxyError, body: Span<UInt8>, _ fields: HeaderFields) {
+        var fields = fields
+        fields.append("Content-Type", "application/json")
+        fields.append("X-Request-Id", record.requestID)
+        commit(ResponseHead(status: error.status, fields: fields), length: .fixed(body.count))
+        openBody()
+        if head.method != "HEAD" { worker.scratch.append(body) }
+        flushBody(isLast: true)
+        end(error.reason)
+    }
+
+    /// The client closed, reset, or takes nothing. Whatever the upstream is doing for it ends now.
+    func clientGone(_ reason: String = "client_gone") {
+        guard phase != .over else { return }
+        if route?.spec.onDisconnect == .drain, reason == "client_gone", phase == .body || phase == .firstToken {
+            mode = .drain
+            if isUpstreamPaused { upstream?.resumeReading() }
+            return
+        }
+        letGoOfUpstream()
+        end(reason)
+    }
+
+    private func letGoOfUpstream() {
+        dial?.cancel()
+        upstream?.cancel()
+        (dial, upstream) = (nil, nil)
+    }
+
+    func end(_ reason: String) {
+        deadlines.enter(.over, at: now)
+        worker.loop.cancel(timer)
+        letGoOfUpstream()
+        record.sentBytes = client.sentBytes
+        record.eventCount = bridge?.progress.eventCount ?? 0
+        record.usage = bridge?.usage
+        record.finish(reason, at: now, started: started)
+        worker.exchangeEnded(record)
+        bridge = nil
+        outgoing = nil
+    }
+
+    // MARK: - Time
+
+    func enter(_ phase: ExchangeDeadlines.Phase) {
+        deadlines.enter(phase, at: now)
+        arm()
+    }
+
+    /// Makes sure that the one timer fires no later than the earliest deadline. It is never put off: tokens and phases would
+    /// each move it, so it looks again when it fires.
+    func arm() {
+        let deadline = deadlines.next(situation).at
+        guard deadline < armedFor else { return }
+        armedFor = deadline
+        if timer == .none {
+            timer = worker.loop.schedule(at: deadline, handler: self)
+        } else {
+            worker.loop.move(timer, to: deadline)
+        }
+    }
+
+    private var situation: ExchangeDeadlines.Situation {
+        var isStream = false
+        if case .stream = mode { isStream = true }
+        return ExchangeDeadlines.Situation(
+            isCommitted: isCommitted, isStream: isStream, canCommitEarly: canCommitEarly,
+            isUpstreamPaused: isUpstreamPaused, clientWaitsSince: client.waitingSince)
+    }
+
+    func timerFired(_ timer: TimerID, on loop: EventLoop) {
+        guard timer == self.timer, phase != .over else { return }
+        (self.timer, armedFor) = (.none, .distantFuture)
+        let next = deadlines.next(situation)
+        if next.at <= now { act(on: next.due) }
+        if phase != .over, self.timer == .none { arm() }
+    }
+
+    func act(on due: ExchangeDeadlines.Due) {
+        switch due {
+        case .endGrace:
+            letGoOfUpstream()
+            finishStream()
+        case .slowClient:
+            client.abort()
+            clientGone("slow_client")
+        case .requestBody:
+            fail(ProxyError(.requestTimeout, .client, "the request body did not arrive in time"))
+        case .upstream(let phase): fail(ProxyError(.timeout(phase), .upstream, "upstream did not answer in time"))
+        case .earlyHeaders: commitEarly()
+        case .keepalive: sendKeepalive()
+        }
+    }
+
+    /// The client learns that something is coming, though the upstream has said nothing yet.
+    private func commitEarly() {
+        guard let pool else { return }
+        if bridge == nil { makeBridge(pool) }
+        mode = .stream
+        commitStream()
+        flushBody(isLast: false)
+        client.flush()
+    }
+
+    private func sendKeepalive() {
+        deadlines.clientWritten(at: now)
+        guard client.waitingSince == nil, bridge != nil else { return }
+        openBody()
+        if bridge?.keepalive(into: &worker.scratch) == true {
+            record.pings += 1
+        } else {
+            client.ping()
+        }
+        flushBody(isLast: false)
+    }
+}
