@@ -119,7 +119,7 @@ class Anthropic(Client):
     def send(self):
         options = {"model": "m-1", "system": SYSTEM, "messages": self.messages, "tool_choice": {"type": "any"},
                    "tools": [{"name": n, "description": d, "input_schema": s} for n, d, s in TOOLS],
-                   "temperature": TEMPERATURE, "max_tokens": MAX_TOKENS, "stop_sequences": [STOP]}
+                   "max_tokens": MAX_TOKENS, "stop_sequences": [STOP], "extra_body": {"temperature": TEMPERATURE}}
         if not self.stream:
             return self.client.messages.create(**options)
         with self.client.messages.stream(**options) as stream:
@@ -391,7 +391,7 @@ def trips(client):
                 except Exception as error:
                     where = traceback.extract_tb(error.__traceback__)[-1]
                     failures.append(f"{kind.dialect}, stream={stream}: {type(error).__name__} at {where.name}:{where.lineno}: "
-                                    f"{str(error)[:1500]}; faults {stage.faults}\n  {stage.requests[-1:]}")
+                                    f"{str(error)[:1500]}; faults {stage.faults}\n  {stage.requests[-1:]}"[:2500])
     assert not failures, f"{client.__name__}: {len(failures)} failed\n" + "\n".join(failures)
 
 

@@ -52,3 +52,14 @@ extension ChatRequest.Media {
         return .base64(mediaType: found?.1 ?? "image/jpeg", data: data)
     }
 }
+
+extension JSONString {
+    /// Base64 in the common alphabet, out of the one for addresses (RFC 4648 §5), in which Google's libraries write bytes.
+    var standardBase64: JSONString {
+        let (hyphen, underscore) = (UInt8(ascii: "-"), UInt8(ascii: "_"))
+        guard raw.contains(where: { $0 == hyphen || $0 == underscore }) else { return self }
+        var bytes = raw.map { $0 == hyphen ? UInt8(ascii: "+") : $0 == underscore ? UInt8(ascii: "/") : $0 }
+        while bytes.count % 4 != 0 { bytes.append(UInt8(ascii: "=")) }
+        return JSONString(raw: bytes[...])
+    }
+}

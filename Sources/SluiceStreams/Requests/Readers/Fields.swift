@@ -1,25 +1,41 @@
 /// One object of a client's body, whose members are taken one by one; what nobody took is what its reader has no word for.
 ///
 /// `null` stands for a member that is not there, as in every provider's API.
+///
+/// `isGoogle`: names are known in camel case and may be written in snake case too, as protobuf's JSON has it.
 struct Fields {
     /// The object's place in the body; empty for the body itself.
     let path: String
     private let members: [(key: String, value: JSONValue)]
     private var isTaken: [Bool]
+    /// By what each member is asked for.
+    private let names: [String]
+    private let isGoogle: Bool
 
-    init(_ value: JSONValue, at path: String) throws(RequestError) {
+    init(_ value: JSONValue, at path: String, isGoogle: Bool = false) throws(RequestError) {
         guard case .object(let members) = value else {
             throw .invalid(field: path, path.isEmpty ? "the body is no JSON object" : "is no object")
         }
-        (self.path, self.members) = (path, members)
+        (self.path, self.members, self.isGoogle) = (path, members, isGoogle)
+        names = members.map { isGoogle ? Self.camelCase($0.key) : $0.key }
         isTaken = Array(repeating: false, count: members.count)
     }
 
-    func place(_ key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
+    private static func camelCase(_ name: String) -> String {
+        let words = name.split(separator: "_", omittingEmptySubsequences: false)
+        guard words.count > 1, words[0] != "" else { return name }
+        return words[0] + words.dropFirst().map { $0.prefix(1).uppercased() + $0.dropFirst() }.joined()
+    }
+
+    /// As the client wrote it, if it did.
+    func place(_ key: String) -> String {
+        let written = isGoogle ? names.firstIndex(of: key).map { members[$0].key } ?? key : key
+        return path.isEmpty ? written : "\(path).\(written)"
+    }
 
     mutating func take(_ key: String) -> JSONValue? {
         var found: JSONValue?
-        for index in members.indices where members[index].key == key {
+        for index in members.indices where names[index] == key {
             isTaken[index] = true
             if found == nil, !members[index].value.isNull { found = members[index].value }
         }
@@ -36,7 +52,7 @@ struct Fields {
     }
 
     func peek(_ key: String) -> JSONValue? {
-        members.first { $0.key == key && !$0.value.isNull }?.value
+        zip(names, members).first { $0 == key && !$1.value.isNull }?.1.value
     }
 
     mutating func ignore(_ keys: String...) {
@@ -99,7 +115,7 @@ struct Fields {
 
     mutating func object(_ key: String) throws(RequestError) -> Fields? {
         guard let value = take(key) else { return nil }
-        return try Fields(value, at: place(key))
+        return try Fields(value, at: place(key), isGoogle: isGoogle)
     }
 
     mutating func elements(_ key: String) throws(RequestError) -> [JSONValue]? {
@@ -114,7 +130,7 @@ struct Fields {
         var objects: [Fields] = []
         objects.reserveCapacity(elements.count)
         for (index, element) in elements.enumerated() {
-            objects.append(try Fields(element, at: "\(place(key))[\(index)]"))
+            objects.append(try Fields(element, at: "\(place(key))[\(index)]", isGoogle: isGoogle))
         }
         return objects
     }

@@ -4,9 +4,9 @@ enum GeminiConfig {
         var config = config
         try Vocabulary.gemini.read(&config, into: &request)
         try readFormat(&config, into: &request)
-        if let found = config.take(["thinkingConfig", "thinking_config"]) {
-            request.reasoning = try reasoning(try Fields(found.value, at: found.place))
-            request.places[.reasoning] = found.place
+        if let thinking = try config.object("thinkingConfig") {
+            request.reasoning = try reasoning(thinking)
+            request.places[.reasoning] = thinking.path
         }
         if let kinds = config.peek("responseModalities")?.elements, kinds.allSatisfy({ $0.string == "TEXT" }) {
             config.ignore("responseModalities")

@@ -1,20 +1,17 @@
 /// Google's `generateContent`: the model stands in the path, and calls often have no ids.
 enum GeminiReader: RequestReader {
     static func read(_ body: JSONValue, _ hints: RequestHints) throws(RequestError) -> ChatRequest {
-        var fields = try Fields(body, at: "")
+        var fields = try Fields(body, at: "", isGoogle: true)
         var request = ChatRequest()
         request.model = model(in: hints.path).map { JSONString($0) }
         fields.ignore("model")
-        if let found = fields.take(["systemInstruction", "system_instruction"]) {
-            try readSystem(found.value, found.place, into: &request)
-        }
+        let place = fields.place("systemInstruction")
+        if let system = fields.take("systemInstruction") { try readSystem(system, place, into: &request) }
         try readTools(&fields, into: &request)
-        for key in ["generationConfig", "generation_config"] {
-            if let config = try fields.object(key) { try GeminiConfig.read(config, into: &request) }
-        }
+        if let config = try fields.object("generationConfig") { try GeminiConfig.read(config, into: &request) }
         try readContents(&fields, into: &request)
         // What is unsafe is for each provider to say.
-        fields.ignore("safetySettings", "safety_settings", "labels")
+        fields.ignore("safetySettings", "labels")
         request.unknown += fields.unknown
         return request
     }
@@ -46,17 +43,14 @@ enum GeminiReader: RequestReader {
 
     private static func readTools(_ fields: inout Fields, into request: inout ChatRequest) throws(RequestError) {
         for var entry in try fields.objects("tools") {
-            for key in ["functionDeclarations", "function_declarations"] {
-                for function in try entry.objects(key) { request.tools.append(try tool(function)) }
-            }
+            for function in try entry.objects("functionDeclarations") { request.tools.append(try tool(function)) }
             // Google's own tools are switched on by an empty object.
             for key in entry.untaken { request.lack(entry.place(JSONString(key).excerpt)) }
         }
         request.places[.tools] = "tools"
-        guard let found = fields.take(["toolConfig", "tool_config"]) else { return }
-        var config = try Fields(found.value, at: found.place)
-        guard let calling = config.take(["functionCallingConfig", "function_calling_config"]) else { return }
-        try readChoice(try Fields(calling.value, at: calling.place), into: &request)
+        guard var config = try fields.object("toolConfig") else { return }
+        guard let calling = try config.object("functionCallingConfig") else { return }
+        try readChoice(calling, into: &request)
     }
 
     private static func tool(_ function: Fields) throws(RequestError) -> ChatRequest.Tool {

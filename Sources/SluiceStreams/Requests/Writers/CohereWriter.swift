@@ -41,6 +41,13 @@ struct CohereV2Writer: RequestWriter {
         }
     }
 
+    /// As OpenAI's, but for `strict`, which stands for all tools in a field of its own.
+    private static func tool(_ tool: ChatRequest.Tool) -> JSONValue {
+        var tool = tool
+        tool.isStrict = nil
+        return OpenAIChatWriter.tool(tool)
+    }
+
     private static func call(_ call: ChatRequest.ToolCall) -> JSONValue {
         [
             "id": .string(call.id), "type": "function",
@@ -62,7 +69,7 @@ struct CohereV2Writer: RequestWriter {
             case .auto?, nil: break
             }
         }
-        if !tools.isEmpty { body["tools"] = .array(tools.map(OpenAIChatWriter.tool)) }
+        if !tools.isEmpty { body["tools"] = .array(tools.map(Self.tool)) }
         losses.loseSingleCalls(request)
         switch request.responseFormat {
         case .json?: body["response_format"] = ["type": "json_object"]
@@ -90,7 +97,7 @@ struct CohereV1Writer: RequestWriter {
         if let system = request.systemText { body["preamble"] = .string(system) }
         var calls: [JSONString: JSONValue] = [:]
         var history: [JSONValue] = []
-        var turns = request.turns
+        var turns = Self.joiningResults(request.turns)
         let last = turns.last?.role == .assistant ? nil : turns.popLast()
         for message in turns { history.append(try Self.write(message, &calls, &losses)) }
         body["message"] = .string(last?.role == .user ? last?.text ?? "" : "")
@@ -100,6 +107,20 @@ struct CohereV1Writer: RequestWriter {
             if last.role == .tool { body["tool_results"] = .array(Self.results(last, calls)) }
         }
         return body
+    }
+
+    /// The results of one turn's calls stand together, also where the client has a message for each.
+    private static func joiningResults(_ turns: [ChatRequest.Message]) -> [ChatRequest.Message] {
+        var joined: [ChatRequest.Message] = []
+        for message in turns {
+            if message.role == .tool, var last = joined.last, last.role == .tool {
+                for (part, place) in message.placed { last.append(part, at: place) }
+                joined[joined.count - 1] = last
+            } else {
+                joined.append(message)
+            }
+        }
+        return joined
     }
 
     private static func write(

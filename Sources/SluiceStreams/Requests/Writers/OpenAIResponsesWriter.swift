@@ -47,6 +47,8 @@ struct OpenAIResponsesWriter: RequestWriter {
     ) -> JSONValue? {
         switch part {
         case .text(let text):
+            // Beside calls the other APIs have an empty one.
+            if text.isEmpty, role == .assistant { return nil }
             return ["type": role == .assistant ? "output_text" : "input_text", "text": .string(text)]
         case .refusal(let text): return ["type": "refusal", "refusal": .string(text)]
         case .image(let media) where role != .assistant:
