@@ -21,10 +21,16 @@ public struct EventBatch: ~Copyable {
 
     /// Takes back the first `count` pings from `start` on, which have been told before.
     mutating func removePings(_ count: Int, from start: Int) {
-        for _ in 0..<count {
-            guard let index = events[start...].firstIndex(of: .ping) else { return }
-            events.remove(at: index)
+        var (left, kept) = (count, start)
+        for index in start..<events.count {
+            if left > 0, events[index] == .ping {
+                left -= 1
+            } else {
+                events[kept] = events[index]
+                kept += 1
+            }
         }
+        events.removeLast(events.count - kept)
     }
 
     /// Copies `text` into the batch; it must be valid UTF-8.

@@ -18,6 +18,8 @@ struct AnswerState {
     private(set) var fault: StaticString?
     private(set) var hasStarted = false
     private var choices: [Choice] = []
+    /// Of all choices.
+    private var callTotal = 0
     private var lastUsage = Usage()
     private var failedFinish: TextRange?
 
@@ -109,10 +111,11 @@ struct AnswerState {
         guard let position = open(choice, into: &batch) else { return }
         let calls = choices[position].calls.count
         if choices[position].calls.contains(where: { $0.key == key }) { return }
-        guard calls < Self.callLimit else {
+        guard callTotal < Self.callLimit else {
             fault = "more tool calls than the limit of 1024"
             return
         }
+        callTotal += 1
         choices[position].calls.append(Call(key: key))
         let (id, name) = (Self.store(id, into: &batch), Self.store(name, into: &batch))
         batch.append(.toolCallStart(choice: choice, index: calls, id: id, name: name))

@@ -107,9 +107,10 @@ struct AutoDecoder: StreamDecoder {
             stage = .frames(framing, probe)
             try settle(probe, fault, into: &batch)
         case .line: try lookForLine(from: start, into: &batch)
-        case .document: guard held.count <= limit else { throw .eventTooLarge(Limit("event_bytes", limit)) }
-        case .leading, .known: return
+        case .document, .leading, .known: break
         }
+        // Also where the document has only just been found to be one: it may have come whole.
+        if case .document = stage, held.count > limit { throw .eventTooLarge(Limit("event_bytes", limit)) }
     }
 
     private static func fault(_ body: () throws(StreamError) -> Void) -> StreamError? {

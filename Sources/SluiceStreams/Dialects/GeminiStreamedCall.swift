@@ -108,6 +108,7 @@ struct GeminiStreamedCall {
         case .member(let name):
             guard tree.isNull || tree.members != nil else { return false }
             var members = tree.members ?? []
+            tree = .null  // so that what is changed has one owner
             let position = members.firstIndex { $0.key == name } ?? members.count
             if position == members.count { members.append((key: name, value: .null)) }
             guard put(value, at: steps.dropFirst(), in: &members[position].value) else { return false }
@@ -116,6 +117,7 @@ struct GeminiStreamedCall {
             guard tree.isNull || tree.elements != nil else { return false }
             var elements = tree.elements ?? []
             guard index <= elements.count else { return false }
+            tree = .null
             if index == elements.count { elements.append(.null) }
             guard put(value, at: steps.dropFirst(), in: &elements[index]) else { return false }
             tree = .array(elements)

@@ -89,8 +89,8 @@ struct AnthropicBlockQueue {
     }
 
     private mutating func wait(_ block: Block) {
-        // A block costs something even with nothing in it.
-        waitingBytes &+= 128 &+ block.name.count &+ block.quotedID.count
+        // A block costs something even with nothing in it, and the calls among them are looked for.
+        waitingBytes &+= 2048 &+ block.name.count &+ block.quotedID.count
         if !isOverLimit { waiting.append(block) }
     }
 

@@ -18,6 +18,8 @@ struct CollectedAnswer {
     struct Choice {
         var state: ChoiceState
         var parts: [Part] = []
+        /// Where the calls stand among the parts; calls are numbered in the order of their starts.
+        var callPositions: [Int] = []
     }
 
     private(set) var head: AnswerHead
@@ -68,7 +70,9 @@ struct CollectedAnswer {
     private mutating func add(_ part: Part, _ position: Int) {
         // A part costs something even with nothing in it.
         byteCount &+= 128 &+ part.bytes.count &+ part.id.count &+ part.name.count
-        if !isOverLimit { choices[position].parts.append(part) }
+        guard !isOverLimit else { return }
+        if part.callIndex != nil { choices[position].callPositions.append(choices[position].parts.count) }
+        choices[position].parts.append(part)
     }
 
     private mutating func append(_ kind: Part.Kind, _ text: Span<UInt8>, _ position: Int) {
@@ -80,10 +84,8 @@ struct CollectedAnswer {
 
     private mutating func append(_ fragment: Span<UInt8>, toCall index: Int, _ position: Int) {
         byteCount &+= fragment.count
-        guard !isOverLimit, let part = choices[position].parts.lastIndex(where: { $0.kind == .call(index) }) else {
-            return
-        }
-        choices[position].parts[part].bytes.append(fragment)
+        guard !isOverLimit, choices[position].callPositions.indices.contains(index) else { return }
+        choices[position].parts[choices[position].callPositions[index]].bytes.append(fragment)
     }
 }
 

@@ -70,6 +70,8 @@ struct OpenAIChatEncoder: StreamEncoder {
         for choice in choices where !choice.hasFinished {
             finish(choice.index, choice.hasCalls ? .toolCalls : .stop, into: &out)
         }
+        // An answer that had no choice at all had one with nothing in it.
+        if choices.isEmpty { finish(0, .stop, into: &out) }
         if options.includeUsage, let usage { write(usage, into: &out) }
         out.append("data: [DONE]\n\n")
         return .complete

@@ -72,16 +72,13 @@ public struct JSONGrammar: ~Escapable {
 
     private mutating func string() -> Bool {
         guard take(ASCII.quote) else { return false }
-        while let byte = next {
-            position &+= 1
-            switch byte {
-            case ASCII.quote: return true
-            case ASCII.backslash: guard escape() else { return false }
-            case 0..<0x20: return false
-            default: break
-            }
+        while true {
+            let start = position
+            position = bytes.withUnsafeBufferPointer { WordScan.mustEscape($0, from: start) }
+            if take(ASCII.quote) { return true }
+            // The end of the text, or a control character.
+            guard take(ASCII.backslash), escape() else { return false }
         }
-        return false
     }
 
     private mutating func escape() -> Bool {

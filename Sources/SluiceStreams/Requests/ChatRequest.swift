@@ -173,6 +173,13 @@ extension ChatRequest {
         return texts.isEmpty ? nil : .joined(texts, by: "\n\n")
     }
 
+    /// Somebody says something. Thoughts alone are no turn.
+    var hasContent: Bool {
+        messages.contains { message in
+            message.parts.contains { if case .reasoning = $0 { false } else { true } }
+        }
+    }
+
     /// What is said between user and model.
     var turns: [Message] { messages.filter { $0.role != .system } }
 

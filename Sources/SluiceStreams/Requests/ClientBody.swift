@@ -23,7 +23,11 @@ struct ClientBody {
             }
             json = parsed
         }
-        if let json { try Self.checkNames(json) }
+        if let json {
+            // What the upstream's reader makes of a body that is nearly JSON, nobody knows.
+            guard JSONGrammar.isValue(body.span) else { throw .invalid(field: "", "the body is not JSON") }
+            try Self.checkNames(json)
+        }
         streamFlag = try Self.streamFlag(json, format)
         wantsStream = try Self.wantsStream(format, streamFlag, hints)
     }

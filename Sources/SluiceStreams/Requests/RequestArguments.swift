@@ -13,7 +13,7 @@ extension ChatRequest.ToolCall {
         let value: JSONValue? =
             switch arguments {
             case .value(let value): value
-            case .string(let text): text.isEmpty ? .object([]) : JSONValue.parse(text.utf8)
+            case .string(let text): text.isEmpty ? .object([]) : JSONValue.parse(strictly: text.utf8)
             }
         guard let value, value.members != nil || value.isNull else {
             throw .invalid(field: place, "the arguments are no JSON object")
@@ -39,7 +39,9 @@ extension ChatRequest.ToolResult {
     /// As an object: what the tool said if it is one, else `{"result": …}`.
     var object: JSONValue {
         let text = text
-        if !isError, text.raw.first == UInt8(ascii: "{"), let value = JSONValue.parse(text.utf8), value.members != nil {
+        if !isError, text.raw.first == UInt8(ascii: "{"), let value = JSONValue.parse(strictly: text.utf8),
+            value.members != nil
+        {
             return value
         }
         return .object([(key: isError ? "error" : "result", value: .string(text))])

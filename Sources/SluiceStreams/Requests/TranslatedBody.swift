@@ -4,7 +4,10 @@ enum TranslatedBody {
         _ client: ClientBody, _ dialect: Dialect, _ rules: RequestRules, _ result: inout TranslatedRequest
     ) throws(RequestError) -> JSONObject {
         var request = try client.read()
-        if request.messages.isEmpty, request.unknown.isEmpty { throw .invalid(field: "", "there is nothing to answer") }
+        // What is unknown and may not be left out is the better reason, and is told below.
+        if !request.hasContent, request.unknown.isEmpty || rules.dropsUnsupported {
+            throw .invalid(field: "", "there is nothing to answer")
+        }
         result.model = RouteModel.choose(request.model?.text, rules)
         request.model = result.model.isEmpty ? nil : JSONString(result.model)
         if let system = rules.system, !system.isEmpty {

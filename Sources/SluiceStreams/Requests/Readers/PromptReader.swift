@@ -22,7 +22,7 @@ enum PromptReader: RequestReader {
         if text.isEmpty {
             guard let hint = hints.prompt else { throw .invalid(field: "prompt", "is missing") }
             prompt = JSONString(hint)
-        } else if !hints.isPlainText, let quoted = JSONValue.parse(text)?.string {
+        } else if !hints.isPlainText, let quoted = JSONValue.parse(strictly: text)?.string {
             prompt = quoted
         }
         var request = ChatRequest()

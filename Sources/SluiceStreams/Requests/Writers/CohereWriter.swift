@@ -179,14 +179,15 @@ struct CohereV1Writer: RequestWriter {
         var object = JSONObject([("name", .string(tool.name))])
         object["description"] = .string(tool.description ?? tool.name)
         let required = Set((tool.parameters?["required"]?.elements ?? []).compactMap { $0.string?.text })
-        var definitions = JSONObject()
-        for member in tool.parameters?["properties"]?.members ?? [] {
+        var definitions: [(key: String, value: JSONValue)] = []
+        var names: Set<String> = []
+        for member in tool.parameters?["properties"]?.members ?? [] where names.insert(member.key).inserted {
             var definition = JSONObject([("type", JSONValue(type(member.value["type"]?.string?.text)))])
             if let description = member.value["description"] { definition["description"] = description }
             definition["required"] = .bool(required.contains(member.key))
-            definitions[member.key] = definition.value
+            definitions.append((key: member.key, value: definition.value))
         }
-        object.put("parameter_definitions", definitions)
+        object.put("parameter_definitions", JSONObject(definitions))
         return object.value
     }
 
