@@ -31,7 +31,7 @@ extension SSEHandler {
 /// The event-stream grammar (WHATWG HTML §9.2.6): bytes in, events to a handler. Cut invariant.
 ///
 /// The common event, one `data:` line that lies whole in the chunk, is handed on where it stands. Only what a chunk
-/// border cuts, and data of several lines, is copied; that storage is freed when an event is complete.
+/// border cuts, and data of several lines, is copied; that storage is freed when an event is complete, unless it is little.
 public struct SSEDecoder {
     private var partialLine: [UInt8] = []
     private var data: [UInt8] = []
@@ -81,7 +81,11 @@ public struct SSEDecoder {
             if partialLine.isEmpty, !hasData, type.isEmpty, Self.readEvent(chunk, start, end, back, &parts) {
                 try checkEvent(upTo: offset &+ parts.end)
                 if parts.hasID { keepID(chunk.extracting(parts.id)) }
-                try hand(chunk.extracting(parts.type), chunk.extracting(parts.data), &handler, &batch)
+                if parts.isLong {
+                    try handLong(chunk.extracting(start..<parts.end), chunk.extracting(parts.type), &handler, &batch)
+                } else {
+                    try hand(chunk.extracting(parts.type), chunk.extracting(parts.data), &handler, &batch)
+                }
                 start = parts.next
                 eventOffset = offset &+ parts.blank
                 continue
@@ -136,13 +140,15 @@ public struct SSEDecoder {
         var data = 0..<0
         var id = 0..<0
         var hasID = false
+        /// Its data has more lines than one.
+        var isLong = false
         /// The end of its last line; behind the blank line's CR or LF; behind all of the blank line.
         var end = 0
         var blank = 0
         var next = 0
     }
 
-    /// An event of one `data:` line with an `event:` and an `id:` line at most, ended by LF or CRLF. False: it is another one, or
+    /// An event of `data:` lines with an `event:` and an `id:` line at most, ended by LF or CRLF. False: it is another one, or
     /// not whole. `lineEnd` is where the first line ends, `firstBack` where the next CR stands.
     @inline(__always)
     private static func readEvent(
@@ -162,8 +168,9 @@ public struct SSEDecoder {
             }
             switch chunk[unchecked: position] {
             case UInt8(ascii: "d"):
-                guard !hasData, let value = value(of: "data:", chunk, position, end) else { return false }
-                (parts.data, hasData) = (value, true)
+                guard let value = value(of: "data:", chunk, position, end) else { return false }
+                if hasData { parts.isLong = true } else { parts.data = value }
+                hasData = true
             case UInt8(ascii: "e"):
                 guard !hasType, let value = value(of: "event:", chunk, position, end) else { return false }
                 (parts.type, hasType) = (value, true)
@@ -195,6 +202,27 @@ public struct SSEDecoder {
         try handler.event(event, offset: eventOffset, into: &batch)
     }
 
+    /// `lines` are whole, and each is a field of the event.
+    private mutating func handLong<Handler: SSEHandler>(
+        _ lines: Span<UInt8>, _ type: Span<UInt8>, _ handler: inout Handler, _ batch: inout EventBatch
+    ) throws(StreamError) {
+        var text: [UInt8] = []
+        swap(&text, &data)
+        defer { Self.empty(&text, back: &data) }
+        text.reserveCapacity(lines.count)
+        var start = 0
+        while start < lines.count {
+            let feed = Self.find(ASCII.lf, lines, from: start)
+            let end = feed > start && lines[feed - 1] == ASCII.cr ? feed - 1 : feed
+            if let value = Self.value(of: "data:", lines, start, end) {
+                lines.extracting(value).withUnsafeBufferPointer { text.append(contentsOf: $0) }
+                text.append(ASCII.lf)
+            }
+            start = feed + 1
+        }
+        try hand(type, text.span.extracting(0..<(text.count - 1)), &handler, &batch)
+    }
+
     /// An id with U+0000 in it is none.
     private mutating func keepID(_ value: Span<UInt8>) {
         guard ASCII.firstIndex(of: 0, in: value) == nil else { return }
@@ -214,7 +242,7 @@ public struct SSEDecoder {
         _ line: Span<UInt8>, next: Int, _ handler: inout Handler, _ batch: inout EventBatch
     ) throws(StreamError) {
         if line.isEmpty {
-            try dispatch(&handler, &batch)
+            if hasData || !type.isEmpty { try dispatch(&handler, &batch) }
             eventOffset = next
             return
         }
