@@ -150,48 +150,62 @@ public struct SSEDecoder {
 
     /// An event of `data:` lines with an `event:` and an `id:` line at most, ended by LF or CRLF. False: it is another one, or
     /// not whole. `lineEnd` is where the first line ends, `firstBack` where the next CR stands.
-    @inline(__always)
     private static func readEvent(
         _ chunk: Span<UInt8>, _ start: Int, _ lineEnd: Int, _ firstBack: Int, _ parts: inout EventParts
+    ) -> Bool {
+        chunk.withUnsafeBufferPointer { buffer in
+            guard let base = buffer.baseAddress else { return false }
+            return readEvent(base, buffer.count, start, lineEnd, firstBack, &parts)
+        }
+    }
+
+    @inline(__always)
+    private static func readEvent(
+        _ base: UnsafePointer<UInt8>, _ count: Int, _ start: Int, _ lineEnd: Int, _ firstBack: Int,
+        _ parts: inout EventParts
     ) -> Bool {
         var back = firstBack
         var (hasData, hasType) = (false, false)
         var position = start
-        var feed = chunk[lineEnd] == ASCII.lf ? lineEnd : find(ASCII.lf, chunk, from: lineEnd)
-        while feed < chunk.count {
-            if back < position { back = find(ASCII.cr, chunk, from: position) }
+        var feed = base[lineEnd] == ASCII.lf ? lineEnd : find(ASCII.lf, base, count, from: lineEnd)
+        while feed < count {
+            if back < position { back = find(ASCII.cr, base, count, from: position) }
             if back < feed, back != feed &- 1 { return false }
-            let end = min(back, feed)
+            let end = back < feed ? back : feed
             if end == position {
                 (parts.blank, parts.next) = (end &+ 1, feed &+ 1)
                 return hasData
             }
-            switch chunk[unchecked: position] {
+            switch base[position] {
             case UInt8(ascii: "d"):
-                guard let value = value(of: "data:", chunk, position, end) else { return false }
+                guard let value = value(of: "data:", base, position, end) else { return false }
                 if hasData { parts.isLong = true } else { parts.data = value }
                 hasData = true
             case UInt8(ascii: "e"):
-                guard !hasType, let value = value(of: "event:", chunk, position, end) else { return false }
+                guard !hasType, let value = value(of: "event:", base, position, end) else { return false }
                 (parts.type, hasType) = (value, true)
             case UInt8(ascii: "i"):
-                guard !parts.hasID, let value = value(of: "id:", chunk, position, end) else { return false }
+                guard !parts.hasID, let value = value(of: "id:", base, position, end) else { return false }
                 (parts.id, parts.hasID) = (value, true)
             default: return false
             }
             parts.end = end
             position = feed &+ 1
-            feed = find(ASCII.lf, chunk, from: position)
+            let isBlank = position < count && base[position] == ASCII.lf
+            feed = isBlank ? position : find(ASCII.lf, base, count, from: position)
         }
         return false
     }
 
-    /// - Precondition: the line from `start` to `end` lies in `chunk`.
+    /// The value of the line from `start` to `end`, if it is of that field.
     @inline(__always)
-    private static func value(of name: StaticString, _ chunk: Span<UInt8>, _ start: Int, _ end: Int) -> Range<Int>? {
-        let first = start &+ name.utf8CodeUnitCount
-        guard first <= end, ASCII.equal(chunk.extracting(unchecked: start..<first), name) else { return nil }
-        let hasSpace = first < end && chunk[unchecked: first] == ASCII.space
+    private static func value(
+        of name: StaticString, _ base: UnsafePointer<UInt8>, _ start: Int, _ end: Int
+    ) -> Range<Int>? {
+        let length = name.utf8CodeUnitCount
+        let first = start &+ length
+        guard first <= end, memcmp(base + start, name.utf8Start, length) == 0 else { return nil }
+        let hasSpace = first < end && base[first] == ASCII.space
         return Range(uncheckedBounds: (hasSpace ? first &+ 1 : first, end))
     }
 
@@ -210,15 +224,18 @@ public struct SSEDecoder {
         swap(&text, &data)
         defer { Self.empty(&text, back: &data) }
         text.reserveCapacity(lines.count)
-        var start = 0
-        while start < lines.count {
-            let feed = Self.find(ASCII.lf, lines, from: start)
-            let end = feed > start && lines[feed - 1] == ASCII.cr ? feed - 1 : feed
-            if let value = Self.value(of: "data:", lines, start, end) {
-                lines.extracting(value).withUnsafeBufferPointer { text.append(contentsOf: $0) }
-                text.append(ASCII.lf)
+        lines.withUnsafeBufferPointer { lines in
+            guard let base = lines.baseAddress else { return }
+            var start = 0
+            while start < lines.count {
+                let feed = Self.find(ASCII.lf, base, lines.count, from: start)
+                let end = feed > start && base[feed - 1] == ASCII.cr ? feed - 1 : feed
+                if let value = Self.value(of: "data:", base, start, end) {
+                    text.append(contentsOf: UnsafeBufferPointer(rebasing: lines[value]))
+                    text.append(ASCII.lf)
+                }
+                start = feed + 1
             }
-            start = feed + 1
         }
         try hand(type, text.span.extracting(0..<(text.count - 1)), &handler, &batch)
     }
@@ -308,9 +325,14 @@ public struct SSEDecoder {
     private static func find(_ byte: UInt8, _ chunk: Span<UInt8>, from start: Int) -> Int {
         chunk.withUnsafeBufferPointer { buffer in
             guard let base = buffer.baseAddress else { return 0 }
-            let found = memchr(base + start, Int32(byte), buffer.count - start)
-            return found.map { UnsafeRawPointer($0) - UnsafeRawPointer(base) } ?? buffer.count
+            return find(byte, base, buffer.count, from: start)
         }
+    }
+
+    @inline(__always)
+    private static func find(_ byte: UInt8, _ base: UnsafePointer<UInt8>, _ count: Int, from start: Int) -> Int {
+        let found = memchr(base + start, Int32(byte), count &- start)
+        return found.map { UnsafeRawPointer($0) - UnsafeRawPointer(base) } ?? count
     }
 
     /// Passes over one byte order mark at the very start, also when it is cut; returns where the rest begins.
