@@ -63,7 +63,11 @@ struct AnswerState {
         contentCount += 1
         content = ChunkTemplate.Place(raw)
         guard !raw.isEmpty, let position = open(choice, into: &batch) else { return }
-        let stored = Self.store(raw, &choices[position].textHalf, into: &batch)
+        var half = choices[position].textHalf
+        let hadHalf = half != nil
+        let stored = Self.store(raw, &half, into: &batch)
+        // Almost never, and writing it means to ask whether the list is shared.
+        if hadHalf || half != nil { choices[position].textHalf = half }
         if !stored.isEmpty { batch.append(.text(choice: choice, stored)) }
     }
 
@@ -76,7 +80,11 @@ struct AnswerState {
 
     mutating func reasoning(_ raw: Span<UInt8>, choice: Int = 0, into batch: inout EventBatch) {
         guard !raw.isEmpty, let position = open(choice, into: &batch) else { return }
-        let stored = Self.store(raw, &choices[position].reasoningHalf, into: &batch)
+        var half = choices[position].reasoningHalf
+        let hadHalf = half != nil
+        let stored = Self.store(raw, &half, into: &batch)
+        // Almost never, and writing it means to ask whether the list is shared.
+        if hadHalf || half != nil { choices[position].reasoningHalf = half }
         if !stored.isEmpty { batch.append(.reasoning(choice: choice, stored)) }
     }
 
@@ -256,13 +264,13 @@ struct AnswerState {
     mutating func sawCall() { progress.sawContent = true }
 
     private mutating func open(_ choice: Int, into batch: inout EventBatch) -> Int? {
-        start(into: &batch)
+        if !hasStarted { start(into: &batch) }
         progress.sawContent = true
         return position(of: choice)
     }
 
     private mutating func position(of choice: Int) -> Int? {
-        if let first = choices.first, first.index == choice { return 0 }
+        if !choices.isEmpty, choices[0].index == choice { return 0 }
         if let position = choices.firstIndex(where: { $0.index == choice }) { return position }
         guard choices.count < Self.choiceLimit else {
             fault = "more choices than the limit of 128"

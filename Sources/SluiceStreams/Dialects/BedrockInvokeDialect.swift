@@ -21,7 +21,7 @@ struct BedrockInvokeDialect: BedrockDialect {
         throws(StreamError)
     {
         guard ASCII.equal(type, "chunk") else { return batch.append(.unknown) }
-        guard let range = JSONMember.string("bytes", of: data) else {
+        guard let range = Self.bytes(of: data) ?? JSONMember.string("bytes", of: data) else {
             throw .malformed("a chunk has no bytes", offset: offset)
         }
         var json: [UInt8] = []
@@ -39,6 +39,21 @@ struct BedrockInvokeDialect: BedrockDialect {
         let before = batch.events.count
         try decode(model: json.span, at: offset, into: &batch)
         template.learn(json.span, of: answer, in: batch, from: before)
+    }
+
+    /// The bytes, where they come first: base64 has neither quotes nor, most often, anything escaped. nil: they do not come
+    /// first, or this is not one JSON object.
+    private static func bytes(of json: Span<UInt8>) -> Range<Int>? {
+        let start = 10
+        guard json.count > start, ASCII.equal(json.extracting(0..<start), #"{"bytes":""#),
+            let end = ASCII.firstIndex(of: ASCII.quote, in: json, from: start), json[end - 1] != ASCII.backslash
+        else { return nil }
+        var rest = JSONScanner(json, atMemberValue: end + 1)
+        while let key = rest.nextKey() {
+            if ASCII.equal(json.extracting(key), "bytes") { return nil }
+            rest.value()
+        }
+        return rest.isAtEnd() ? start..<end : nil
     }
 
     /// What the model's maker sent.

@@ -55,42 +55,36 @@ struct AWSHeaderReader: ~Escapable {
     mutating func next() -> Header? {
         guard isValid, position < bytes.count else { return nil }
         isValid = false
-        guard let nameCount = number(1), nameCount > 0, let name = take(nameCount), let type = number(1),
-            let count = valueCount(type), let value = take(count)
-        else { return nil }
+        let name = position &+ 1
+        let type = name &+ Int(bytes[unchecked: position])
+        guard type > name, type < bytes.count, let value = value(at: type) else { return nil }
         isValid = true
-        return Header(name: name, value: value, isString: type == 7)
+        position = value.upperBound
+        return Header(
+            name: Range(uncheckedBounds: (name, type)), value: value, isString: bytes[unchecked: type] == Self.text)
     }
 
-    private mutating func valueCount(_ type: Int) -> Int? {
-        switch type {
-        case 0, 1: 0  // true, false
-        case 2: 1
-        case 3: 2
-        case 4: 4
-        case 5, 8: 8  // an integer, a time
-        case 6, 7: number(2)  // bytes, text
-        case 9: 16
-        default: nil
-        }
-    }
+    private static let text: UInt8 = 7
 
+    /// The value whose type stands at `place`; nil if it is not whole, or there is no such type.
     @inline(__always)
-    private mutating func number(_ count: Int) -> Int? {
-        guard bytes.count &- position >= count else { return nil }
-        var value = 0
-        for _ in 0..<count {
-            value = value << 8 | Int(bytes[unchecked: position])
-            position &+= 1
+    private func value(at place: Int) -> Range<Int>? {
+        var start = place &+ 1
+        let count: Int
+        switch bytes[unchecked: place] {
+        case 6, Self.text:  // bytes, text
+            guard bytes.count &- start >= 2 else { return nil }
+            count = Int(bytes[unchecked: start]) << 8 | Int(bytes[unchecked: start &+ 1])
+            start &+= 2
+        case 0, 1: count = 0  // true, false
+        case 2: count = 1
+        case 3: count = 2
+        case 4: count = 4
+        case 5, 8: count = 8  // an integer, a time
+        case 9: count = 16
+        default: return nil
         }
-        return value
-    }
-
-    @inline(__always)
-    private mutating func take(_ count: Int) -> Range<Int>? {
-        let start = position
         guard bytes.count &- start >= count else { return nil }
-        position = start &+ count
-        return Range(uncheckedBounds: (start, position))
+        return Range(uncheckedBounds: (start, start &+ count))
     }
 }

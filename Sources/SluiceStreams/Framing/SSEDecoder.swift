@@ -31,7 +31,7 @@ extension SSEHandler {
 /// The event-stream grammar (WHATWG HTML §9.2.6): bytes in, events to a handler. Cut invariant.
 ///
 /// The common event, one `data:` line that lies whole in the chunk, is handed on where it stands. Only what a chunk
-/// border cuts, and data of several lines, is copied; that storage is freed when an event is complete.
+/// border cuts, and data of several lines, is copied; that storage is freed when an event is complete, unless it is little.
 public struct SSEDecoder {
     private var partialLine: [UInt8] = []
     private var data: [UInt8] = []
@@ -81,7 +81,11 @@ public struct SSEDecoder {
             if partialLine.isEmpty, !hasData, type.isEmpty, Self.readEvent(chunk, start, end, back, &parts) {
                 try checkEvent(upTo: offset &+ parts.end)
                 if parts.hasID { keepID(chunk.extracting(parts.id)) }
-                try hand(chunk.extracting(parts.type), chunk.extracting(parts.data), &handler, &batch)
+                if parts.isLong {
+                    try handLong(chunk.extracting(start..<parts.end), chunk.extracting(parts.type), &handler, &batch)
+                } else {
+                    try hand(chunk.extracting(parts.type), chunk.extracting(parts.data), &handler, &batch)
+                }
                 start = parts.next
                 eventOffset = offset &+ parts.blank
                 continue
@@ -136,55 +140,72 @@ public struct SSEDecoder {
         var data = 0..<0
         var id = 0..<0
         var hasID = false
+        /// Its data has more lines than one.
+        var isLong = false
         /// The end of its last line; behind the blank line's CR or LF; behind all of the blank line.
         var end = 0
         var blank = 0
         var next = 0
     }
 
-    /// An event of one `data:` line with an `event:` and an `id:` line at most, ended by LF or CRLF. False: it is another one, or
+    /// An event of `data:` lines with an `event:` and an `id:` line at most, ended by LF or CRLF. False: it is another one, or
     /// not whole. `lineEnd` is where the first line ends, `firstBack` where the next CR stands.
-    @inline(__always)
     private static func readEvent(
         _ chunk: Span<UInt8>, _ start: Int, _ lineEnd: Int, _ firstBack: Int, _ parts: inout EventParts
+    ) -> Bool {
+        chunk.withUnsafeBufferPointer { buffer in
+            guard let base = buffer.baseAddress else { return false }
+            return readEvent(base, buffer.count, start, lineEnd, firstBack, &parts)
+        }
+    }
+
+    @inline(__always)
+    private static func readEvent(
+        _ base: UnsafePointer<UInt8>, _ count: Int, _ start: Int, _ lineEnd: Int, _ firstBack: Int,
+        _ parts: inout EventParts
     ) -> Bool {
         var back = firstBack
         var (hasData, hasType) = (false, false)
         var position = start
-        var feed = chunk[lineEnd] == ASCII.lf ? lineEnd : find(ASCII.lf, chunk, from: lineEnd)
-        while feed < chunk.count {
-            if back < position { back = find(ASCII.cr, chunk, from: position) }
+        var feed = base[lineEnd] == ASCII.lf ? lineEnd : find(ASCII.lf, base, count, from: lineEnd)
+        while feed < count {
+            if back < position { back = find(ASCII.cr, base, count, from: position) }
             if back < feed, back != feed &- 1 { return false }
-            let end = min(back, feed)
+            let end = back < feed ? back : feed
             if end == position {
                 (parts.blank, parts.next) = (end &+ 1, feed &+ 1)
                 return hasData
             }
-            switch chunk[unchecked: position] {
+            switch base[position] {
             case UInt8(ascii: "d"):
-                guard !hasData, let value = value(of: "data:", chunk, position, end) else { return false }
-                (parts.data, hasData) = (value, true)
+                guard let value = value(of: "data:", base, position, end) else { return false }
+                if hasData { parts.isLong = true } else { parts.data = value }
+                hasData = true
             case UInt8(ascii: "e"):
-                guard !hasType, let value = value(of: "event:", chunk, position, end) else { return false }
+                guard !hasType, let value = value(of: "event:", base, position, end) else { return false }
                 (parts.type, hasType) = (value, true)
             case UInt8(ascii: "i"):
-                guard !parts.hasID, let value = value(of: "id:", chunk, position, end) else { return false }
+                guard !parts.hasID, let value = value(of: "id:", base, position, end) else { return false }
                 (parts.id, parts.hasID) = (value, true)
             default: return false
             }
             parts.end = end
             position = feed &+ 1
-            feed = find(ASCII.lf, chunk, from: position)
+            let isBlank = position < count && base[position] == ASCII.lf
+            feed = isBlank ? position : find(ASCII.lf, base, count, from: position)
         }
         return false
     }
 
-    /// - Precondition: the line from `start` to `end` lies in `chunk`.
+    /// The value of the line from `start` to `end`, if it is of that field.
     @inline(__always)
-    private static func value(of name: StaticString, _ chunk: Span<UInt8>, _ start: Int, _ end: Int) -> Range<Int>? {
-        let first = start &+ name.utf8CodeUnitCount
-        guard first <= end, ASCII.equal(chunk.extracting(unchecked: start..<first), name) else { return nil }
-        let hasSpace = first < end && chunk[unchecked: first] == ASCII.space
+    private static func value(
+        of name: StaticString, _ base: UnsafePointer<UInt8>, _ start: Int, _ end: Int
+    ) -> Range<Int>? {
+        let length = name.utf8CodeUnitCount
+        let first = start &+ length
+        guard first <= end, memcmp(base + start, name.utf8Start, length) == 0 else { return nil }
+        let hasSpace = first < end && base[first] == ASCII.space
         return Range(uncheckedBounds: (hasSpace ? first &+ 1 : first, end))
     }
 
@@ -193,6 +214,30 @@ public struct SSEDecoder {
     ) throws(StreamError) {
         let event = SSEEvent(type: type, data: data, lastEventID: lastEventID.span)
         try handler.event(event, offset: eventOffset, into: &batch)
+    }
+
+    /// `lines` are whole, and each is a field of the event.
+    private mutating func handLong<Handler: SSEHandler>(
+        _ lines: Span<UInt8>, _ type: Span<UInt8>, _ handler: inout Handler, _ batch: inout EventBatch
+    ) throws(StreamError) {
+        var text: [UInt8] = []
+        swap(&text, &data)
+        defer { Self.empty(&text, back: &data) }
+        text.reserveCapacity(lines.count)
+        lines.withUnsafeBufferPointer { lines in
+            guard let base = lines.baseAddress else { return }
+            var start = 0
+            while start < lines.count {
+                let feed = Self.find(ASCII.lf, base, lines.count, from: start)
+                let end = feed > start && base[feed - 1] == ASCII.cr ? feed - 1 : feed
+                if let value = Self.value(of: "data:", base, start, end) {
+                    text.append(contentsOf: UnsafeBufferPointer(rebasing: lines[value]))
+                    text.append(ASCII.lf)
+                }
+                start = feed + 1
+            }
+        }
+        try hand(type, text.span.extracting(0..<(text.count - 1)), &handler, &batch)
     }
 
     /// An id with U+0000 in it is none.
@@ -214,7 +259,7 @@ public struct SSEDecoder {
         _ line: Span<UInt8>, next: Int, _ handler: inout Handler, _ batch: inout EventBatch
     ) throws(StreamError) {
         if line.isEmpty {
-            try dispatch(&handler, &batch)
+            if hasData || !type.isEmpty { try dispatch(&handler, &batch) }
             eventOffset = next
             return
         }
@@ -280,9 +325,14 @@ public struct SSEDecoder {
     private static func find(_ byte: UInt8, _ chunk: Span<UInt8>, from start: Int) -> Int {
         chunk.withUnsafeBufferPointer { buffer in
             guard let base = buffer.baseAddress else { return 0 }
-            let found = memchr(base + start, Int32(byte), buffer.count - start)
-            return found.map { UnsafeRawPointer($0) - UnsafeRawPointer(base) } ?? buffer.count
+            return find(byte, base, buffer.count, from: start)
         }
+    }
+
+    @inline(__always)
+    private static func find(_ byte: UInt8, _ base: UnsafePointer<UInt8>, _ count: Int, from start: Int) -> Int {
+        let found = memchr(base + start, Int32(byte), count &- start)
+        return found.map { UnsafeRawPointer($0) - UnsafeRawPointer(base) } ?? count
     }
 
     /// Passes over one byte order mark at the very start, also when it is cut; returns where the rest begins.

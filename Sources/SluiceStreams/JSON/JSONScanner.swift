@@ -43,11 +43,15 @@ public struct JSONScanner: ~Escapable {
 
     /// The raw key of the next member, with its value next to be read or skipped; nil at the object's end.
     public mutating func nextKey() -> Range<Int>? {
-        // As most write it: a comma, unless it is the first, the key, and a colon, with no space between.
-        let start = isFirst ? position &+ 1 : position &+ 2
-        guard start < bytes.count, bytes[unchecked: start &- 1] == ASCII.quote,
-            isFirst || bytes[unchecked: position] == ASCII.comma
-        else { return nextKeyWithSpace() }
+        // As most write it: a comma, unless it is the first, perhaps a space, the key, and a colon right behind it.
+        var start = isFirst ? position &+ 1 : position &+ 2
+        guard start < bytes.count, isFirst || bytes[unchecked: position] == ASCII.comma else { return nextKeyWithSpace() }
+        if bytes[unchecked: start &- 1] != ASCII.quote {
+            guard bytes[unchecked: start &- 1] == ASCII.space, bytes[unchecked: start] == ASCII.quote else {
+                return nextKeyWithSpace()
+            }
+            start &+= 1
+        }
         let end = closingQuote(from: start)
         guard end &+ 1 < bytes.count, bytes[unchecked: end &+ 1] == ASCII.colon else { return nextKeyWithSpace() }
         isFirst = false
