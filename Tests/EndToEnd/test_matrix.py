@@ -45,7 +45,7 @@ FIGURES = {
     "cohere": {"input", "output", "cached"}, "vercel-data": {"input", "output"}, "mlflow": {"input", "output"},
 }
 #: Formats that must give a figure, and give 0 where nobody knows it.
-ZEROS = {"anthropic"}
+ZEROS = {"anthropic", "openai-responses"}
 #: Words that a format lacks, and what it says in their place.
 WORDS = {
     "openai-chat": {"other": "stop"}, "openai-completions": {"other": "stop", "tool_calls": "stop"},
