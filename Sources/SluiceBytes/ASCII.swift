@@ -17,8 +17,10 @@ public enum ASCII {
     public static let rightBrace: UInt8 = 0x7D
 
     /// Folds `A`–`Z` to `a`–`z`; every other byte is returned as it is.
+    @inlinable
     public static func lowercase(_ byte: UInt8) -> UInt8 { byte &- 0x41 < 26 ? byte | 0x20 : byte }
 
+    @inlinable
     public static func isDigit(_ byte: UInt8) -> Bool { byte &- 0x30 < 10 }
 
     /// The value of a hexadecimal digit, or nil.
@@ -44,7 +46,9 @@ public enum ASCII {
     }
 
     /// Byte equality with a literal, e.g. `ASCII.equal(bytes, "chunked")`.
-    @inline(__always)
+    ///
+    /// Inlined everywhere, so that the comparison with a short literal is one with a number and no call.
+    @inlinable @inline(__always)
     public static func equal(_ bytes: Span<UInt8>, _ literal: StaticString) -> Bool {
         guard bytes.count == literal.utf8CodeUnitCount else { return false }
         return bytes.withUnsafeBufferPointer { buffer in
@@ -54,7 +58,7 @@ public enum ASCII {
     }
 
     /// Byte equality of two runs.
-    @inline(__always)
+    @inlinable @inline(__always)
     public static func equal(_ left: Span<UInt8>, _ right: Span<UInt8>) -> Bool {
         guard left.count == right.count else { return false }
         return left.withUnsafeBufferPointer { left in
@@ -66,7 +70,7 @@ public enum ASCII {
     }
 
     /// Where `byte` first stands in `bytes`, from `start` on.
-    @inline(__always)
+    @inlinable @inline(__always)
     public static func firstIndex(of byte: UInt8, in bytes: Span<UInt8>, from start: Int = 0) -> Int? {
         bytes.withUnsafeBufferPointer { buffer in
             guard let base = buffer.baseAddress, start < buffer.count else { return nil }

@@ -13,6 +13,8 @@ struct BedrockInvokeDialect: BedrockDialect {
     private var anthropic = AnthropicMessagesDialect()
     private var cohere = CohereV1Dialect()
     private var decoded: [UInt8] = []
+    /// Of what the model's maker sent: around the base64 nothing stays the same.
+    private var template = ChunkTemplate()
     private static let keptBytes = 4096
 
     mutating func decode(_ data: Span<UInt8>, type: Span<UInt8>, at offset: Int, into batch: inout EventBatch)
@@ -31,14 +33,19 @@ struct BedrockInvokeDialect: BedrockDialect {
         guard Base64.decode(data.extracting(range), into: &json) else {
             throw .malformed("a chunk's bytes are not base64", offset: offset)
         }
+        if let text = template.content(of: json.span) {
+            return answer.text(json.span.extracting(text), choice: template.choice, into: &batch)
+        }
+        let before = batch.events.count
         try decode(model: json.span, at: offset, into: &batch)
+        template.learn(json.span, of: answer, in: batch, from: before)
     }
 
     /// What the model's maker sent.
     private mutating func decode(model json: Span<UInt8>, at offset: Int, into batch: inout EventBatch)
         throws(StreamError)
     {
-        guard let shape = Shape(json) else { throw .malformed("a chunk is not a JSON object", offset: offset) }
+        guard let shape = Shape(json) else { throw Self.notAnObject(offset) }
         switch shape {
         case .anthropic(let type):
             swap(&answer, &anthropic.answer)
@@ -52,8 +59,13 @@ struct BedrockInvokeDialect: BedrockDialect {
             swap(&answer, &cohere.answer)
             defer { swap(&answer, &cohere.answer) }
             try cohere.decode(json, type: Span(), at: offset, into: &batch)
-        case .text: readText(json, into: &batch)
+        case .text:
+            guard readText(json, into: &batch) else { throw Self.notAnObject(offset) }
         }
+    }
+
+    private static func notAnObject(_ offset: Int) -> StreamError {
+        .malformed("a chunk is not a JSON object", offset: offset)
     }
 
     /// Whose event it is, by the names of its members.
@@ -72,10 +84,14 @@ struct BedrockInvokeDialect: BedrockDialect {
             while let key = scanner.nextKey() {
                 guard let value = scanner.value(), !isKnown else { continue }
                 let (name, opening) = (json.extracting(key), json[value.lowerBound])
-                isKnown = true
+                // Those who read these find out for themselves whether the rest is JSON.
                 if ASCII.equal(name, "type"), opening == ASCII.quote {
                     self = .anthropic(type: value.lowerBound + 1..<value.upperBound - 1)
-                } else if opening == ASCII.leftBrace, Self.isConverse(name) {
+                    return
+                }
+                if ASCII.equal(name, "generation") || ASCII.equal(name, "outputText") { return }
+                isKnown = true
+                if opening == ASCII.leftBrace, Self.isConverse(name) {
                     self = .converse(name: key, event: value)
                 } else if ASCII.equal(name, "event_type") {
                     self = .cohereChat

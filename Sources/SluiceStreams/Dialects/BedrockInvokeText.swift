@@ -37,12 +37,13 @@ extension BedrockInvokeDialect {
         }
     }
 
-    mutating func readText(_ json: Span<UInt8>, into batch: inout EventBatch) {
+    /// False: this is not one JSON object, and nothing has been told.
+    mutating func readText(_ json: Span<UInt8>, into batch: inout EventBatch) -> Bool {
         var piece = Piece()
         var counts = Usage()
         var (metrics, outputs, choices): (Range<Int>?, Range<Int>?, Range<Int>?)
         var scanner = JSONScanner(json)
-        guard scanner.enterObject() else { return }
+        guard scanner.enterObject() else { return false }
         while let key = scanner.nextKey() {
             let name = json.extracting(key)
             if piece.take(name, &scanner) { continue }
@@ -60,6 +61,7 @@ extension BedrockInvokeDialect {
                 scanner.value()
             }
         }
+        guard scanner.isAtEnd() else { return false }
         if let choices {
             readChoices(json.extracting(choices), of: json, into: &batch)
         } else if let outputs {
@@ -77,6 +79,7 @@ extension BedrockInvokeDialect {
             counts.input = promptCount
             answer.usage(counts, into: &batch)
         }
+        return true
     }
 
     private static func array(_ scanner: inout JSONScanner) -> Range<Int>? {

@@ -45,8 +45,18 @@ struct ChunkTemplate {
         }
     }
 
+    /// `json` has been parsed, and `batch` holds what it meant from `before` on. If that is one run of text and nothing else,
+    /// the next ones are likely the same around it.
+    @inline(__always)
+    mutating func learn(_ json: Span<UInt8>, of answer: AnswerState, in batch: borrowing EventBatch, from before: Int) {
+        guard batch.events.count == before + 1, answer.contentCount == 1, let place = answer.content,
+            case .text(let choice, _)? = batch.events.last
+        else { return }
+        learn(json, contentAt: place, choice: choice)
+    }
+
     /// `json` has been parsed: its one meaning is the text at `place`, of that choice.
-    mutating func learn(_ json: Span<UInt8>, contentAt place: Place, choice: Int) {
+    private mutating func learn(_ json: Span<UInt8>, contentAt place: Place, choice: Int) {
         misses &+= 1
         let whole = Place(json)
         guard misses < 4 || misses & 63 == 0, json.count - place.count <= 4096, place.address >= whole.address,

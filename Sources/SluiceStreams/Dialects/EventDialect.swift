@@ -78,11 +78,7 @@ struct DialectHandler<Meaning: EventDialect>: SSEHandler, LineHandler {
         try dialect.decode(data, type: type, at: offset, into: &batch)
         dialect.answer.settle(into: &batch)
         if let fault = dialect.answer.fault { throw .malformed(fault.description, offset: offset) }
-        // An event that meant one run of text and nothing else: the next ones are likely the same around it.
-        guard Meaning.usesTemplate, batch.events.count == before + 1, dialect.answer.contentCount == 1,
-            case .text(let choice, _)? = batch.events.last, let content = dialect.answer.content
-        else { return }
-        template.learn(data, contentAt: content, choice: choice)
+        if Meaning.usesTemplate { template.learn(data, of: dialect.answer, in: batch, from: before) }
     }
 
     /// `[DONE]`, with white space behind it: OpenAI's terminator, which others send too.

@@ -9,7 +9,8 @@ struct OllamaGenerateDialect: EventDialect {
     mutating func decode(_ data: Span<UInt8>, type: Span<UInt8>, at offset: Int, into batch: inout EventBatch)
         throws(StreamError)
     {
-        guard let line = OllamaLine(data) else { throw .malformed("a line is not a JSON object", offset: offset) }
+        var line = OllamaLine()
+        guard line.read(data) else { throw .malformed("a line is not a JSON object", offset: offset) }
         line.tell(data, to: &answer, into: &batch)
     }
 

@@ -15,10 +15,10 @@ struct OllamaLine {
     private var hasError = false
     private var isKnown = false
 
-    /// nil: the line is not one JSON object.
-    init?(_ json: Span<UInt8>) {
+    /// False: the line is not one JSON object.
+    mutating func read(_ json: Span<UInt8>) -> Bool {
         var scanner = JSONScanner(json)
-        guard scanner.enterObject() else { return nil }
+        guard scanner.enterObject() else { return false }
         while let key = scanner.nextKey() {
             let name = json.extracting(key)
             if ASCII.equal(name, "model") {
@@ -33,7 +33,7 @@ struct OllamaLine {
                 readEnding(name, &scanner)
             }
         }
-        guard scanner.isAtEnd() else { return nil }
+        return scanner.isAtEnd()
     }
 
     private mutating func readMessage(_ scanner: inout JSONScanner) {

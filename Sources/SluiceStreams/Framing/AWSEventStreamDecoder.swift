@@ -110,8 +110,7 @@ struct AWSEventStreamDecoder {
 
     /// Four bytes, the highest first.
     private static func integer(_ bytes: Span<UInt8>, at start: Int) -> Int {
-        var value = 0
-        for index in start..<(start + 4) { value = value << 8 | Int(bytes[index]) }
-        return value
+        let all = bytes.extracting(start..<(start + 4))
+        return Int(all.withUnsafeBytes { UInt32(bigEndian: $0.loadUnaligned(as: UInt32.self)) })
     }
 }

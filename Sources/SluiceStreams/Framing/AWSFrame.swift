@@ -75,16 +75,22 @@ struct AWSHeaderReader: ~Escapable {
         }
     }
 
+    @inline(__always)
     private mutating func number(_ count: Int) -> Int? {
-        guard let range = take(count) else { return nil }
+        guard bytes.count &- position >= count else { return nil }
         var value = 0
-        for index in range { value = value << 8 | Int(bytes[index]) }
+        for _ in 0..<count {
+            value = value << 8 | Int(bytes[unchecked: position])
+            position &+= 1
+        }
         return value
     }
 
+    @inline(__always)
     private mutating func take(_ count: Int) -> Range<Int>? {
-        guard bytes.count - position >= count else { return nil }
-        defer { position += count }
-        return position..<(position + count)
+        let start = position
+        guard bytes.count &- start >= count else { return nil }
+        position = start &+ count
+        return Range(uncheckedBounds: (start, position))
     }
 }

@@ -43,6 +43,7 @@ public struct SSEDecoder {
     private var offset = 0  // of the chunk being fed, in the body
     private(set) var eventOffset = 0  // behind the last blank line
     private let limit: Int
+    private static let keptBytes = 256
     /// `retry:` as last set, in milliseconds.
     public private(set) var retry: Int?
 
@@ -71,14 +72,15 @@ public struct SSEDecoder {
                 try handler.event(
                     SSEEvent(type: type.span, data: data, lastEventID: lastEventID.span), offset: eventOffset,
                     into: &batch)
-                if !type.isEmpty { type.removeAll() }
+                if !type.isEmpty { type.removeAll(keepingCapacity: type.capacity <= Self.keptBytes) }
                 start = end + 2
                 eventOffset = offset &+ start
                 continue
             }
-            if partialLine.isEmpty, !hasData, type.isEmpty, let parts = Self.wholeEvent(chunk, start, end, back) {
+            var parts = EventParts()
+            if partialLine.isEmpty, !hasData, type.isEmpty, Self.readEvent(chunk, start, end, back, &parts) {
                 try checkEvent(upTo: offset &+ parts.end)
-                if let id = parts.id { keepID(chunk.extracting(id)) }
+                if parts.hasID { keepID(chunk.extracting(parts.id)) }
                 try hand(chunk.extracting(parts.type), chunk.extracting(parts.data), &handler, &batch)
                 start = parts.next
                 eventOffset = offset &+ parts.blank
@@ -132,57 +134,58 @@ public struct SSEDecoder {
     private struct EventParts {
         var type = 0..<0
         var data = 0..<0
-        var id: Range<Int>?
+        var id = 0..<0
+        var hasID = false
         /// The end of its last line; behind the blank line's CR or LF; behind all of the blank line.
         var end = 0
         var blank = 0
         var next = 0
     }
 
-    /// An event of one `data:` line with an `event:` and an `id:` line at most, ended by LF or CRLF. nil: it is another one, or not whole.
-    /// `lineEnd` is where the first line ends, `firstBack` where the next CR stands.
-    private static func wholeEvent(
-        _ chunk: Span<UInt8>, _ start: Int, _ lineEnd: Int, _ firstBack: Int
-    ) -> EventParts? {
-        var parts = EventParts()
+    /// An event of one `data:` line with an `event:` and an `id:` line at most, ended by LF or CRLF. False: it is another one, or
+    /// not whole. `lineEnd` is where the first line ends, `firstBack` where the next CR stands.
+    @inline(__always)
+    private static func readEvent(
+        _ chunk: Span<UInt8>, _ start: Int, _ lineEnd: Int, _ firstBack: Int, _ parts: inout EventParts
+    ) -> Bool {
         var back = firstBack
         var (hasData, hasType) = (false, false)
         var position = start
         var feed = chunk[lineEnd] == ASCII.lf ? lineEnd : find(ASCII.lf, chunk, from: lineEnd)
         while feed < chunk.count {
             if back < position { back = find(ASCII.cr, chunk, from: position) }
-            if back < feed, back != feed - 1 { return nil }
+            if back < feed, back != feed &- 1 { return false }
             let end = min(back, feed)
             if end == position {
-                (parts.blank, parts.next) = (end + 1, feed + 1)
-                return hasData ? parts : nil
+                (parts.blank, parts.next) = (end &+ 1, feed &+ 1)
+                return hasData
             }
-            if let value = value(of: "data:", chunk, position, end) {
-                if hasData { return nil }
+            switch chunk[unchecked: position] {
+            case UInt8(ascii: "d"):
+                guard !hasData, let value = value(of: "data:", chunk, position, end) else { return false }
                 (parts.data, hasData) = (value, true)
-            } else if let value = value(of: "event:", chunk, position, end) {
-                if hasType { return nil }
+            case UInt8(ascii: "e"):
+                guard !hasType, let value = value(of: "event:", chunk, position, end) else { return false }
                 (parts.type, hasType) = (value, true)
-            } else if let value = value(of: "id:", chunk, position, end), parts.id == nil {
-                parts.id = value
-            } else {
-                return nil
+            case UInt8(ascii: "i"):
+                guard !parts.hasID, let value = value(of: "id:", chunk, position, end) else { return false }
+                (parts.id, parts.hasID) = (value, true)
+            default: return false
             }
             parts.end = end
-            position = feed + 1
+            position = feed &+ 1
             feed = find(ASCII.lf, chunk, from: position)
         }
-        return nil
+        return false
     }
 
+    /// - Precondition: the line from `start` to `end` lies in `chunk`.
     @inline(__always)
     private static func value(of name: StaticString, _ chunk: Span<UInt8>, _ start: Int, _ end: Int) -> Range<Int>? {
-        let length = name.utf8CodeUnitCount
-        guard end - start >= length, chunk[start] == name.utf8Start[0],
-            ASCII.equal(chunk.extracting(start..<(start + length)), name)
-        else { return nil }
-        let first = start + length
-        return first < end && chunk[first] == ASCII.space ? first + 1..<end : first..<end
+        let first = start &+ name.utf8CodeUnitCount
+        guard first <= end, ASCII.equal(chunk.extracting(unchecked: start..<first), name) else { return nil }
+        let hasSpace = first < end && chunk[unchecked: first] == ASCII.space
+        return Range(uncheckedBounds: (hasSpace ? first &+ 1 : first, end))
     }
 
     private func hand<Handler: SSEHandler>(
@@ -195,6 +198,13 @@ public struct SSEDecoder {
     /// An id with U+0000 in it is none.
     private mutating func keepID(_ value: Span<UInt8>) {
         guard ASCII.firstIndex(of: 0, in: value) == nil else { return }
+        if value.count == lastEventID.count {
+            // Ids of one stream are as long as each other, and most need no other storage than the last one.
+            value.withUnsafeBufferPointer { value in
+                lastEventID.withUnsafeMutableBytes { $0.copyMemory(from: UnsafeRawBufferPointer(value)) }
+            }
+            return
+        }
         lastEventID.removeAll(keepingCapacity: true)
         value.withUnsafeBufferPointer { lastEventID.append(contentsOf: $0) }
     }
@@ -220,7 +230,8 @@ public struct SSEDecoder {
             data.append(ASCII.lf)
             hasData = true
         } else if ASCII.equal(name, "event") {
-            type = Self.copy(value)
+            type.removeAll(keepingCapacity: true)
+            value.withUnsafeBufferPointer { type.append(contentsOf: $0) }
         } else if ASCII.equal(name, "id") {
             keepID(value)
         } else if ASCII.equal(name, "retry") {
@@ -233,19 +244,26 @@ public struct SSEDecoder {
     private mutating func dispatch<Handler: SSEHandler>(
         _ handler: inout Handler, _ batch: inout EventBatch
     ) throws(StreamError) {
-        // Both are moved out, so that a stream between two events holds no storage.
+        // Both are moved out, so that a stream between two events holds little storage.
         var (whole, name): ([UInt8], [UInt8]) = ([], [])
         swap(&name, &type)
+        defer { Self.empty(&name, back: &type) }
         guard hasData else { return }
         swap(&whole, &data)
         hasData = false
+        defer { Self.empty(&whole, back: &data) }
         // Each `data:` line left an LF behind it; the last one is no part of the data.
         let text = whole.span.extracting(0..<(whole.count - 1))
         let event = SSEEvent(type: name.span, data: text, lastEventID: lastEventID.span)
         try handler.event(event, offset: eventOffset, into: &batch)
     }
 
-    private static func copy(_ bytes: Span<UInt8>) -> [UInt8] { bytes.withUnsafeBufferPointer { Array($0) } }
+    /// Where short events come line by line, their storage is not taken anew for each.
+    private static func empty(_ bytes: inout [UInt8], back storage: inout [UInt8]) {
+        guard bytes.capacity > 0, bytes.capacity <= keptBytes else { return }
+        bytes.removeAll(keepingCapacity: true)
+        swap(&bytes, &storage)
+    }
 
     /// Everything since the last blank line counts, comments too: whoever relays an event holds all of it. The places
     /// are those in the body, so that the cuts decide nothing.

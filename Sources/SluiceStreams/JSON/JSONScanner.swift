@@ -27,8 +27,8 @@ public struct JSONScanner: ~Escapable {
     public enum Kind { case object, array, string, number, literal, end }
 
     public mutating func peek() -> Kind {
-        guard let byte = nextByte() else { return .end }
-        switch byte {
+        switch nextByte() {
+        case 0: return .end
         case ASCII.leftBrace: return .object
         case ASCII.leftBracket: return .array
         case ASCII.quote: return .string
@@ -43,40 +43,32 @@ public struct JSONScanner: ~Escapable {
 
     /// The raw key of the next member, with its value next to be read or skipped; nil at the object's end.
     public mutating func nextKey() -> Range<Int>? {
-        guard next(closing: ASCII.rightBrace), let key = string() else { return nil }
-        guard nextByte() == ASCII.colon else {
-            isValid = false
-            return nil
-        }
-        position &+= 1
-        return key
+        // As most write it: a comma, unless it is the first, the key, and a colon, with no space between.
+        let start = isFirst ? position &+ 1 : position &+ 2
+        guard start < bytes.count, bytes[unchecked: start &- 1] == ASCII.quote,
+            isFirst || bytes[unchecked: position] == ASCII.comma
+        else { return nextKeyWithSpace() }
+        let end = closingQuote(from: start)
+        guard end &+ 1 < bytes.count, bytes[unchecked: end &+ 1] == ASCII.colon else { return nextKeyWithSpace() }
+        isFirst = false
+        position = end &+ 2
+        return Range(uncheckedBounds: (start, end))
     }
 
     /// True if another element follows, which is next to be read or skipped.
     public mutating func nextElement() -> Bool { next(closing: ASCII.rightBracket) }
 
     /// A string's raw contents.
-    public mutating func string() -> Range<Int>? {
-        guard nextByte() == ASCII.quote, let end = closingQuote(from: position &+ 1) else {
-            isValid = false
-            return nil
-        }
-        let start = position &+ 1
-        position = end &+ 1
-        return start..<end
-    }
+    public mutating func string() -> Range<Int>? { takeString() }
 
     /// Any value, raw.
     @discardableResult
     public mutating func value() -> Range<Int>? {
-        guard let byte = nextByte() else {
-            isValid = false
-            return nil
-        }
+        let byte = nextByte()
         let start = position
         let isTaken =
             switch byte {
-            case ASCII.quote: string() != nil
+            case ASCII.quote: takeString() != nil
             case ASCII.leftBrace, ASCII.leftBracket: skipContainer()
             case UInt8(ascii: "n"): skip("null")
             case UInt8(ascii: "t"): skip("true")
@@ -84,30 +76,41 @@ public struct JSONScanner: ~Escapable {
             default: skipNumber()
             }
         guard isTaken else {
-            isValid = false
+            fail()
             return nil
         }
-        return start..<position
+        return Range(uncheckedBounds: (start, position))
     }
 
     /// An integer, rounded toward zero if it has a fraction; nil for anything else, which is then skipped.
     public mutating func integer() -> Int? {
-        guard peek() == .number, let range = value() else {
-            if isValid { value() }
+        let first = nextByte()
+        let isNegative = first == UInt8(ascii: "-")
+        guard isNegative || ASCII.isDigit(first) else {
+            value()
             return nil
         }
-        let isNegative = bytes[range.lowerBound] == UInt8(ascii: "-")
-        let start = range.lowerBound + (isNegative ? 1 : 0)
+        let start = isNegative ? position &+ 1 : position
         var end = start
-        while end < range.upperBound, ASCII.isDigit(bytes[end]) { end += 1 }
-        for index in end..<range.upperBound where bytes[index] | 0x20 == UInt8(ascii: "e") { return nil }
-        guard let magnitude = ASCII.decimal(bytes.extracting(start..<end)) else { return nil }
-        return isNegative ? -magnitude : magnitude
+        var magnitude = 0
+        // Eighteen digits fit for sure.
+        while end < bytes.count, end &- start < 18, ASCII.isDigit(bytes[unchecked: end]) {
+            magnitude = magnitude &* 10 &+ Int(bytes[unchecked: end] &- 0x30)
+            end &+= 1
+        }
+        if end > start, end < bytes.count {
+            let next = bytes[unchecked: end]
+            if next == ASCII.comma || next == ASCII.rightBrace || next == ASCII.rightBracket {
+                position = end
+                return isNegative ? -magnitude : magnitude
+            }
+        }
+        return uncommonInteger(from: start, isNegative)
     }
 
     /// A string's raw contents, or nil for any other value, which is then skipped.
     public mutating func stringOrSkip() -> Range<Int>? {
-        if nextByte() == ASCII.quote { return string() }
+        if nextByte() == ASCII.quote { return takeString() }
         value()
         return nil
     }
@@ -120,27 +123,29 @@ public struct JSONScanner: ~Escapable {
     }
 
     /// Nothing but white space is left.
-    public mutating func isAtEnd() -> Bool { isValid && nextByte() == nil }
+    public mutating func isAtEnd() -> Bool { isValid && nextByte() == 0 && position == bytes.count }
 
     // MARK: - Structure
 
-    /// The first byte that is not white space, not taken; nil at the end and after a fault.
+    /// The first byte that is not white space, not taken. 0, which no value begins with, at the end and after a fault.
     @inline(__always)
-    private mutating func nextByte() -> UInt8? {
+    private mutating func nextByte() -> UInt8 {
         while position < bytes.count {
-            let byte = bytes[position]
-            if byte > ASCII.space { return isValid ? byte : nil }
-            guard byte == ASCII.space || byte == ASCII.lf || byte == ASCII.cr || byte == ASCII.tab else {
-                return isValid ? byte : nil
-            }
+            let byte = bytes[unchecked: position]
+            if byte > ASCII.space { return byte }
+            guard byte == ASCII.space || byte == ASCII.lf || byte == ASCII.cr || byte == ASCII.tab else { return byte }
             position &+= 1
         }
-        return nil
+        return 0
     }
+
+    /// Nothing more is read: there are no bytes behind a fault.
+    @inline(__always)
+    private mutating func fail() { (isValid, position) = (false, bytes.count) }
 
     private mutating func enter(_ opening: UInt8) -> Bool {
         guard nextByte() == opening, depth < Self.depthLimit else {
-            isValid = false
+            fail()
             return false
         }
         position &+= 1
@@ -149,36 +154,65 @@ public struct JSONScanner: ~Escapable {
         return true
     }
 
+    private mutating func nextKeyWithSpace() -> Range<Int>? {
+        guard next(closing: ASCII.rightBrace), let key = string() else { return nil }
+        guard nextByte() == ASCII.colon else {
+            fail()
+            return nil
+        }
+        position &+= 1
+        return key
+    }
+
     @inline(__always)
     private mutating func next(closing: UInt8) -> Bool {
         let byte = nextByte()
         let wasFirst = isFirst
         isFirst = false
+        if byte == ASCII.comma, !wasFirst {
+            position &+= 1
+            return true
+        }
         if byte == closing {
             position &+= 1
             depth &-= 1
             return false
         }
-        guard byte != nil, wasFirst || byte == ASCII.comma else {
-            isValid = false
+        if !wasFirst || byte == 0 {
+            fail()
             return false
         }
-        if !wasFirst { position &+= 1 }
         return true
     }
 
     // MARK: - Values
 
     @inline(__always)
-    private func closingQuote(from start: Int) -> Int? {
+    private mutating func takeString() -> Range<Int>? {
+        guard nextByte() == ASCII.quote else {
+            fail()
+            return nil
+        }
+        let start = position &+ 1
+        let end = closingQuote(from: start)
+        guard end < bytes.count else {
+            fail()
+            return nil
+        }
+        position = end &+ 1
+        return Range(uncheckedBounds: (start, end))
+    }
+
+    /// `bytes.count` or more: there is none.
+    @inline(__always)
+    private func closingQuote(from start: Int) -> Int {
         bytes.withUnsafeBufferPointer { buffer in
             var index = start
             while true {
                 index = WordScan.quoteOrBackslash(buffer, from: index)
-                guard index < buffer.count else { return nil }
-                if buffer[index] == ASCII.quote { return index }
+                guard index < buffer.count, buffer[index] == ASCII.backslash else { return index }
                 index &+= 2
-                guard index < buffer.count else { return nil }
+                guard index < buffer.count else { return index }
             }
         }
     }
@@ -188,11 +222,13 @@ public struct JSONScanner: ~Escapable {
         var kinds: UInt64 = 0  // one bit a level, the innermost lowest: 1 for an object
         var nesting = 0
         while position < bytes.count {
-            let byte = bytes[position]
+            let byte = bytes[unchecked: position]
             switch byte {
             case ASCII.quote:
-                guard let end = closingQuote(from: position &+ 1) else { return false }
-                position = end
+                position = closingQuote(from: position &+ 1)
+                guard position < bytes.count else { return false }
+            // Brackets and braces stand behind the digits and all that separates values.
+            case 0..<ASCII.leftBracket: break
             case ASCII.leftBrace, ASCII.leftBracket:
                 guard depth &+ nesting < Self.depthLimit else { return false }
                 kinds = kinds << 1 | (byte == ASCII.leftBrace ? 1 : 0)
@@ -213,33 +249,47 @@ public struct JSONScanner: ~Escapable {
     }
 
     /// What may stand behind a literal or a number is checked by whoever takes the next token.
+    @inline(__always)
     private mutating func skip(_ literal: StaticString) -> Bool {
         let end = position &+ literal.utf8CodeUnitCount
-        guard end <= bytes.count, ASCII.equal(bytes.extracting(position..<end), literal) else { return false }
+        guard end <= bytes.count, ASCII.equal(bytes.extracting(unchecked: position..<end), literal) else { return false }
         position = end
         return true
     }
 
     /// A sign, digits (leading zeros are let pass), a fraction, an exponent.
     private mutating func skipNumber() -> Bool {
-        if bytes[position] == UInt8(ascii: "-") { position &+= 1 }
+        if byteHere == UInt8(ascii: "-") { position &+= 1 }
         guard skipDigits() else { return false }
-        if position < bytes.count, bytes[position] == UInt8(ascii: ".") {
+        if byteHere == UInt8(ascii: ".") {
             position &+= 1
             guard skipDigits() else { return false }
         }
-        guard position < bytes.count, bytes[position] | 0x20 == UInt8(ascii: "e") else { return true }
+        guard byteHere | 0x20 == UInt8(ascii: "e") else { return true }
         position &+= 1
-        if position < bytes.count, bytes[position] == UInt8(ascii: "+") || bytes[position] == UInt8(ascii: "-") {
-            position &+= 1
-        }
+        if byteHere == UInt8(ascii: "+") || byteHere == UInt8(ascii: "-") { position &+= 1 }
         return skipDigits()
     }
 
+    /// 0 at the end.
+    @inline(__always)
+    private var byteHere: UInt8 { position < bytes.count ? bytes[unchecked: position] : 0 }
+
+    @inline(__always)
     private mutating func skipDigits() -> Bool {
         let start = position
-        while position < bytes.count, ASCII.isDigit(bytes[position]) { position &+= 1 }
+        while position < bytes.count, ASCII.isDigit(bytes[unchecked: position]) { position &+= 1 }
         return position > start
+    }
+
+    /// A number whose digits begin at `start`, where it is long, has a fraction, or something else behind it than a comma.
+    private mutating func uncommonInteger(from start: Int, _ isNegative: Bool) -> Int? {
+        guard let range = value() else { return nil }
+        var end = start
+        while end < range.upperBound, ASCII.isDigit(bytes[end]) { end += 1 }
+        for index in end..<range.upperBound where bytes[index] | 0x20 == UInt8(ascii: "e") { return nil }
+        guard let magnitude = ASCII.decimal(bytes.extracting(start..<end)) else { return nil }
+        return isNegative ? -magnitude : magnitude
     }
 }
 
