@@ -42,10 +42,13 @@ extension Exchange {
             return sendDocument(head)
         }
         if !isCommitted { makeBridge(pool) }
-        if isDocument, let decoder = pool.endpoint.spec.wire.makeDocumentDecoder(eventBytes: limits.eventBytes) {
+        let wire = pool.endpoint.spec.wire
+        // Cohere's lines never call themselves JSON, and its documents do not look like one of them.
+        let isRead = isDocument || type.isJSON && wire == .dialect(.cohereV1)
+        if isRead, let decoder = wire.makeDocumentDecoder(eventBytes: limits.eventBytes) {
             bridge?.convert(from: decoder)
         } else {
-            needsSniffing = !type.isStream && pool.endpoint.spec.wire != .dialect(.text)
+            needsSniffing = !type.isStream && wire != .dialect(.text)
         }
         record.responseFields = ResponseFields.passedOn(head.fields)
         mode = .stream

@@ -6,6 +6,7 @@ import traceback
 
 import scenarios
 import test_chromium
+import test_dialects
 import test_failures
 import test_hpack_conformance
 import test_http2_abuse
@@ -30,7 +31,8 @@ wanted = sys.argv[1:]
 passed = failed = 0
 MODULES = (
     test_readers, test_matrix, test_tools, test_streams, test_requests, test_failures, test_resources, test_sdk, test_sdks,
-    test_tool_trips, test_http2_conformance, test_http2_conformance_frames, test_http2_conformance_messages, test_hpack_conformance,
+    test_tool_trips, test_dialects, test_http2_conformance, test_http2_conformance_frames, test_http2_conformance_messages,
+    test_hpack_conformance,
     test_http2_abuse, test_http2_pairs, test_http2_upstream, test_http2_clients, test_http2_backpressure, test_chromium)
 for module in MODULES:
     for name, test in list(vars(module).items()):

@@ -83,9 +83,12 @@ public enum JSONValue: Equatable, Sendable {
         }
     }
 
-    /// The message of an error document: `error.message`, `error`, `message` or `detail`, if it is a string.
+    /// The message of an error document: `error.message`, `error`, `message`, `detail`, or that of the first of several `errors`;
+    /// Google wraps the document of a stream in an array.
     public var errorMessage: String? {
-        text(at: ["error", "message"]) ?? text(at: ["error"]) ?? text(at: ["message"]) ?? text(at: ["detail"])
+        let document = elements?.first ?? self
+        let paths = [["error", "message"], ["error"], ["message"], ["detail"], ["errors", "0", "message"]]
+        return paths.lazy.compactMap { document.text(at: $0) }.first
     }
 
     // MARK: - Reading

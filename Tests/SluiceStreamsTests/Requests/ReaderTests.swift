@@ -349,4 +349,32 @@ import Testing
     func runsHaveInputs(body: String) throws {
         try expectSame(try messages(body, .run), #"[{"role":"user","content":"hi"}]"#)
     }
+
+    /// As protobuf's JSON may be written, and Google's own library does in part.
+    @Test func snakeCaseOfGoogle() throws {
+        let body = #"""
+            {"system_instruction":{"parts":[{"text":"s"}]},
+             "contents":[{"parts":[{"inline_data":{"mime_type":"image/png","data":"-_8"}},
+                                   {"function_response":{"name":"snake_name","response":{"a_b":1}}}]}],
+             "tools":[{"function_declarations":[{"name":"f","parameters_json_schema":{"type":"object","a_b":{}}}]}],
+             "tool_config":{"function_calling_config":{"mode":"ANY","allowed_function_names":["f"]}},
+             "generation_config":{"max_output_tokens":7,"stop_sequences":["x"],"response_mime_type":"application/json",
+                                  "top_p":0.5,"thinking_config":{"thinking_budget":0}}}
+            """#
+        let sent = try sent(body, .gemini, .openAIChat)
+        #expect(try sent["max_tokens"] == Document("7") && sent["top_p"] == Document("0.5"))
+        #expect(try sent["stop"] == Document(#"["x"]"#))
+        #expect(try sent["tool_choice"] == Document(#"{"type":"function","function":{"name":"f"}}"#))
+        let tool = #"{"name":"f","parameters":{"type":"object","a_b":{}}}"#
+        #expect(try sent["tools"] == Document(#"[{"type":"function","function":\#(tool)}]"#))
+        #expect(try sent["response_format"] == Document(#"{"type":"json_object"}"#))
+        // Bytes in the alphabet for addresses become what everybody else reads.
+        let text = "\(String(describing: sent["messages"]))"
+        #expect(text.contains("data:image/png;base64,+/8=") && text.contains(#"a_b"#))
+    }
+
+    @Test func placesAreNamedAsTheClientWroteThem() {
+        let body = #"{"contents":[{"parts":[{"text":"a"}]}],"generation_config":{"max_output_tokens":"x"}}"#
+        #expect(complaint(body, .gemini, .openAIChat) == "generation_config.max_output_tokens: is no number")
+    }
 }

@@ -355,4 +355,36 @@ import Testing
             #expect(keys.contains("max_completion_tokens") && !keys.contains("max_tokens"))
         }
     }
+
+    // MARK: - What the providers' own libraries send
+
+    private static let calls = #"""
+        {"model":"m","messages":[{"role":"user","content":"q"},{"role":"assistant","content":"","tool_calls":[
+            {"id":"a","type":"function","function":{"name":"f","arguments":"{\"x\":1}"}},
+            {"id":"b","type":"function","function":{"name":"g","arguments":"{}"}}]},
+            {"role":"tool","tool_call_id":"a","content":"1"},{"role":"tool","tool_call_id":"b","content":"2"}],
+         "tools":[{"type":"function","function":{"name":"f","strict":true}}]}
+        """#
+
+    @Test func resultsOfOneTurnStandTogetherForCohere() throws {
+        let body = try sent(Self.calls, .openAIChat, .cohereV1)
+        let calls = #"[{"name":"f","parameters":{"x":1}},{"name":"g","parameters":{}}]"#
+        let results =
+            #"[{"call":{"name":"f","parameters":{"x":1}},"outputs":[{"result":"1"}]},"#
+            + #"{"call":{"name":"g","parameters":{}},"outputs":[{"result":"2"}]}]"#
+        #expect(try body["tool_results"] == Document(results))
+        let history = #"[{"role":"USER","message":"q"},{"role":"CHATBOT","message":"","tool_calls":\#(calls)}]"#
+        #expect(try body["chat_history"] == Document(history))
+    }
+
+    @Test func anEmptyTextBesideCallsIsNoMessage() throws {
+        let body = try sent(Self.calls, .openAIChat, .openAIResponses)
+        let items = (body["input"]?.value as? [[String: Any]]) ?? []
+        #expect(items.map { $0["role"] as? String } == ["user", nil, nil, nil, nil])
+    }
+
+    @Test func strictIsNoFieldOfCoheresTools() throws {
+        let body = try sent(Self.calls, .openAIChat, .cohereV2)
+        #expect(try body["tools"] == Document(#"[{"type":"function","function":{"name":"f"}}]"#))
+    }
 }

@@ -20,7 +20,9 @@ enum GeminiReader: RequestReader {
     static func model(in path: String) -> String? {
         let steps = path.split(separator: "/")
         guard let marker = steps.lastIndex(of: "models"), marker + 1 < steps.count else { return nil }
-        let name = steps[marker + 1].prefix { $0 != ":" }
+        // Names of models may have colons of their own.
+        let step = steps[marker + 1]
+        let name = step[..<(step.lastIndex(of: ":") ?? step.endIndex)]
         return name.isEmpty ? nil : String(name)
     }
 
