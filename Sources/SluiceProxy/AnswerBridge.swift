@@ -13,7 +13,7 @@ enum AnswerBridge {
     ) -> StreamBridge {
         let wire = endpoint.spec.wire
         let decoder = wire.makeDecoder(eventBytes: eventBytes)
-        let options = options(expectation, route, requestID)
+        let options = options(expectation, endpoint, route, requestID)
         guard let encoder = StreamEncoders.make(expectation.format, options: options) else {
             return StreamBridge(relaying: decoder)
         }
@@ -31,7 +31,8 @@ enum AnswerBridge {
     }
 
     private static func options(
-        _ expectation: UpstreamRequest.Expectation, _ route: RouteEntry, _ requestID: String
+        _ expectation: UpstreamRequest.Expectation, _ endpoint: UpstreamEndpoint, _ route: RouteEntry,
+        _ requestID: String
     ) -> EncoderOptions {
         var options = EncoderOptions()
         options.id = expectation.format.idPrefix + requestID
@@ -43,6 +44,7 @@ enum AnswerBridge {
         options.writesFinishReason = route.spec.vercelFinishReason
         options.hasDynamicTools = route.spec.vercelDynamicTools
         options.messageID = expectation.messageID
+        options.signsCalls = endpoint.dialect == .gemini && expectation.format == .openAIChat
         (options.threadID, options.runID) = (expectation.threadID, expectation.runID)
         return options
     }

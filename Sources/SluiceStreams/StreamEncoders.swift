@@ -17,6 +17,9 @@ public struct EncoderOptions: Sendable {
     /// `vercel-ui`: the id of the client's last message, if that is the assistant's own and this answer goes on with it. Else
     /// empty, and the provider's id is the new message's.
     public var messageID = ""
+    /// `openai-chat`: signatures are those of calls, and have to come back with them (Gemini). They stand where Google's own
+    /// API in OpenAI's words has them.
+    public var signsCalls = false
     /// `ag-ui`: what the client calls its thread and run.
     public var threadID = ""
     public var runID = ""

@@ -31,12 +31,12 @@ class Sluice:
         self.path = os.path.join(self.folder.name, "sluice.json")
         self.write(config)
         self.log = []
+        self.errors = b""
         self.process = subprocess.Popen(
             [BINARY, "run", "-c", self.path], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env={**os.environ, **(environment or {})})
         threading.Thread(target=self._read, daemon=True).start()
         threading.Thread(target=self._drain, daemon=True).start()
-        self.errors = b""
         found = until(lambda: self.ports() if len(self.ports()) == listeners or self.process.poll() is not None else None,
                       15, "listening")
         self.port = found[0]

@@ -136,8 +136,8 @@ class OpenAI(Client):
 class OpenAIChat(OpenAI):
     name = request = "openai-chat"
     weaker = {"other": "stop", "error": "stop"}
-    # What DeepSeek, vLLM and most front ends call it; the library keeps it as an extra field.
-    allowed = ("reasoning_content",)
+    # What DeepSeek, vLLM and most front ends call it, and where Google has its signatures; kept as extra fields.
+    allowed = ("reasoning_content", "extra_content")
 
     def create(self, client, upstream, prompt, stream):
         options = {"stream_options": {"include_usage": True}} if stream else {}

@@ -189,7 +189,7 @@ def types_of(format):
     from pydantic import TypeAdapter
     if format == "openai-chat":
         from openai.types.chat import ChatCompletionChunk
-        return TypeAdapter(ChatCompletionChunk), ("reasoning_content",)
+        return TypeAdapter(ChatCompletionChunk), official.OpenAIChat.allowed
     if format == "openai-responses":
         from openai.types.responses import ResponseStreamEvent
         return TypeAdapter(ResponseStreamEvent), ()

@@ -397,3 +397,23 @@ def trips(client):
 
 for _client in CLIENTS:
     globals()[f"test_{_client.__name__.lower()}"] = functools.partial(trips, _client)
+
+
+def test_signatures_of_calls_come_back():
+    """Gemini wants its signatures back with the calls that it signed: OpenAI's clients bring them, as they do to Google itself;
+    for others there is a word that newer models take in their place."""
+    for client, model, first in ((OpenAIChat, "m-1", "c2ln"), (OpenAIChat, "gemini-3-pro", "c2ln"),
+                                 (Ollama, "m-1", None), (Ollama, "gemini-2.5-pro", None),
+                                 (Ollama, "gemini-3-pro", "skip_thought_signature_validator"),
+                                 (Anthropic, "models/gemini-10-x", "skip_thought_signature_validator")):
+        for stream in client.streams:
+            stage = Stage()
+            with Peer(stage.script) as peer:
+                told = config(peer.port)
+                told["routes"] = [{**route, "model": model} for route in told["routes"]]
+                with Sluice(told) as proxy:
+                    one = client(proxy.port, "gemini", stream)
+                    assert one.ask() == CALLS and one.report() == ANSWER
+            turn = json.loads(stage.requests[-1])["contents"][1]
+            told = [part.get("thoughtSignature") for part in turn["parts"] if "functionCall" in part]
+            assert told == [first, "c2ln" if first == "c2ln" else None], (client, model, stream, told)

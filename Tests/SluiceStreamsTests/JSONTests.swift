@@ -81,6 +81,12 @@ import Testing
         return Unicode.Scalar(value) ?? " "
     }
 
+    @Test(arguments: [
+        #"{"error":{"message":"m"}}"#, #"{"error":"m"}"#, #"{"message":"m"}"#, #"{"detail":"m"}"#,
+        #"{"errors":[{"message":"m"},{}]}"#, #"[{"error":{"code":1,"message":"m"}}]"#,
+    ])
+    func messagesOfErrors(document: String) { #expect(JSONValue.parse(document)?.errorMessage == "m") }
+
     @Test func onlyWhatMustBeIsEscaped() {
         var out = ByteQueue()
         JSONText.appendQuoted("é/\u{2028}\u{2030}\u{80}\u{7F}\u{1}\u{1F}\"\\\n", into: &out)

@@ -12,6 +12,8 @@ struct CollectedAnswer {
         var bytes: [UInt8] = []
         var id: [UInt8] = []
         var name: [UInt8] = []
+        /// Of a call.
+        var signature: [UInt8] = []
 
         var callIndex: Int? { if case .call(let index) = kind { index } else { nil } }
     }
@@ -26,8 +28,9 @@ struct CollectedAnswer {
     private(set) var usage: Usage?
     private var choices: [Choice] = []
     private var byteCount = 0
+    private let signsCalls: Bool
 
-    init(_ options: EncoderOptions) { head = AnswerHead(options) }
+    init(_ options: EncoderOptions) { (head, signsCalls) = (AnswerHead(options), options.signsCalls) }
 
     var isOverLimit: Bool { byteCount > Self.byteLimit }
     /// In the order of their numbers, and at least one.
@@ -52,7 +55,12 @@ struct CollectedAnswer {
             add(Part(kind: .signature, bytes: Array(copying: batch.bytes(proof))), position)
         case .toolCallStart(let choice, let index, let id, let name):
             let (id, name) = (Array(copying: batch.bytes(id)), Array(copying: batch.bytes(name)))
-            add(Part(kind: .call(index), id: id, name: name), note(event, choice))
+            let position = note(event, choice)
+            var part = Part(kind: .call(index), id: id, name: name)
+            if signsCalls, let last = choices[position].parts.last, last.kind == .signature {
+                part.signature = last.bytes
+            }
+            add(part, position)
         case .toolCallArguments(let choice, let index, let fragment):
             append(batch.bytes(fragment), toCall: index, note(event, choice))
         case .finish(let choice, _, _): _ = note(event, choice)
@@ -112,7 +120,9 @@ extension CollectedAnswer.Choice {
             JSONText.appendQuoted(call.name.span, into: &out)
             out.append(",\"arguments\":")
             call.appendArguments(into: &out)
-            out.append("}}")
+            out.append(ASCII.rightBrace)
+            OpenAIChatEncoder.appendSignature(call.signature.span, into: &out)
+            out.append(ASCII.rightBrace)
         }
         out.append(ASCII.rightBracket)
     }

@@ -10,6 +10,8 @@ struct OpenAIChatEncoder: StreamEncoder {
     private var choices: [Choice] = []
     private var usage: Usage?
     private var hasFailed = false
+    /// The signature that came last, if nothing came behind it.
+    private var signature: [UInt8] = []
 
     private struct Choice {
         let index: Int
@@ -24,11 +26,14 @@ struct OpenAIChatEncoder: StreamEncoder {
     }
 
     private mutating func encode(_ event: TokenEvent, _ batch: borrowing EventBatch, into out: inout ByteQueue) {
+        if !signature.isEmpty, !isCall(event) { signature = [] }
         switch event {
         case .start(let id, let model, let created): makeEnvelope(batch.bytes(id), batch.bytes(model), created)
         case .text(let choice, let text): delta("content", batch.bytes(text), choice, into: &out)
         case .refusal(let choice, let text): delta("refusal", batch.bytes(text), choice, into: &out)
         case .reasoning(let choice, let text): delta("reasoning_content", batch.bytes(text), choice, into: &out)
+        case .reasoningSignature(_, let proof):
+            if options.signsCalls { signature = Array(copying: batch.bytes(proof)) }
         case .toolCallStart(let choice, let index, let id, let name):
             openDelta(choice, into: &out)
             choices[position(of: choice)].hasCalls = true
@@ -46,7 +51,10 @@ struct OpenAIChatEncoder: StreamEncoder {
             }
             out.append(",\"type\":\"function\",\"function\":{\"name\":")
             JSONText.appendQuoted(batch.bytes(name), into: &out)
-            out.append(",\"arguments\":\"\"}}]}")
+            out.append(",\"arguments\":\"\"}")
+            Self.appendSignature(signature.span, into: &out)
+            signature = []
+            out.append("}]}")
             closeDelta(into: &out)
         case .toolCallArguments(let choice, let index, let fragment):
             openDelta(choice, into: &out)
@@ -62,6 +70,16 @@ struct OpenAIChatEncoder: StreamEncoder {
             error(batch.bytes(message), batch.bytes(type), kind, into: &out)
         default: break
         }
+    }
+
+    private func isCall(_ event: TokenEvent) -> Bool { if case .toolCallStart = event { true } else { false } }
+
+    /// A member of a call, with the comma before it; nothing for an empty one.
+    static func appendSignature(_ signature: Span<UInt8>, into out: inout ByteQueue) {
+        if signature.isEmpty { return }
+        out.append(",\"extra_content\":{\"google\":{\"thought_signature\":")
+        JSONText.appendQuoted(signature, into: &out)
+        out.append("}}")
     }
 
     mutating func end(into out: inout ByteQueue) -> BodyEnding {

@@ -377,4 +377,11 @@ import Testing
         let body = #"{"contents":[{"parts":[{"text":"a"}]}],"generation_config":{"max_output_tokens":"x"}}"#
         #expect(complaint(body, .gemini, .openAIChat) == "generation_config.max_output_tokens: is no number")
     }
+
+    @Test func modelsInGooglesPathsMayHaveColons() throws {
+        var hints = RequestHints()
+        hints.path = "/v1beta/models/llama3:8b:streamGenerateContent"
+        let body = #"{"contents":[{"parts":[{"text":"a"}]}]}"#
+        #expect(try translated(body, .gemini, .ollamaChat, .init(), hints).model == "llama3:8b")
+    }
 }

@@ -387,4 +387,18 @@ import Testing
         let body = try sent(Self.calls, .openAIChat, .cohereV2)
         #expect(try body["tools"] == Document(#"[{"type":"function","function":{"name":"f"}}]"#))
     }
+
+    /// A signature that the client brings goes back; in place of one that was lost stands Google's word for that, where the model
+    /// insists on one.
+    @Test(arguments: [("gemini-2.5-pro", nil), ("gemini-3-pro", "skip_thought_signature_validator"), ("g", nil)])
+    func signaturesOfCalls(model: String, placeholder: String?) throws {
+        let rules = rules { ($0.model, $0.dropsUnsupported) = (model, true) }
+        let signed = Self.calls.replacing(
+            #""id":"a","#, with: #""id":"a","extra_content":{"google":{"thought_signature":"c2ln"}},"#)
+        for (body, first) in [(Self.calls, placeholder), (signed, "c2ln")] {
+            let turns = try sent(body, .openAIChat, .gemini, rules)["contents"]?.value as? [[String: Any]] ?? []
+            let parts = turns.count > 1 ? turns[1]["parts"] as? [[String: Any]] ?? [] : []
+            #expect(parts.map { $0["thoughtSignature"] as? String } == [first, nil])
+        }
+    }
 }

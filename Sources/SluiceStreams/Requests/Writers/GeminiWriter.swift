@@ -5,12 +5,30 @@ struct GeminiWriter: RequestWriter {
         if let system = request.systemText { body["systemInstruction"] = ["parts": [["text": .string(system)]]] }
         let names = request.toolNames
         var turns = Turns()
+        let needsSignatures = Self.needsSignatures(request.model?.text ?? "")
         for message in request.turns {
-            turns.add(isUser: message.role != .assistant, try Self.parts(message, names, &losses))
+            var parts = try Self.parts(message, names, &losses)
+            if needsSignatures { Self.sign(&parts) }
+            turns.add(isUser: message.role != .assistant, parts)
         }
         body["contents"] = .array(
             turns.list.map { ["role": $0.isUser ? "user" : "model", "parts": .array($0.content)] })
         return body
+    }
+
+    /// From its third version on Gemini refuses a turn whose first call has no signature.
+    private static func needsSignatures(_ model: String) -> Bool {
+        guard let start = model.ranges(of: "gemini-").last?.upperBound else { return false }
+        return Int(model[start...].prefix { $0.isASCII && $0.isNumber }).map { $0 >= 3 } ?? false
+    }
+
+    /// Calls that another API has told to the client have lost theirs. Google's word for those.
+    /// https://ai.google.dev/gemini-api/docs/thought-signatures
+    private static func sign(_ parts: inout [JSONValue]) {
+        guard let index = parts.firstIndex(where: { $0["functionCall"] != nil }),
+            parts[index]["thoughtSignature"] == nil
+        else { return }
+        parts[index]["thoughtSignature"] = "skip_thought_signature_validator"
     }
 
     private static func parts(
