@@ -189,7 +189,12 @@ struct AnswerState {
     }
 
     /// An event has been read: a finish that is a failure becomes an error, unless the provider told one in its own words.
+    @inline(__always)
     mutating func settle(into batch: inout EventBatch) {
+        if failedFinish != nil { tellFailedFinish(into: &batch) }
+    }
+
+    private mutating func tellFailedFinish(into batch: inout EventBatch) {
         guard let word = failedFinish else { return }
         failedFinish = nil
         guard !progress.sawError else { return }
@@ -204,7 +209,9 @@ struct AnswerState {
 
     /// Figures are cumulative; nil takes nothing back. An event is made when one changes.
     mutating func usage(_ counts: Usage, into batch: inout EventBatch) {
-        guard counts.input != nil || counts.output != nil || counts.cached != nil || counts.reasoning != nil else { return }
+        guard counts.input != nil || counts.output != nil || counts.cached != nil || counts.reasoning != nil else {
+            return
+        }
         var usage = lastUsage
         usage.input = counts.input ?? usage.input
         usage.output = counts.output ?? usage.output
