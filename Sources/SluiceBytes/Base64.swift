@@ -1,21 +1,17 @@
 /// Base64 of RFC 4648 §4.
 public enum Base64 {
-    /// Appends what `text` means to `out`; false, and some of it, for text that is no base64. Padding may be left out, and a
-    /// backslash before a slash is passed over: that is how some write it into JSON.
-    public static func decode(_ text: Span<UInt8>, into out: inout [UInt8]) -> Bool {
-        var isWhole = false
+    /// Writes what `text` means over the front of `out`, which grows if it has no room, and returns how many bytes that is; nil
+    /// for text that is no base64. Padding may be left out, and a backslash before a slash is passed over: that is how some
+    /// write it into JSON.
+    public static func decode(_ text: Span<UInt8>, over out: inout [UInt8]) -> Int? {
         // Whole groups are written four bytes at a time, the last of which is no part of them.
-        out.append(addingCapacity: text.count / 4 * 3 + 4) { (room: inout OutputSpan<UInt8>) in
-            room.withUnsafeMutableBufferPointer { room, count in
-                text.withUnsafeBufferPointer { text in
-                    Self.tables.withUnsafeBufferPointer { tables in
-                        let written = run(text, UnsafeMutableRawBufferPointer(room), tables)
-                        (count, isWhole) = (written ?? 0, written != nil)
-                    }
-                }
+        let room = text.count / 4 * 3 + 4
+        if out.count < room { out.append(contentsOf: repeatElement(0, count: room - out.count)) }
+        return out.withUnsafeMutableBytes { out in
+            text.withUnsafeBufferPointer { text in
+                Self.tables.withUnsafeBufferPointer { run(text, out, $0) }
             }
         }
-        return isWhole
     }
 
     /// Returns how many bytes it wrote; nil: this is no base64.

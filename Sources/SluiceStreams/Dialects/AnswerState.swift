@@ -192,7 +192,12 @@ struct AnswerState {
     }
 
     /// An event has been read: a finish that is a failure becomes an error, unless the provider told one in its own words.
+    @inline(__always)
     mutating func settle(into batch: inout EventBatch) {
+        if failedFinish != nil { tellFailedFinish(into: &batch) }
+    }
+
+    private mutating func tellFailedFinish(into batch: inout EventBatch) {
         guard let word = failedFinish else { return }
         failedFinish = nil
         guard !progress.sawError else { return }

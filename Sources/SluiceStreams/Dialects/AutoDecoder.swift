@@ -205,6 +205,7 @@ struct AutoDecoder: StreamDecoder {
 
 /// Takes the first events of a stream, until one says of which dialect they are.
 private struct DetectionProbe: SSEHandler, AWSFrameHandler {
+    static var readsIDs: Bool { false }
     private(set) var found: Dialect?
     /// Comments that have been told as pings.
     private(set) var pings = 0

@@ -66,57 +66,13 @@ struct BedrockConverseDialect: BedrockDialect {
     }
 
     private mutating func readDelta(_ json: Span<UInt8>, into batch: inout EventBatch) -> Bool {
-        guard let block = Block(json, "delta") else { return false }
-        guard let range = block.value else { return true }
-        let delta = json.extracting(range)
-        var scanner = JSONScanner(delta)
-        guard scanner.enterObject() else { return false }
-        while let key = scanner.nextKey() {
-            let name = delta.extracting(key)
-            if ASCII.equal(name, "text") {
-                if let text = scanner.stringOrSkip() { answer.text(delta.extracting(text), into: &batch) }
-            } else if ASCII.equal(name, "toolUse"), scanner.peek() == .object {
-                readInput(&scanner, key: block.index, into: &batch)
-            } else if ASCII.equal(name, "reasoningContent"), scanner.peek() == .object {
-                readReasoning(&scanner, into: &batch)
-            } else if ASCII.equal(name, "citation"), scanner.peek() == .object {
-                if let range = scanner.value() { readCitation(delta.extracting(range), into: &batch) }
-            } else {
-                scanner.value()
-            }
-        }
-        return scanner.isAtEnd()
-    }
-
-    /// `{"input":"a piece of the arguments"}`; `type` came with the block's start.
-    private mutating func readInput(_ scanner: inout JSONScanner, key block: Int, into batch: inout EventBatch) {
-        guard scanner.enterObject() else { return }
-        let bytes = scanner.bytes
-        while let key = scanner.nextKey() {
-            if ASCII.equal(bytes.extracting(key), "input") {
-                if let input = scanner.stringOrSkip() {
-                    answer.arguments(key: block, bytes.extracting(input), into: &batch)
-                }
-            } else {
-                scanner.value()
-            }
-        }
-    }
-
-    /// `{"text"}`, `{"signature"}` or `{"redactedContent"}`, which nobody can read.
-    private mutating func readReasoning(_ scanner: inout JSONScanner, into batch: inout EventBatch) {
-        guard scanner.enterObject() else { return }
-        let bytes = scanner.bytes
-        while let key = scanner.nextKey() {
-            let name = bytes.extracting(key)
-            if ASCII.equal(name, "text") {
-                if let text = scanner.stringOrSkip() { answer.reasoning(bytes.extracting(text), into: &batch) }
-            } else if ASCII.equal(name, "signature") {
-                if let proof = scanner.stringOrSkip() { answer.signature(bytes.extracting(proof), into: &batch) }
-            } else {
-                scanner.value()
-            }
-        }
+        guard let delta = Delta(json) else { return false }
+        if let text = delta.text { answer.text(json.extracting(text), into: &batch) }
+        if let input = delta.input { answer.arguments(key: delta.block, json.extracting(input), into: &batch) }
+        if let thought = delta.reasoning { answer.reasoning(json.extracting(thought), into: &batch) }
+        if let proof = delta.signature { answer.signature(json.extracting(proof), into: &batch) }
+        if let citation = delta.citation { readCitation(json.extracting(citation), into: &batch) }
+        return true
     }
 
     /// `{"title","location":{"web":{"url","domain"}}}`; other places, in the client's own documents, have no URL.
@@ -195,6 +151,82 @@ extension BedrockConverseDialect {
                 }
             }
             guard scanner.isAtEnd() else { return nil }
+        }
+    }
+
+    /// `{"contentBlockIndex","delta":{}}` with one of `text`, `toolUse`, `reasoningContent` and `citation` in it, as places in
+    /// the event.
+    private struct Delta {
+        private(set) var block = 0
+        private(set) var text: Range<Int>?
+        private(set) var input: Range<Int>?
+        private(set) var reasoning: Range<Int>?
+        private(set) var signature: Range<Int>?
+        private(set) var citation: Range<Int>?
+
+        /// nil: no JSON object.
+        init?(_ json: Span<UInt8>) {
+            var scanner = JSONScanner(json)
+            guard scanner.enterObject() else { return nil }
+            while let key = scanner.nextKey() {
+                let name = json.extracting(key)
+                if ASCII.equal(name, "contentBlockIndex") {
+                    block = scanner.integer() ?? 0
+                } else if ASCII.equal(name, "delta"), scanner.peek() == .object {
+                    read(&scanner)
+                } else {
+                    scanner.value()
+                }
+            }
+            guard scanner.isAtEnd() else { return nil }
+        }
+
+        private mutating func read(_ scanner: inout JSONScanner) {
+            guard scanner.enterObject() else { return }
+            let bytes = scanner.bytes
+            while let key = scanner.nextKey() {
+                let name = bytes.extracting(key)
+                if ASCII.equal(name, "text") {
+                    text = scanner.stringOrSkip()
+                } else if ASCII.equal(name, "toolUse"), scanner.peek() == .object {
+                    readInput(&scanner)
+                } else if ASCII.equal(name, "reasoningContent"), scanner.peek() == .object {
+                    readReasoning(&scanner)
+                } else if ASCII.equal(name, "citation") {
+                    citation = scanner.objectOrSkip()
+                } else {
+                    scanner.value()
+                }
+            }
+        }
+
+        /// `{"input":"a piece of the arguments"}`; `type` came with the block's start.
+        private mutating func readInput(_ scanner: inout JSONScanner) {
+            guard scanner.enterObject() else { return }
+            let bytes = scanner.bytes
+            while let key = scanner.nextKey() {
+                if ASCII.equal(bytes.extracting(key), "input") {
+                    input = scanner.stringOrSkip()
+                } else {
+                    scanner.value()
+                }
+            }
+        }
+
+        /// `{"text"}`, `{"signature"}` or `{"redactedContent"}`, which nobody can read.
+        private mutating func readReasoning(_ scanner: inout JSONScanner) {
+            guard scanner.enterObject() else { return }
+            let bytes = scanner.bytes
+            while let key = scanner.nextKey() {
+                let name = bytes.extracting(key)
+                if ASCII.equal(name, "text") {
+                    reasoning = scanner.stringOrSkip()
+                } else if ASCII.equal(name, "signature") {
+                    signature = scanner.stringOrSkip()
+                } else {
+                    scanner.value()
+                }
+            }
         }
     }
 

@@ -26,19 +26,17 @@ struct BedrockInvokeDialect: BedrockDialect {
         }
         var json: [UInt8] = []
         swap(&json, &decoded)
-        defer {
-            json.removeAll(keepingCapacity: json.capacity <= Self.keptBytes)
-            swap(&json, &decoded)
-        }
-        guard Base64.decode(data.extracting(range), into: &json) else {
+        defer { if json.count <= Self.keptBytes { swap(&json, &decoded) } }
+        guard let count = Base64.decode(data.extracting(range), over: &json) else {
             throw .malformed("a chunk's bytes are not base64", offset: offset)
         }
-        if let text = template.content(of: json.span) {
-            return answer.text(json.span.extracting(text), choice: template.choice, into: &batch)
+        let event = json.span.extracting(0..<count)
+        if let text = template.content(of: event) {
+            return answer.text(event.extracting(text), choice: template.choice, into: &batch)
         }
         let before = batch.events.count
-        try decode(model: json.span, at: offset, into: &batch)
-        template.learn(json.span, of: answer, in: batch, from: before)
+        try decode(model: event, at: offset, into: &batch)
+        template.learn(event, of: answer, in: batch, from: before)
     }
 
     /// The bytes, where they come first: base64 has neither quotes nor, most often, anything escaped. nil: they do not come

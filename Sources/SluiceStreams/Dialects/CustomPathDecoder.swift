@@ -4,6 +4,7 @@ import SluiceBytes
 /// stand, and which payload ends the stream.
 struct CustomPathDecoder: StreamDecoder {
     private struct Handler: SSEHandler, LineHandler {
+        static var readsIDs: Bool { false }
         let text: JSONPath
         let finish: JSONPath?
         let error: JSONPath?

@@ -49,6 +49,8 @@ struct DialectHandler<Meaning: EventDialect>: SSEHandler, LineHandler {
     var dialect = Meaning()
     private var template = ChunkTemplate()
 
+    static var readsIDs: Bool { false }
+
     mutating func event(_ event: borrowing SSEEvent, offset: Int, into batch: inout EventBatch) throws(StreamError) {
         try take(event.data, type: event.type, at: offset, into: &batch)
     }

@@ -12,6 +12,8 @@ struct GeminiDecoder: StreamDecoder {
         var bare: JSONArrayDecoder?
         let eventBytes: Int
 
+        static var readsIDs: Bool { false }
+
         mutating func event(_ event: borrowing SSEEvent, offset: Int, into batch: inout EventBatch) throws(StreamError)
         {
             try inner.event(event, offset: offset, into: &batch)

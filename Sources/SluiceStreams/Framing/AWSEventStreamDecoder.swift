@@ -40,7 +40,10 @@ struct AWSEventStreamDecoder {
     private var partial: [UInt8] = []
     private var wanted = Self.preludeCount  // bytes of the frame in `partial` before it says more
     private var offset = 0  // of the next byte to be fed, in the body
+    private var lastHeaders: [UInt8] = []
+    private var lastPlaces: AWSHeaderPlaces?
     private let limit: Int
+    private static let keptBytes = 256
 
     init(eventBytes: Int) { limit = eventBytes }
 
@@ -93,7 +96,7 @@ struct AWSEventStreamDecoder {
         return prelude.totalCount
     }
 
-    private func hand<Handler: AWSFrameHandler>(
+    private mutating func hand<Handler: AWSFrameHandler>(
         _ frame: Span<UInt8>, at place: Int, _ handler: inout Handler, _ batch: inout EventBatch
     ) throws(StreamError) {
         let end = frame.count - 4
@@ -102,10 +105,22 @@ struct AWSEventStreamDecoder {
         }
         let payload = Self.preludeCount + Self.integer(frame, at: 4)
         let headers = frame.extracting(Self.preludeCount..<payload)
-        guard let read = AWSFrame(headers: headers, payload: frame.extracting(payload..<end)) else {
+        guard let places = read(headers) else {
             throw .malformed("the headers of a frame are not whole", offset: place)
         }
-        try handler.frame(read, offset: place, into: &batch)
+        let payloadBytes = frame.extracting(payload..<end)
+        try handler.frame(AWSFrame(headers: headers, places, payload: payloadBytes), offset: place, into: &batch)
+    }
+
+    /// Most frames have the same headers as the one before.
+    private mutating func read(_ headers: Span<UInt8>) -> AWSHeaderPlaces? {
+        if let lastPlaces, ASCII.equal(headers, lastHeaders.span) { return lastPlaces }
+        let places = AWSHeaderPlaces(headers)
+        guard headers.count <= Self.keptBytes else { return places }
+        lastPlaces = places
+        lastHeaders.removeAll(keepingCapacity: true)
+        headers.withUnsafeBufferPointer { lastHeaders.append(contentsOf: $0) }
+        return places
     }
 
     /// Four bytes, the highest first.

@@ -10,29 +10,39 @@ struct AWSFrame: ~Escapable {
     let errorMessage: Span<UInt8>
     let payload: Span<UInt8>
 
-    /// nil: the headers are not what their lengths say, or do not say what the message is.
     @_lifetime(copy headers, copy payload)
-    init?(headers: Span<UInt8>, payload: Span<UInt8>) {
-        var (messageType, type, message): (Range<Int>?, Range<Int>?, Range<Int>?)
+    init(headers: Span<UInt8>, _ places: AWSHeaderPlaces, payload: Span<UInt8>) {
+        messageType = headers.extracting(places.messageType)
+        type = headers.extracting(places.type)
+        errorMessage = headers.extracting(places.errorMessage)
+        self.payload = payload
+    }
+}
+
+/// Where the headers stand that say what a message is.
+struct AWSHeaderPlaces {
+    private(set) var messageType = 0..<0
+    private(set) var type = 0..<0
+    private(set) var errorMessage = 0..<0
+
+    /// nil: the headers are not what their lengths say, or do not say what the message is.
+    init?(_ headers: Span<UInt8>) {
+        var isKnown = false
         var reader = AWSHeaderReader(headers)
         while let header = reader.next() {
             guard header.isString else { continue }
             let name = headers.extracting(header.name)
             if ASCII.equal(name, ":message-type") {
-                messageType = header.value
+                (messageType, isKnown) = (header.value, true)
             } else if ASCII.equal(name, ":event-type") || ASCII.equal(name, ":exception-type") {
                 type = header.value
             } else if ASCII.equal(name, ":error-code") {
                 type = header.value
             } else if ASCII.equal(name, ":error-message") {
-                message = header.value
+                errorMessage = header.value
             }
         }
-        guard reader.isValid, let messageType else { return nil }
-        self.messageType = headers.extracting(messageType)
-        self.type = headers.extracting(type ?? 0..<0)
-        errorMessage = headers.extracting(message ?? 0..<0)
-        self.payload = payload
+        guard reader.isValid, isKnown else { return nil }
     }
 }
 

@@ -1,4 +1,3 @@
-import Glibc
 import SluiceBytes
 
 /// One event of an event stream: its type and data, whole. The spans are dead after the handler returns.
@@ -17,6 +16,8 @@ public struct SSEEvent: ~Escapable {
 
 /// Takes the events of a stream, one at a time.
 public protocol SSEHandler {
+    /// Whether it looks at `lastEventID`, which is empty for those that do not.
+    static var readsIDs: Bool { get }
     mutating func event(_ event: borrowing SSEEvent, offset: Int, into batch: inout EventBatch) throws(StreamError)
     mutating func comment(into batch: inout EventBatch)
     /// A line that no event stream has: the standard passes over it, and some providers tell their errors there.
@@ -25,6 +26,7 @@ public protocol SSEHandler {
 }
 
 extension SSEHandler {
+    public static var readsIDs: Bool { true }
     public mutating func stray(_ line: Span<UInt8>, offset: Int, into batch: inout EventBatch) throws(StreamError) {}
 }
 
@@ -43,7 +45,7 @@ public struct SSEDecoder {
     private var offset = 0  // of the chunk being fed, in the body
     private(set) var eventOffset = 0  // behind the last blank line
     private let limit: Int
-    private static let keptBytes = 256
+    private static let keptBytes = 512
     /// `retry:` as last set, in milliseconds.
     public private(set) var retry: Int?
 
@@ -62,11 +64,12 @@ public struct SSEDecoder {
         // Where the next of each stands, so that no byte is searched twice whatever ends the lines.
         var (feed, back) = (-1, -1)
         while start < chunk.count {
-            if feed < start { feed = Self.find(ASCII.lf, chunk, from: start) }
-            if back < start { back = Self.find(ASCII.cr, chunk, from: start) }
+            if feed < start { feed = SSELine.find(ASCII.lf, chunk, from: start) }
+            if back < start { back = SSELine.find(ASCII.cr, chunk, from: start) }
             let end = min(feed, back)
             guard end < chunk.count else { return try keep(chunk, start..<end) }
-            if partialLine.isEmpty, !hasData, let value = Self.loneDataLine(chunk, start, end) {
+            let isBetween = partialLine.isEmpty && !hasData
+            if isBetween, let value = Self.loneDataLine(chunk, start, end) {
                 try checkEvent(upTo: offset &+ end)
                 let data = chunk.extracting(value..<end)
                 try handler.event(
@@ -77,10 +80,10 @@ public struct SSEDecoder {
                 eventOffset = offset &+ start
                 continue
             }
-            var parts = EventParts()
-            if partialLine.isEmpty, !hasData, type.isEmpty, Self.readEvent(chunk, start, end, back, &parts) {
+            var parts = SSEEventParts()
+            if isBetween, type.isEmpty, parts.read(chunk, start, end, back) {
                 try checkEvent(upTo: offset &+ parts.end)
-                if parts.hasID { keepID(chunk.extracting(parts.id)) }
+                if Handler.readsIDs, parts.hasID { keepID(chunk.extracting(parts.id)) }
                 if parts.isLong {
                     try handLong(chunk.extracting(start..<parts.end), chunk.extracting(parts.type), &handler, &batch)
                 } else {
@@ -127,86 +130,13 @@ public struct SSEDecoder {
     // MARK: - Lines
 
     /// For a `data:` line with a blank line right behind it, all in this chunk: where its value starts.
+    @inline(__always)
     private static func loneDataLine(_ chunk: Span<UInt8>, _ start: Int, _ end: Int) -> Int? {
-        guard end + 1 < chunk.count, chunk[end] == ASCII.lf, chunk[end + 1] == ASCII.lf, end - start >= 5,
-            chunk[start] == UInt8(ascii: "d"), ASCII.equal(chunk.extracting(start..<(start + 5)), "data:")
+        guard chunk[start] == UInt8(ascii: "d"), end + 1 < chunk.count, chunk[end] == ASCII.lf,
+            chunk[end + 1] == ASCII.lf, end - start >= 5,
+            ASCII.equal(chunk.extracting(start..<(start + 5)), "data:")
         else { return nil }
         return start + 5 < end && chunk[start + 5] == ASCII.space ? start + 6 : start + 5
-    }
-
-    /// Where the parts of one event stand that is whole in its chunk.
-    private struct EventParts {
-        var type = 0..<0
-        var data = 0..<0
-        var id = 0..<0
-        var hasID = false
-        /// Its data has more lines than one.
-        var isLong = false
-        /// The end of its last line; behind the blank line's CR or LF; behind all of the blank line.
-        var end = 0
-        var blank = 0
-        var next = 0
-    }
-
-    /// An event of `data:` lines with an `event:` and an `id:` line at most, ended by LF or CRLF. False: it is another one, or
-    /// not whole. `lineEnd` is where the first line ends, `firstBack` where the next CR stands.
-    private static func readEvent(
-        _ chunk: Span<UInt8>, _ start: Int, _ lineEnd: Int, _ firstBack: Int, _ parts: inout EventParts
-    ) -> Bool {
-        chunk.withUnsafeBufferPointer { buffer in
-            guard let base = buffer.baseAddress else { return false }
-            return readEvent(base, buffer.count, start, lineEnd, firstBack, &parts)
-        }
-    }
-
-    @inline(__always)
-    private static func readEvent(
-        _ base: UnsafePointer<UInt8>, _ count: Int, _ start: Int, _ lineEnd: Int, _ firstBack: Int,
-        _ parts: inout EventParts
-    ) -> Bool {
-        var back = firstBack
-        var (hasData, hasType) = (false, false)
-        var position = start
-        var feed = base[lineEnd] == ASCII.lf ? lineEnd : find(ASCII.lf, base, count, from: lineEnd)
-        while feed < count {
-            if back < position { back = find(ASCII.cr, base, count, from: position) }
-            if back < feed, back != feed &- 1 { return false }
-            let end = back < feed ? back : feed
-            if end == position {
-                (parts.blank, parts.next) = (end &+ 1, feed &+ 1)
-                return hasData
-            }
-            switch base[position] {
-            case UInt8(ascii: "d"):
-                guard let value = value(of: "data:", base, position, end) else { return false }
-                if hasData { parts.isLong = true } else { parts.data = value }
-                hasData = true
-            case UInt8(ascii: "e"):
-                guard !hasType, let value = value(of: "event:", base, position, end) else { return false }
-                (parts.type, hasType) = (value, true)
-            case UInt8(ascii: "i"):
-                guard !parts.hasID, let value = value(of: "id:", base, position, end) else { return false }
-                (parts.id, parts.hasID) = (value, true)
-            default: return false
-            }
-            parts.end = end
-            position = feed &+ 1
-            let isBlank = position < count && base[position] == ASCII.lf
-            feed = isBlank ? position : find(ASCII.lf, base, count, from: position)
-        }
-        return false
-    }
-
-    /// The value of the line from `start` to `end`, if it is of that field.
-    @inline(__always)
-    private static func value(
-        of name: StaticString, _ base: UnsafePointer<UInt8>, _ start: Int, _ end: Int
-    ) -> Range<Int>? {
-        let length = name.utf8CodeUnitCount
-        let first = start &+ length
-        guard first <= end, memcmp(base + start, name.utf8Start, length) == 0 else { return nil }
-        let hasSpace = first < end && base[first] == ASCII.space
-        return Range(uncheckedBounds: (hasSpace ? first &+ 1 : first, end))
     }
 
     private func hand<Handler: SSEHandler>(
@@ -223,18 +153,11 @@ public struct SSEDecoder {
         var text: [UInt8] = []
         swap(&text, &data)
         defer { Self.empty(&text, back: &data) }
-        text.reserveCapacity(lines.count)
-        lines.withUnsafeBufferPointer { lines in
-            guard let base = lines.baseAddress else { return }
-            var start = 0
-            while start < lines.count {
-                let feed = Self.find(ASCII.lf, base, lines.count, from: start)
-                let end = feed > start && base[feed - 1] == ASCII.cr ? feed - 1 : feed
-                if let value = Self.value(of: "data:", base, start, end) {
-                    text.append(contentsOf: UnsafeBufferPointer(rebasing: lines[value]))
-                    text.append(ASCII.lf)
-                }
-                start = feed + 1
+        if text.capacity < lines.count { text.reserveCapacity(max(lines.count, Self.keptBytes / 2)) }
+        // Each value takes less room than its line, with an LF behind it too.
+        text.append(addingCapacity: lines.count) { (room: inout OutputSpan<UInt8>) in
+            room.withUnsafeMutableBufferPointer { room, count in
+                lines.withUnsafeBufferPointer { count = SSELine.joinData($0, into: room) }
             }
         }
         try hand(type, text.span.extracting(0..<(text.count - 1)), &handler, &batch)
@@ -278,7 +201,7 @@ public struct SSEDecoder {
             type.removeAll(keepingCapacity: true)
             value.withUnsafeBufferPointer { type.append(contentsOf: $0) }
         } else if ASCII.equal(name, "id") {
-            keepID(value)
+            if Handler.readsIDs { keepID(value) }
         } else if ASCII.equal(name, "retry") {
             retry = ASCII.decimal(value) ?? retry
         } else {
@@ -319,20 +242,6 @@ public struct SSEDecoder {
     private mutating func keep(_ chunk: Span<UInt8>, _ range: Range<Int>) throws(StreamError) {
         try checkEvent(upTo: offset &+ range.upperBound)
         chunk.extracting(range).withUnsafeBufferPointer { partialLine.append(contentsOf: $0) }
-    }
-
-    /// Where `byte` stands next; `chunk.count` if nowhere.
-    private static func find(_ byte: UInt8, _ chunk: Span<UInt8>, from start: Int) -> Int {
-        chunk.withUnsafeBufferPointer { buffer in
-            guard let base = buffer.baseAddress else { return 0 }
-            return find(byte, base, buffer.count, from: start)
-        }
-    }
-
-    @inline(__always)
-    private static func find(_ byte: UInt8, _ base: UnsafePointer<UInt8>, _ count: Int, from start: Int) -> Int {
-        let found = memchr(base + start, Int32(byte), count &- start)
-        return found.map { UnsafeRawPointer($0) - UnsafeRawPointer(base) } ?? count
     }
 
     /// Passes over one byte order mark at the very start, also when it is cut; returns where the rest begins.

@@ -6,6 +6,7 @@ enum WordScan {
     private static let ones: UInt64 = 0x0101_0101_0101_0101
     private static let highs: UInt64 = 0x8080_8080_8080_8080
     private static let quotes: UInt64 = 0x2222_2222_2222_2222
+    private static let feeds: UInt64 = 0x0A0A_0A0A_0A0A_0A0A
     private static let backslashes: UInt64 = 0x5C5C_5C5C_5C5C_5C5C
 
     /// The first quote or backslash at or behind `start`; `bytes.count` if there is none.
@@ -15,6 +16,16 @@ enum WordScan {
             zeros(word ^ quotes) | zeros(word ^ backslashes)
         } ends: { byte in
             byte == 0x22 || byte == 0x5C
+        }
+    }
+
+    /// The first LF.
+    @inline(__always)
+    static func lineFeed(_ bytes: UnsafeBufferPointer<UInt8>, from start: Int) -> Int {
+        scan(bytes, from: start) { word in
+            zeros(word ^ feeds)
+        } ends: { byte in
+            byte == 0x0A
         }
     }
 
