@@ -129,9 +129,9 @@ struct AnswerState {
         batch.append(.toolCallStart(choice: choice, index: calls, id: id, name: name))
     }
 
-    /// A fragment of the arguments' JSON text, in a JSON string. A key that is not known goes with no call.
+    /// A fragment of the arguments' JSON text, in a JSON string. A key that is not known, or whose call has ended, goes with none.
     mutating func arguments(key: Int, _ raw: Span<UInt8>, choice: Int = 0, into batch: inout EventBatch) {
-        guard !raw.isEmpty, let (position, call) = find(key, choice) else { return }
+        guard !raw.isEmpty, let (position, call) = findOpen(key, choice) else { return }
         let stored = Self.store(raw, &choices[position].calls[call].argumentsHalf, into: &batch)
         choices[position].calls[call].hasArguments = true
         if !stored.isEmpty { batch.append(.toolCallArguments(choice: choice, index: call, stored)) }
@@ -139,7 +139,7 @@ struct AnswerState {
 
     /// The arguments as a JSON value of their own: its text, without the white space between its parts.
     mutating func arguments(key: Int, value json: Span<UInt8>, choice: Int = 0, into batch: inout EventBatch) {
-        guard !json.isEmpty, let (position, call) = find(key, choice) else { return }
+        guard !json.isEmpty, let (position, call) = findOpen(key, choice) else { return }
         choices[position].calls[call].hasArguments = true
         let stored = batch.store { JSONText.appendCompact(json, into: &$0) }
         batch.append(.toolCallArguments(choice: choice, index: call, stored))
@@ -161,6 +161,10 @@ struct AnswerState {
             let call = choices[position].calls.firstIndex(where: { $0.key == key })
         else { return nil }
         return (position, call)
+    }
+
+    private func findOpen(_ key: Int, _ choice: Int) -> (position: Int, call: Int)? {
+        find(key, choice).flatMap { choices[$0.position].calls[$0.call].hasEnded ? nil : $0 }
     }
 
     private mutating func close(call: Int, of position: Int, into batch: inout EventBatch) {
@@ -252,7 +256,7 @@ struct AnswerState {
         guard !progress.sawEnd else { return }
         start(into: &batch)
         settle(into: &batch)
-        for position in choices.indices where !choices[position].hasFinished { close(position, into: &batch) }
+        for position in choices.indices { close(position, into: &batch) }
         progress.sawEnd = true
         batch.append(.end)
     }

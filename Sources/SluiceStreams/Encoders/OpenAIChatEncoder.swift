@@ -22,7 +22,7 @@ struct OpenAIChatEncoder: StreamEncoder {
     init(_ options: EncoderOptions) { self.options = options }
 
     mutating func encode(_ batch: borrowing EventBatch, into out: inout ByteQueue) {
-        for event in batch.events { encode(event, batch, into: &out) }
+        for event in batch.events where !hasFailed { encode(event, batch, into: &out) }
     }
 
     private mutating func encode(_ event: TokenEvent, _ batch: borrowing EventBatch, into out: inout ByteQueue) {
