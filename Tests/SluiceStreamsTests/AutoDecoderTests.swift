@@ -167,6 +167,21 @@ import Testing
         }
     }
 
+    /// Only its end, or the next chunk, would else find out that it is too long.
+    @Test func aDocumentOverTheLimitIsAFaultAlsoInOnePiece() {
+        let bytes = Array(("{\n\"a\":\"" + String(repeating: "x", count: 200)).utf8)
+        #expect(Outcome(AutoDecoder(eventBytes: 100), [bytes]).fault == .eventTooLarge(Limit("event_bytes", 100)))
+    }
+
+    @Test func manyCommentsBeforeTheFirstEventAreToldOnce() {
+        let comments = 10_000
+        let body = "id: 1\n" + String(repeating: ":\n", count: comments) + chunk
+        for pieces in [[body], [String(body.prefix(5000)), String(body.dropFirst(5000))]] {
+            let outcome = Outcome(auto(), pieces.map { Array($0.utf8) })
+            #expect(outcome.transcript.lines.count { $0 == "ping" } == comments && outcome.fault == nil)
+        }
+    }
+
     // MARK: - Words and members
 
     @Test(arguments: [

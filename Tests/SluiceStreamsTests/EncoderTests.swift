@@ -55,6 +55,14 @@ import Testing
             try encode(.sseText, ["a"], end: true) == "id: 1\ndata: a\n\nid: 2\nevent: done\ndata: {\"done\":true}\n\n")
     }
 
+    /// `[DONE]` alone is an answer that OpenAI's library does not know the end of.
+    @Test func anEmptyAnswerHasAChoiceThatEnds() throws {
+        let events = WireEvent.read(Array(try encode(.openAIChat, [], end: true).utf8)).map(\.data)
+        #expect(events.count == 3 && events.last == "[DONE]")
+        #expect(events[0].contains(#""delta":{"role":"assistant","content":""}"#))
+        #expect(events[1].contains(#"{"index":0,"delta":{},"finish_reason":"stop"}"#))
+    }
+
     // MARK: - JSON
 
     @Test func objectsAreOneLineWhateverTheText() throws {

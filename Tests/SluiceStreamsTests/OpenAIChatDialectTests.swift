@@ -217,4 +217,15 @@ import Testing
         let calls = (0..<1025).map { #"{"index":\#($0),"id":"x"}"# }.joined(separator: ",")
         #expect(throws: StreamError.self) { try read(delta(#""tool_calls":[\#(calls)]"#)) }
     }
+
+    /// Encoders look for a call among all that are open.
+    @Test func callsOfAllChoicesAreBoundedTogether() throws {
+        func chunk(_ count: Int) -> String {
+            let calls = (0..<count).map { #"{"index":\#($0),"id":"x","function":{"name":"f"}}"# }.joined(separator: ",")
+            let choices = (0..<2).map { #"{"index":\#($0),"delta":{"tool_calls":[\#(calls)]}}"# }
+            return #"{"choices":[\#(choices.joined(separator: ","))]}"#
+        }
+        _ = try read(chunk(512))
+        #expect(throws: StreamError.self) { try read(chunk(513)) }
+    }
 }

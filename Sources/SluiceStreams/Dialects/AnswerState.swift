@@ -207,7 +207,9 @@ struct AnswerState {
 
     /// Figures are cumulative; nil takes nothing back. An event is made when one changes.
     mutating func usage(_ counts: Usage, into batch: inout EventBatch) {
-        guard counts.input != nil || counts.output != nil || counts.cached != nil || counts.reasoning != nil else { return }
+        guard counts.input != nil || counts.output != nil || counts.cached != nil || counts.reasoning != nil else {
+            return
+        }
         var usage = lastUsage
         usage.input = counts.input ?? usage.input
         usage.output = counts.output ?? usage.output

@@ -45,7 +45,9 @@ public struct JSONScanner: ~Escapable {
     public mutating func nextKey() -> Range<Int>? {
         // As most write it: a comma, unless it is the first, perhaps a space, the key, and a colon right behind it.
         var start = isFirst ? position &+ 1 : position &+ 2
-        guard start < bytes.count, isFirst || bytes[unchecked: position] == ASCII.comma else { return nextKeyWithSpace() }
+        guard start < bytes.count, isFirst || bytes[unchecked: position] == ASCII.comma else {
+            return nextKeyWithSpace()
+        }
         if bytes[unchecked: start &- 1] != ASCII.quote {
             guard bytes[unchecked: start &- 1] == ASCII.space, bytes[unchecked: start] == ASCII.quote else {
                 return nextKeyWithSpace()
@@ -256,7 +258,9 @@ public struct JSONScanner: ~Escapable {
     @inline(__always)
     private mutating func skip(_ literal: StaticString) -> Bool {
         let end = position &+ literal.utf8CodeUnitCount
-        guard end <= bytes.count, ASCII.equal(bytes.extracting(unchecked: position..<end), literal) else { return false }
+        guard end <= bytes.count, ASCII.equal(bytes.extracting(unchecked: position..<end), literal) else {
+            return false
+        }
         position = end
         return true
     }
