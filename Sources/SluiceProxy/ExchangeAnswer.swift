@@ -290,7 +290,11 @@ extension Exchange {
             return fail(error)
         }
         let isOwnDialect = pool.map { AnswerBridge.isRelayed(expectation, $0.endpoint) } ?? false
-        if isOwnDialect, (400..<500).contains(status), case .object? = document {
+        // OpenAI's errors are those of its whole family, and of the formats of no provider.
+        let isOwnShape =
+            expectation.format.hasOpenAIErrors && pool?.endpoint.dialect.hasOpenAIErrors == true
+            && document?["error"]?["message"] != nil
+        if isOwnDialect || isOwnShape, (400..<500).contains(status), case .object? = document {
             respond(error, body: body.span, passed)
         } else {
             respond(error, passed)

@@ -7,6 +7,7 @@ it lets them through.
 
 import asyncio
 import functools
+import importlib.util
 
 from answers import Answer, Call, finish_of, parsed
 
@@ -286,11 +287,12 @@ class Anthropic(Client):
         self.library = anthropic
         http = tuple(getattr(module, "HTTPError") for module in http_libraries())
         self.errors = (anthropic.APIError, *http)
-        self.client = anthropic.Anthropic(base_url=self.base, api_key="k", max_retries=0, _strict_response_validation=True)
+        self.options = {"base_url": self.base, "api_key": "k", "max_retries": 0, "_strict_response_validation": True}
+        self.client = anthropic.Anthropic(**self.options)
 
     @functools.cached_property
     def asynchronous(self):
-        return self.library.AsyncAnthropic(base_url=self.base, api_key="k", max_retries=0, _strict_response_validation=True)
+        return self.library.AsyncAnthropic(**self.options)
 
     @staticmethod
     def said(upstream, prompt):
@@ -519,7 +521,8 @@ class GenAI(Client):
             assert answer.finish is None, "nothing after the finish"
             for part in (candidate.content and candidate.content.parts) or []:
                 if part.function_call:
-                    answer.calls.append(Call(part.function_call.id or "unnamed", part.function_call.name, part.function_call.args or {}))
+                    call = part.function_call
+                    answer.calls.append(Call(call.id or "unnamed", call.name, call.args or {}))
                 elif part.thought:
                     answer.reasoning += part.text or ""
                 else:
@@ -685,7 +688,6 @@ ALL = (OpenAIChat, OpenAIResponses, OpenAICompletions, Anthropic, Cohere, GenAI,
 
 def http_libraries():
     """`httpx`, and its successor where the installed clients use it."""
-    import importlib
     return [importlib.import_module(name) for name in ("httpx", "httpx2") if importlib.util.find_spec(name)]
 
 

@@ -337,8 +337,7 @@ class Gemini(Provider):
         self.user(body["contents"][0], asks)
         declared = []
         for tool in body["tools"][0]["functionDeclarations"]:
-            schema = tool.get("parametersJsonSchema") or tool.get("parameters_json_schema") or json.loads(json.dumps(tool["parameters"]).replace("OBJECT", "object")
-                                                                   .replace("STRING", "string").replace("INTEGER", "integer"))
+            schema = tool.get("parametersJsonSchema") or tool.get("parameters_json_schema")
             declared.append((tool["name"], tool["description"], schema))
         expect(declared, [tuple(tool) for tool in TOOLS], "tools")
         if "choice" in asks:

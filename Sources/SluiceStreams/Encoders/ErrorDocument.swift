@@ -1,5 +1,21 @@
 import SluiceBytes
 
+extension StreamFormat {
+    /// An error is told as OpenAI tells it.
+    public var hasOpenAIErrors: Bool {
+        switch self {
+        case .anthropic, .gemini, .ollamaChat, .ollamaGenerate, .cohere, .mlflow, .passthrough: false
+        default: true
+        }
+    }
+}
+
+extension Dialect {
+    public var hasOpenAIErrors: Bool {
+        self == .openAIChat || self == .openAIResponses || self == .openAICompletions
+    }
+}
+
 /// An error as a whole response, in the words of the client's dialect.
 public enum ErrorDocument {
     /// Appends the JSON body for an answer with an error status. `type`: OpenAI's word for the kind
