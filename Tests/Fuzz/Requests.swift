@@ -71,7 +71,8 @@ private func checkReading(_ request: TranslatedRequest, _ told: String) {
     // What is nested deeper than this reads was deep already, in the client's body or in a text of it.
     guard JSONValue.parse(request.body) != nil else { return }
     do throws(RequestError) {
-        _ = try RequestTranslator.translate(request.body, from: .openAIChat, to: .openAIResponses, rules, RequestHints())
+        _ = try RequestTranslator.translate(
+            request.body, from: .openAIChat, to: .openAIResponses, rules, RequestHints())
     } catch {
         require(false, "\(told): \(error.message): \(String(decoding: request.body, as: UTF8.self))")
     }

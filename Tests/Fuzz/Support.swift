@@ -109,7 +109,9 @@ struct StrictJSON {
             guard let escape = rest.popFirst() else { return false }
             if escape == UInt8(ascii: "u") {
                 let digits = rest.prefix(4)
-                guard digits.count == 4, digits.allSatisfy({ Character(UnicodeScalar($0)).isHexDigit }) else { return false }
+                guard digits.count == 4, digits.allSatisfy({ Character(UnicodeScalar($0)).isHexDigit }) else {
+                    return false
+                }
                 rest = rest.dropFirst(4)
             } else if !"\"\\/bfnrt".utf8.contains(escape) {
                 return false
