@@ -53,7 +53,8 @@ import Testing
     }
 
     /// Delta after delta they would be one.
-    @Test(arguments: ["", #""id":"same","#, #""id":"","index":0,"#]) func eachCallStandsForItself(member: String) throws {
+    @Test(arguments: ["", #""id":"same","#, #""id":"","index":0,"#]) func eachCallStandsForItself(member: String) throws
+    {
         let calls = ["a", "b"].map { #"{\#(member)"function":{"name":"\#($0)","arguments":"{}"}}"# }
         let message = #"{"role":"assistant","content":null,"tool_calls":[\#(calls.joined(separator: ","))]}"#
         let (seen, _) = try read(#"{"choices":[{"message":\#(message),"finish_reason":"tool_calls"}]}"#)

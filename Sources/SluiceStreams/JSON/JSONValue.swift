@@ -37,7 +37,9 @@ public enum JSONValue: Equatable, Sendable {
 
     /// nil also for what `JSONScanner` lets pass though it is no JSON: control characters in strings, escapes that there are not,
     /// numbers that begin with 0. For text that others wrote and that goes on as a part of another document.
-    public static func parse(strictly text: [UInt8]) -> JSONValue? { JSONGrammar.isValue(text.span) ? parse(text) : nil }
+    public static func parse(strictly text: [UInt8]) -> JSONValue? {
+        JSONGrammar.isValue(text.span) ? parse(text) : nil
+    }
 
     /// Copies the text first, since the values are slices of it.
     public static func parse(_ text: Span<UInt8>) -> JSONValue? { parse(text.withUnsafeBufferPointer { Array($0) }) }
