@@ -32,6 +32,16 @@ import Testing
 
     // MARK: - Streams
 
+    /// Encoders close a call when it ends, and some could not say more of it.
+    @Test func nothingIsAddedToACallThatHasEnded() throws {
+        let call = block(#""type":"tool_use","id":"t","name":"f","input":{}"#)
+        let arguments = delta(#""partial_json":"{}""#, "input_json_delta")
+        let (seen, progress) = try read(
+            start, call, arguments, stop(), arguments, finish("tool_use"), call, arguments, #"{"type":"message_stop"}"#)
+        #expect(seen.calls[0] == [.init(id: "t", name: "f", arguments: "{}", hasEnded: true)])
+        #expect(progress.isComplete)
+    }
+
     @Test func keysComeInAnyOrderAndEventsNeedNoName() throws {
         let (seen, progress) = try read(
             #"{"message":{"usage":{"output_tokens":1,"input_tokens":3},"model":"c","id":"m"},"type":"message_start"}"#,

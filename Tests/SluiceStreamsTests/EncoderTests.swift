@@ -55,6 +55,26 @@ import Testing
             try encode(.sseText, ["a"], end: true) == "id: 1\ndata: a\n\nid: 2\nevent: done\ndata: {\"done\":true}\n\n")
     }
 
+    @Test(arguments: StreamFormat.allCases) func nothingComesBehindAnError(format: StreamFormat) throws {
+        if format == .passthrough { return }
+        var encoder = try make(format)
+        var out = ByteQueue()
+        var batch = EventBatch()
+        batch.append(.text(choice: 0, batch.store("a")))
+        batch.append(.error(.provider, message: batch.store("m"), type: .empty, retryAfterSeconds: nil))
+        encoder.encode(batch, into: &out)
+        let told = out.text
+        batch.removeAll()
+        batch.append(.text(choice: 0, batch.store("b")))
+        batch.append(.finish(choice: 0, .stop, raw: .empty))
+        batch.append(.end)
+        encoder.encode(batch, into: &out)
+        #expect(out.text == told)
+        _ = encoder.end(into: &out)
+        // One format has a word for the stream's own end.
+        #expect(out.text == (format == .vercelUI ? told + "data: [DONE]\n\n" : told))
+    }
+
     /// `[DONE]` alone is an answer that OpenAI's library does not know the end of.
     @Test func anEmptyAnswerHasAChoiceThatEnds() throws {
         let events = WireEvent.read(Array(try encode(.openAIChat, [], end: true).utf8)).map(\.data)

@@ -52,6 +52,15 @@ import Testing
         #expect(seen.usage == Usage(input: 3, output: 4) && progress.isComplete && seen.lines.last == "end")
     }
 
+    /// Delta after delta they would be one.
+    @Test(arguments: ["", #""id":"same","#, #""id":"","index":0,"#]) func eachCallStandsForItself(member: String) throws
+    {
+        let calls = ["a", "b"].map { #"{\#(member)"function":{"name":"\#($0)","arguments":"{}"}}"# }
+        let message = #"{"role":"assistant","content":null,"tool_calls":[\#(calls.joined(separator: ","))]}"#
+        let (seen, _) = try read(#"{"choices":[{"message":\#(message),"finish_reason":"tool_calls"}]}"#)
+        #expect(seen.calls[0]?.map(\.name) == ["a", "b"] && seen.calls[0]?.map(\.arguments) == ["{}", "{}"])
+    }
+
     @Test func aTextCompletion() throws {
         let (seen, progress) = try read(
             #"{"id":"c","object":"text_completion","model":"m","choices":[{"text":"hi","index":0,"finish_reason":"length"}]}"#,

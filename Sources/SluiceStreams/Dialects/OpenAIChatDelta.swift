@@ -180,7 +180,9 @@ extension OpenAIChatDialect {
     /// An id that is known is never replaced by an empty one. nil, and a fault, past the limit.
     private mutating func call(_ fields: CallFields, _ bytes: Span<UInt8>, _ choice: Int) -> Int? {
         let id = bytes.extracting(fields.id ?? 0..<0)
-        if let index = fields.index {
+        if areCallsWhole {
+            // None of those before it.
+        } else if let index = fields.index {
             if let known = calls.firstIndex(where: { $0.choice == choice && $0.index == index }) {
                 if calls[known].id.isEmpty { calls[known].id = Self.copy(id) }
                 return known

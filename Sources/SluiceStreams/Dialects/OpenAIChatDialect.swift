@@ -9,6 +9,8 @@ struct OpenAIChatDialect: EventDialect {
     var answer = AnswerState()
     /// Tool calls as they are put together from deltas; few, so a linear search beats a dictionary.
     var calls: [Call] = []
+    /// In a message that is no delta each call stands once, whatever it is called.
+    var areCallsWhole = false
     /// Why the event being read is not to be believed; thrown once it has been read.
     var fault: StaticString?
     private let readsPlainText: Bool

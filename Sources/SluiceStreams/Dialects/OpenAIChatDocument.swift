@@ -29,6 +29,7 @@ extension OpenAIChatDialect {
     /// A message has the members of a delta.
     private mutating func read(choice: JSONValue, _ index: Int, into batch: inout EventBatch) {
         answer.open(index)
+        areCallsWhole = true
         if let message = choice["message"], message.members != nil {
             let text = message.serialized()
             var scanner = JSONScanner(text.span)
