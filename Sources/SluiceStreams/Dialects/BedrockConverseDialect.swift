@@ -50,14 +50,23 @@ struct BedrockConverseDialect: BedrockDialect {
         return true
     }
 
-    /// A call without arguments has had no delta; an object without members is what it means.
     private mutating func readStop(_ json: Span<UInt8>, into batch: inout EventBatch) -> Bool {
+        Self.tellStop(json, to: &answer, into: &batch)
+    }
+
+    private mutating func readDelta(_ json: Span<UInt8>, into batch: inout EventBatch) -> Bool {
+        Self.tellDelta(json, to: &answer, into: &batch)
+    }
+
+    /// False: this is no JSON object, and nothing has been told.
+    static func tellStop(_ json: Span<UInt8>, to answer: inout AnswerState, into batch: inout EventBatch) -> Bool {
         guard let block = Block(json, "") else { return false }
-        closeCall(block.index, into: &batch)
+        closeCall(block.index, of: &answer, into: &batch)
         return true
     }
 
-    mutating func closeCall(_ key: Int, into batch: inout EventBatch) {
+    /// A call without arguments has had no delta; an object without members is what it means.
+    static func closeCall(_ key: Int, of answer: inout AnswerState, into batch: inout EventBatch) {
         if !answer.hasArguments(key: key) {
             let empty: [2 of UInt8] = [ASCII.leftBrace, ASCII.rightBrace]
             answer.arguments(key: key, value: empty.span, into: &batch)
@@ -65,18 +74,21 @@ struct BedrockConverseDialect: BedrockDialect {
         answer.closeCall(key: key, into: &batch)
     }
 
-    private mutating func readDelta(_ json: Span<UInt8>, into batch: inout EventBatch) -> Bool {
+    /// False: this is no JSON object, and nothing has been told.
+    static func tellDelta(_ json: Span<UInt8>, to answer: inout AnswerState, into batch: inout EventBatch) -> Bool {
         guard let delta = Delta(json) else { return false }
         if let text = delta.text { answer.text(json.extracting(text), into: &batch) }
         if let input = delta.input { answer.arguments(key: delta.block, json.extracting(input), into: &batch) }
         if let thought = delta.reasoning { answer.reasoning(json.extracting(thought), into: &batch) }
         if let proof = delta.signature { answer.signature(json.extracting(proof), into: &batch) }
-        if let citation = delta.citation { readCitation(json.extracting(citation), into: &batch) }
+        if let citation = delta.citation { tellCitation(json.extracting(citation), to: &answer, into: &batch) }
         return true
     }
 
     /// `{"title","location":{"web":{"url","domain"}}}`; other places, in the client's own documents, have no URL.
-    private mutating func readCitation(_ json: Span<UInt8>, into batch: inout EventBatch) {
+    private static func tellCitation(
+        _ json: Span<UInt8>, to answer: inout AnswerState, into batch: inout EventBatch
+    ) {
         guard let location = JSONMember.object("location", of: json) else { return }
         let places = json.extracting(location)
         guard let range = JSONMember.object("web", of: places) else { return }
@@ -151,82 +163,6 @@ extension BedrockConverseDialect {
                 }
             }
             guard scanner.isAtEnd() else { return nil }
-        }
-    }
-
-    /// `{"contentBlockIndex","delta":{}}` with one of `text`, `toolUse`, `reasoningContent` and `citation` in it, as places in
-    /// the event.
-    private struct Delta {
-        private(set) var block = 0
-        private(set) var text: Range<Int>?
-        private(set) var input: Range<Int>?
-        private(set) var reasoning: Range<Int>?
-        private(set) var signature: Range<Int>?
-        private(set) var citation: Range<Int>?
-
-        /// nil: no JSON object.
-        init?(_ json: Span<UInt8>) {
-            var scanner = JSONScanner(json)
-            guard scanner.enterObject() else { return nil }
-            while let key = scanner.nextKey() {
-                let name = json.extracting(key)
-                if ASCII.equal(name, "contentBlockIndex") {
-                    block = scanner.integer() ?? 0
-                } else if ASCII.equal(name, "delta"), scanner.peek() == .object {
-                    read(&scanner)
-                } else {
-                    scanner.value()
-                }
-            }
-            guard scanner.isAtEnd() else { return nil }
-        }
-
-        private mutating func read(_ scanner: inout JSONScanner) {
-            guard scanner.enterObject() else { return }
-            let bytes = scanner.bytes
-            while let key = scanner.nextKey() {
-                let name = bytes.extracting(key)
-                if ASCII.equal(name, "text") {
-                    text = scanner.stringOrSkip()
-                } else if ASCII.equal(name, "toolUse"), scanner.peek() == .object {
-                    readInput(&scanner)
-                } else if ASCII.equal(name, "reasoningContent"), scanner.peek() == .object {
-                    readReasoning(&scanner)
-                } else if ASCII.equal(name, "citation") {
-                    citation = scanner.objectOrSkip()
-                } else {
-                    scanner.value()
-                }
-            }
-        }
-
-        /// `{"input":"a piece of the arguments"}`; `type` came with the block's start.
-        private mutating func readInput(_ scanner: inout JSONScanner) {
-            guard scanner.enterObject() else { return }
-            let bytes = scanner.bytes
-            while let key = scanner.nextKey() {
-                if ASCII.equal(bytes.extracting(key), "input") {
-                    input = scanner.stringOrSkip()
-                } else {
-                    scanner.value()
-                }
-            }
-        }
-
-        /// `{"text"}`, `{"signature"}` or `{"redactedContent"}`, which nobody can read.
-        private mutating func readReasoning(_ scanner: inout JSONScanner) {
-            guard scanner.enterObject() else { return }
-            let bytes = scanner.bytes
-            while let key = scanner.nextKey() {
-                let name = bytes.extracting(key)
-                if ASCII.equal(name, "text") {
-                    reasoning = scanner.stringOrSkip()
-                } else if ASCII.equal(name, "signature") {
-                    signature = scanner.stringOrSkip()
-                } else {
-                    scanner.value()
-                }
-            }
         }
     }
 

@@ -70,7 +70,7 @@ extension BedrockConverseDialect {
         let (id, name) = (use["toolUseId"]?.string ?? "", use["name"]?.string ?? "")
         answer.openCall(key: key, id: id.span, name: name.span, into: &batch)
         if let input = use["input"]?.serialized() { answer.arguments(key: key, value: input.span, into: &batch) }
-        closeCall(key, into: &batch)
+        Self.closeCall(key, of: &answer, into: &batch)
     }
 
     /// `{"content":[{"text"}],"citations":[{"title","location"}]}`

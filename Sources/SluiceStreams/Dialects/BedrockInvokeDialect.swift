@@ -58,6 +58,7 @@ struct BedrockInvokeDialect: BedrockDialect {
     private mutating func decode(model json: Span<UInt8>, at offset: Int, into batch: inout EventBatch)
         throws(StreamError)
     {
+        if tellAlone(json, into: &batch) { return }
         guard let shape = Shape(json) else { throw Self.notAnObject(offset) }
         switch shape {
         case .anthropic(let type):
@@ -75,6 +76,28 @@ struct BedrockInvokeDialect: BedrockDialect {
         case .text:
             guard readText(json, into: &batch) else { throw Self.notAnObject(offset) }
         }
+    }
+
+    /// The events that come for each token, where they are all of the object and nothing has to be looked for. False: it
+    /// may be another one, and nothing has been told.
+    private mutating func tellAlone(_ json: Span<UInt8>, into batch: inout EventBatch) -> Bool {
+        if let delta = Self.member(#"{"contentBlockDelta":"#, of: json) {
+            return BedrockConverseDialect.tellDelta(json.extracting(delta), to: &answer, into: &batch)
+        }
+        if let stop = Self.member(#"{"contentBlockStop":"#, of: json) {
+            return BedrockConverseDialect.tellStop(json.extracting(stop), to: &answer, into: &batch)
+        }
+        guard Self.member(#"{"generation":"#, of: json) != nil else { return false }
+        return readText(json, into: &batch)
+    }
+
+    @inline(__always)
+    private static func member(_ opening: StaticString, of json: Span<UInt8>) -> Range<Int>? {
+        let start = opening.utf8CodeUnitCount
+        guard json.count > start, json[json.count - 1] == ASCII.rightBrace,
+            ASCII.equal(json.extracting(0..<start), opening)
+        else { return nil }
+        return start..<json.count - 1
     }
 
     private static func notAnObject(_ offset: Int) -> StreamError {

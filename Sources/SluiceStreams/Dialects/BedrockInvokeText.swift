@@ -20,18 +20,15 @@ extension BedrockInvokeDialect {
         /// True if the member is one of a piece, which has been taken.
         @inline(__always)
         mutating func take(_ name: Span<UInt8>, _ scanner: inout JSONScanner) -> Bool {
-            if ASCII.equal(name, "generation") || ASCII.equal(name, "outputText") || ASCII.equal(name, "text")
-                || ASCII.equal(name, "completion")
-            {
+            switch name.count {
+            case 4 where ASCII.equal(name, "text"), 10 where ASCII.equal(name, "generation"),
+                10 where ASCII.equal(name, "outputText"), 10 where ASCII.equal(name, "completion"):
                 text = scanner.stringOrSkip() ?? text
-            } else if ASCII.equal(name, "stop_reason") || ASCII.equal(name, "completionReason")
-                || ASCII.equal(name, "finish_reason")
-            {
+            case 11 where ASCII.equal(name, "stop_reason"), 13 where ASCII.equal(name, "finish_reason"),
+                16 where ASCII.equal(name, "completionReason"):
                 reason = scanner.stringOrSkip() ?? reason
-            } else if ASCII.equal(name, "index") {
-                choice = scanner.integer() ?? 0
-            } else {
-                return false
+            case 5 where ASCII.equal(name, "index"): choice = scanner.integer() ?? 0
+            default: return false
             }
             return true
         }

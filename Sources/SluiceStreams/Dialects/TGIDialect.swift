@@ -35,6 +35,7 @@ struct TGIDialect: EventDialect {
         .malformed("an event is not a JSON object", offset: offset)
     }
 
+    @inline(__always)
     private static func read(_ name: Span<UInt8>, _ scanner: inout JSONScanner, _ fields: inout Fields) {
         if ASCII.equal(name, "token"), scanner.peek() == .object {
             fields.isKnown = true
@@ -51,6 +52,7 @@ struct TGIDialect: EventDialect {
         }
     }
 
+    @inline(__always)
     private static func readToken(_ scanner: inout JSONScanner, _ fields: inout Fields) {
         guard scanner.enterObject() else { return }
         let json = scanner.bytes
@@ -84,6 +86,7 @@ struct TGIDialect: EventDialect {
         }
     }
 
+    @inline(__always)
     private mutating func tell(_ fields: Fields, _ json: Span<UInt8>, into batch: inout EventBatch) {
         if fields.hasError { return answer.error(stated: json, into: &batch) }
         guard fields.isKnown else { return batch.append(.unknown) }

@@ -78,6 +78,7 @@ struct WatsonxDialect: EventDialect {
         }
     }
 
+    @inline(__always)
     private mutating func tell(_ fields: Fields, _ json: Span<UInt8>, into batch: inout EventBatch) {
         if fields.hasError { return answer.error(stated: json, into: &batch) }
         guard fields.isKnown else { return batch.append(.unknown) }

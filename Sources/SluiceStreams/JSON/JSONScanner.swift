@@ -213,13 +213,20 @@ public struct JSONScanner: ~Escapable {
     @inline(__always)
     private func closingQuote(from start: Int) -> Int {
         bytes.withUnsafeBufferPointer { buffer in
-            var index = start
-            while true {
-                index = WordScan.quoteOrBackslash(buffer, from: index)
-                guard index < buffer.count, buffer[index] == ASCII.backslash else { return index }
-                index &+= 2
-                guard index < buffer.count else { return index }
-            }
+            let end = WordScan.quote(buffer, from: start)
+            guard end > start, end < buffer.count, buffer[end &- 1] == ASCII.backslash else { return end }
+            return Self.closingQuote(buffer, from: start)
+        }
+    }
+
+    /// The same, where one at least comes after a backslash.
+    private static func closingQuote(_ buffer: UnsafeBufferPointer<UInt8>, from start: Int) -> Int {
+        var index = start
+        while true {
+            index = WordScan.quoteOrBackslash(buffer, from: index)
+            guard index < buffer.count, buffer[index] == ASCII.backslash else { return index }
+            index &+= 2
+            guard index < buffer.count else { return index }
         }
     }
 
@@ -285,9 +292,11 @@ public struct JSONScanner: ~Escapable {
 
     @inline(__always)
     private mutating func skipDigits() -> Bool {
-        let start = position
-        while position < bytes.count, ASCII.isDigit(bytes[unchecked: position]) { position &+= 1 }
-        return position > start
+        var end = position
+        while end < bytes.count, ASCII.isDigit(bytes[unchecked: end]) { end &+= 1 }
+        let hasSome = end > position
+        position = end
+        return hasSome
     }
 
     /// A number whose digits begin at `start`, where it is long, has a fraction, or something else behind it than a comma.

@@ -19,6 +19,16 @@ enum WordScan {
         }
     }
 
+    /// The first quote, escaped or not.
+    @inline(__always)
+    static func quote(_ bytes: UnsafeBufferPointer<UInt8>, from start: Int) -> Int {
+        scan(bytes, from: start) { word in
+            zeros(word ^ quotes)
+        } ends: { byte in
+            byte == 0x22
+        }
+    }
+
     /// The first LF.
     @inline(__always)
     static func lineFeed(_ bytes: UnsafeBufferPointer<UInt8>, from start: Int) -> Int {
