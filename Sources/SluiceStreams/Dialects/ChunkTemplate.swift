@@ -64,6 +64,7 @@ struct ChunkTemplate {
         else { return }
         let start = Int(place.address - whole.address)
         bytes.removeAll(keepingCapacity: true)
+        bytes.reserveCapacity(json.count - place.count)
         json.extracting(0..<start).withUnsafeBufferPointer { bytes.append(contentsOf: $0) }
         json.extracting((start + place.count)..<json.count).withUnsafeBufferPointer { bytes.append(contentsOf: $0) }
         (prefixCount, self.choice) = (start, choice)

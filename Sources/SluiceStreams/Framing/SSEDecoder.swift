@@ -64,7 +64,10 @@ public struct SSEDecoder {
         // Where the next of each stands, so that no byte is searched twice whatever ends the lines.
         var (feed, back) = (-1, -1)
         while start < chunk.count {
-            if feed < start { feed = SSELine.find(ASCII.lf, chunk, from: start) }
+            if feed < start {
+                let isLine = partialLine.isEmpty
+                feed = isLine ? SSELine.feed(chunk, from: start) : SSELine.find(ASCII.lf, chunk, from: start)
+            }
             if back < start { back = SSELine.find(ASCII.cr, chunk, from: start) }
             let end = min(feed, back)
             guard end < chunk.count else { return try keep(chunk, start..<end) }
@@ -247,6 +250,7 @@ public struct SSEDecoder {
     /// Passes over one byte order mark at the very start, also when it is cut; returns where the rest begins.
     private mutating func skipMark(_ chunk: Span<UInt8>) -> Int {
         guard markSeen < 3 else { return 0 }
+        if markSeen == 0, !chunk.isEmpty, chunk[0] != 0xEF { markSeen = 3 }
         let mark: [3 of UInt8] = [0xEF, 0xBB, 0xBF]
         var start = 0
         while markSeen < 3, start < chunk.count {

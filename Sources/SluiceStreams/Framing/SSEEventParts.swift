@@ -59,12 +59,7 @@ struct SSEEventParts {
             self.end = end
             position = feed &+ 1
             guard position < count else { return false }
-            // Only data is long enough for a call to pay off.
-            if base[position] == UInt8(ascii: "d") {
-                feed = SSELine.find(ASCII.lf, base, count, from: position)
-            } else {
-                feed = WordScan.lineFeed(UnsafeBufferPointer(start: base, count: count), from: position)
-            }
+            feed = SSELine.feed(base, count, from: position)
         }
         return false
     }
@@ -99,6 +94,22 @@ enum SSELine {
             start = feed &+ 1
         }
         return count
+    }
+
+    /// Where the LF of the line stands that begins at `start`, or of a later one if CRs end it; `chunk.count` if there is none.
+    static func feed(_ chunk: Span<UInt8>, from start: Int) -> Int {
+        chunk.withUnsafeBufferPointer { bytes in
+            guard let base = bytes.baseAddress else { return 0 }
+            return feed(base, bytes.count, from: start)
+        }
+    }
+
+    /// - Precondition: `start` is less than `count`.
+    @inline(__always)
+    static func feed(_ base: UnsafePointer<UInt8>, _ count: Int, from start: Int) -> Int {
+        // Only data is long enough for a call to pay off.
+        if base[start] == UInt8(ascii: "d") { return find(ASCII.lf, base, count, from: start) }
+        return WordScan.lineFeed(UnsafeBufferPointer(start: base, count: count), from: start)
     }
 
     /// Where `byte` stands next; `chunk.count` if nowhere.

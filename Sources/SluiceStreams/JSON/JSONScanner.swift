@@ -215,19 +215,22 @@ public struct JSONScanner: ~Escapable {
         bytes.withUnsafeBufferPointer { buffer in
             let end = WordScan.quote(buffer, from: start)
             guard end > start, end < buffer.count, buffer[end &- 1] == ASCII.backslash else { return end }
-            return Self.closingQuote(buffer, from: start)
+            return Self.closingQuote(buffer, from: start, suspecting: end)
         }
     }
 
-    /// The same, where one at least comes after a backslash.
-    private static func closingQuote(_ buffer: UnsafeBufferPointer<UInt8>, from start: Int) -> Int {
-        var index = start
-        while true {
-            index = WordScan.quoteOrBackslash(buffer, from: index)
-            guard index < buffer.count, buffer[index] == ASCII.backslash else { return index }
-            index &+= 2
-            guard index < buffer.count else { return index }
+    /// The same, where the quote at `first` comes after a backslash: an odd number of them escapes it.
+    private static func closingQuote(_ buffer: UnsafeBufferPointer<UInt8>, from start: Int, suspecting first: Int)
+        -> Int
+    {
+        var end = first
+        while end < buffer.count {
+            var place = end
+            while place > start, buffer[place &- 1] == ASCII.backslash { place &-= 1 }
+            if (end &- place) & 1 == 0 { return end }
+            end = WordScan.quote(buffer, from: end &+ 1)
         }
+        return end
     }
 
     /// Skips an object or array by its brackets alone: what is inside is read by whoever needs it.
