@@ -112,16 +112,17 @@ final class UpstreamRequest {
         }
         // Who says in other places what is wanted, or asks another format for one document, is read more closely.
         let isOpenAI = format == .openAIChat
-        let isPlain = !context.head.target.contains("?") && !saysWhatIsAccepted(context.head)
         var expectation = Expectation(format: format)
         if isOpenAI {
-            guard chat.stream == .yes || chat.stream == .no || chat.stream == .absent && isPlain else { return nil }
+            guard chat.stream == .yes || chat.stream == .no || chat.stream == .absent && isPlain(context.head) else {
+                return nil
+            }
             expectation.model = chat.modelName(in: body)
             let wantsStream = chat.stream == .yes
             (expectation.wantsStream, expectation.asksForStream) = (wantsStream, wantsStream)
             return Plan(body: body.array, expectation: expectation)
         }
-        guard chat.stream == .yes || chat.stream == .absent && isPlain else { return nil }
+        guard chat.stream == .yes || chat.stream == .absent && isPlain(context.head) else { return nil }
         let addsUsage = !chat.hasStreamOptions && tellsUsage(format)
         let bytes =
             switch (chat.stream, addsUsage) {
@@ -134,9 +135,11 @@ final class UpstreamRequest {
         return Plan(body: bytes, expectation: expectation)
     }
 
-    private static func saysWhatIsAccepted(_ head: RequestHead) -> Bool {
-        guard let accept = head.fields.first("accept") else { return false }
-        return accept.contains("/json") || accept.contains("/event-stream")
+    /// Neither the target nor `Accept` says whether a stream is wanted.
+    private static func isPlain(_ head: RequestHead) -> Bool {
+        guard !head.target.utf8.contains(UInt8(ascii: "?")) else { return false }
+        guard let accept = head.fields.first("accept") else { return true }
+        return !accept.contains("/json") && !accept.contains("/event-stream")
     }
 
     /// The body is written anew, in the upstream's words.
