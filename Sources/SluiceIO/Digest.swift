@@ -1,21 +1,26 @@
 import COpenSSL
 import SluiceBytes
 
+/// OpenSSL has no SHA-256 to give: no memory, or a provider that does not offer it.
+public struct DigestError: Error, Sendable {}
+
 /// SHA-256 (FIPS 180-4) and its HMAC (RFC 2104), by OpenSSL.
 public enum Digest {
     public static let sha256Count = 32
 
-    public static func sha256(_ bytes: Span<UInt8>) -> [UInt8] {
-        bytes.withUnsafeBytes { bytes in
-            make { EVP_Digest(bytes.baseAddress, bytes.count, $0, $1, EVP_sha256(), nil) == 1 }
+    public static func sha256(_ bytes: Span<UInt8>) throws(DigestError) -> [UInt8] {
+        try make { out, count in
+            bytes.withUnsafeBytes { EVP_Digest($0.baseAddress, $0.count, out, count, EVP_sha256(), nil) == 1 }
         }
     }
 
-    public static func hmacSHA256(key: Span<UInt8>, _ bytes: Span<UInt8>) -> [UInt8] {
-        key.withUnsafeBytes { key in
-            bytes.withUnsafeBufferPointer { bytes in
-                make {
-                    HMAC(EVP_sha256(), key.baseAddress, Int32(key.count), bytes.baseAddress, bytes.count, $0, $1) != nil
+    public static func hmacSHA256(key: Span<UInt8>, _ bytes: Span<UInt8>) throws(DigestError) -> [UInt8] {
+        try make { out, count in
+            key.withUnsafeBytes { key in
+                bytes.withUnsafeBufferPointer { bytes in
+                    HMAC(
+                        EVP_sha256(), key.baseAddress, Int32(clamping: key.count), bytes.baseAddress, bytes.count, out,
+                        count) != nil
                 }
             }
         }
@@ -29,13 +34,12 @@ public enum Digest {
 
     private static func make(
         _ body: (UnsafeMutablePointer<UInt8>?, UnsafeMutablePointer<UInt32>) -> Bool
-    ) -> [UInt8] {
-        [UInt8](unsafeUninitializedCapacity: sha256Count) { buffer, count in
+    ) throws(DigestError) -> [UInt8] {
+        let digest = [UInt8](unsafeUninitializedCapacity: sha256Count) { buffer, count in
             var written: UInt32 = 0
-            guard body(buffer.baseAddress, &written), written == sha256Count else {
-                fatalError("OpenSSL has no memory or no SHA-256")
-            }
-            count = sha256Count
+            count = body(buffer.baseAddress, &written) && written == sha256Count ? sha256Count : 0
         }
+        guard digest.count == sha256Count else { throw DigestError() }
+        return digest
     }
 }

@@ -48,6 +48,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     var bridge: StreamBridge?
     var expectation = UpstreamRequest.Expectation(format: .openAIChat)
     var needsSniffing = false
+    var isPlainText = false
     /// Only a stream that Sluice writes itself can begin before the upstream has said what it will be.
     var canCommitEarly = false
     var isCommitted = false
@@ -102,7 +103,9 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     private func choose(_ route: RouteEntry) {
         self.route = route
         record.route = route.spec.label
-        let pool = worker.pool(route.spec.upstream)
+        guard let pool = worker.group(route.spec.upstream).pick(avoiding: []) else {
+            return fail(ProxyError(.unavailable, .proxy, "no upstream is available"))
+        }
         self.pool = pool
         record.upstream = pool.endpoint.spec.name
         expectation.format = route.spec.request.response

@@ -49,6 +49,7 @@ extension Exchange {
             bridge?.convert(from: decoder)
         } else {
             needsSniffing = !type.isStream && wire != .dialect(.text)
+            isPlainText = type.isPlainText
         }
         record.responseFields = ResponseFields.passedOn(head.fields)
         mode = .stream
@@ -68,7 +69,11 @@ extension Exchange {
         guard let wire = pool?.endpoint.spec.wire else { return false }
         switch ContentType.opening(bytes) {
         case .eventStream: return true
-        case .other: return false
+        case .other:
+            // Nothing but its type says that a text is an answer.
+            guard wire == .dialect(.auto), isPlainText else { return false }
+            bridge?.convert(from: StreamDecoders.make(.text, eventBytes: limits.eventBytes))
+            return true
         case .json:
             // Dialects of JSON lines read a document as their only line; Gemini's decoder knows both.
             switch wire {

@@ -28,6 +28,8 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         /// The upstream reported an error inside its stream before the first token.
         case inStream(StreamErrorKind)
         case draining
+        /// There is no upstream that may be asked now.
+        case unavailable
     }
     public enum Phase: String, Sendable { case connect, head, firstToken, body, total }
 
@@ -72,7 +74,7 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .timeout: 504
         case .status(let status): Self.clientStatus(ofUpstream: status)
         case .inStream(let kind): Self.status(of: kind)
-        case .draining, .refused: 503
+        case .draining, .refused, .unavailable: 503
         }
     }
 
@@ -105,6 +107,7 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .status: "upstream_status"
         case .inStream: "upstream_error"
         case .draining: "drain"
+        case .unavailable: "unavailable"
         }
     }
 

@@ -14,11 +14,12 @@ public final class Worker {
     private(set) var limits: Limits
     private let shared: SharedState
     private let resolver: Resolver
-    private var pools: [UpstreamPool]
+    private var groups: [UpstreamGroup]
     private var listeners: [Listener] = []
     private var clients: [ObjectIdentifier: any ClientConnection] = [:]
     private var liveExchanges = 0
     private(set) var isDraining = false
+    var metrics = WorkerMetrics()
     private var random: UInt64
 
     /// Scratch for the exchange whose upstream is being read; empty between reads.
@@ -31,19 +32,20 @@ public final class Worker {
         loop = try EventLoop()
         (self.snapshot, self.shared, limits) = (snapshot, shared, snapshot.configuration.limits)
         resolver = Resolver(loop: loop)
-        pools = []
+        groups = []
         var seed: UInt64 = 0
         _ = getentropy(&seed, 8)
         random = seed
         loop.owner = self
-        pools = makePools()
+        groups = makeGroups()
     }
 
-    private func makePools() -> [UpstreamPool] {
+    private func makeGroups() -> [UpstreamGroup] {
         snapshot.configuration.upstreams.enumerated().map { index, spec in
-            UpstreamPool(
+            let pool = UpstreamPool(
                 UpstreamEndpoint(spec, signing: snapshot.signing[index]), loop: loop, resolver: resolver,
                 tls: snapshot.clientTLS[index], limits: snapshot.configuration.limits)
+            return UpstreamGroup(spec, pools: [pool])
         }
     }
 
@@ -105,9 +107,12 @@ public final class Worker {
 
     // MARK: - Exchanges
 
-    func pool(_ upstream: Int) -> UpstreamPool { pools[upstream] }
+    func group(_ upstream: Int) -> UpstreamGroup { groups[upstream] }
 
-    func exchangeBegan() { liveExchanges += 1 }
+    func exchangeBegan() {
+        liveExchanges += 1
+        metrics.exchanges &+= 1
+    }
 
     func exchangeEnded(_ record: ExchangeRecord) {
         liveExchanges -= 1
@@ -135,11 +140,11 @@ public final class Worker {
 
     /// New exchanges go by `snapshot`; those that run end on what they began with.
     func install(_ snapshot: ServerSnapshot) {
-        let old = pools
+        let old = groups
         self.snapshot = snapshot
         limits = snapshot.configuration.limits
-        pools = makePools()
-        for pool in old { pool.close() }
+        groups = makeGroups()
+        for group in old { group.close() }
     }
 
     /// Takes no new connection or request, and stops the loop when the last exchange is over.
@@ -174,7 +179,7 @@ public final class Worker {
         } catch {
             shared.log.write(.error, "worker stopped", ["error": "\(error)"])
         }
-        for pool in pools { pool.close() }
+        for group in groups { group.close() }
         resolver.close()
     }
 }

@@ -1,39 +1,16 @@
 """Runs every test, prints a line for each, and closes with `N passed, N failed`."""
 
+import importlib
+import pathlib
 import sys
 import time
 import traceback
 
 import scenarios
-import test_chromium
-import test_dialects
-import test_failures
-import test_hpack_conformance
-import test_http2_abuse
-import test_http2_backpressure
-import test_http2_clients
-import test_http2_conformance
-import test_http2_conformance_frames
-import test_http2_conformance_messages
-import test_http2_pairs
-import test_http2_upstream
-import test_matrix
-import test_readers
-import test_requests
-import test_resources
-import test_sdk
-import test_sdks
-import test_streams
-import test_tool_trips
-import test_tools
 
 wanted = sys.argv[1:]
 passed = failed = 0
-MODULES = (
-    test_readers, test_matrix, test_tools, test_streams, test_requests, test_failures, test_resources, test_sdk, test_sdks,
-    test_tool_trips, test_dialects, test_http2_conformance, test_http2_conformance_frames, test_http2_conformance_messages,
-    test_hpack_conformance,
-    test_http2_abuse, test_http2_pairs, test_http2_upstream, test_http2_clients, test_http2_backpressure, test_chromium)
+MODULES = [importlib.import_module(path.stem) for path in sorted(pathlib.Path(__file__).parent.glob("test_*.py"))]
 for module in MODULES:
     for name, test in list(vars(module).items()):
         if not name.startswith("test_") or not callable(test):

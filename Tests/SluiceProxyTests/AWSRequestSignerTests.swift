@@ -22,10 +22,14 @@ import Testing
         let credentials = AWSCredentials(
             accessKeyID: "AKIDEXAMPLE", secretAccessKey: Self.secret, sessionToken: token.map { Secret($0) })
         let bytes = Array(body.utf8)
-        if everything {
-            signer.sign(&head, body: bytes.span, with: credentials, at: Self.time) { _ in true }
-        } else {
-            signer.sign(&head, body: bytes.span, with: credentials, at: Self.time)
+        do throws(DigestError) {
+            if everything {
+                try signer.sign(&head, body: bytes.span, with: credentials, at: Self.time) { _ in true }
+            } else {
+                try signer.sign(&head, body: bytes.span, with: credentials, at: Self.time)
+            }
+        } catch {
+            Issue.record("OpenSSL gave no digest")
         }
         return head
     }
@@ -83,9 +87,9 @@ import Testing
         #expect(signature(head) == "content-type;host;x-amz-date, Signature=\(wanted)")
     }
 
-    @Test func theGuidesKey() {
+    @Test func theGuidesKey() throws {
         let credentials = AWSCredentials(accessKeyID: "", secretAccessKey: Self.secret)
-        let key = AWSRequestSigner(region: "us-east-1", service: "iam").signingKey(credentials, day: "20150830")
+        let key = try AWSRequestSigner(region: "us-east-1", service: "iam").signingKey(credentials, day: "20150830")
         #expect(Digest.hex(key) == "c4afb1cc5771d871763a393e44b703571b55cc28424d1a5e86da6ed3c154a4b9")
     }
 
@@ -125,15 +129,15 @@ import Testing
         #expect(signature(head("SESSION/TOKEN+=")) == "\(names), Signature=\(withToken)")
     }
 
-    @Test func whatWasSignedBeforeIsSignedAnew() {
+    @Test func whatWasSignedBeforeIsSignedAnew() throws {
         let fresh = sign("GET", "/", token: "t")
         var again = fresh
         let credentials = AWSCredentials(
             accessKeyID: "AKIDEXAMPLE", secretAccessKey: Self.secret, sessionToken: Secret("t"))
         let signer = AWSRequestSigner(region: "us-east-1", service: "service")
-        signer.sign(&again, body: Span(), with: credentials, at: Self.time)
+        try signer.sign(&again, body: Span(), with: credentials, at: Self.time)
         #expect(again == fresh)
-        signer.sign(&again, body: Span(), with: credentials, at: Self.time + 1)
+        try signer.sign(&again, body: Span(), with: credentials, at: Self.time + 1)
         #expect(signature(again) != signature(fresh) && again.fields.count == fresh.fields.count)
     }
 
@@ -148,15 +152,15 @@ import Testing
     // MARK: - Digests and time
 
     /// FIPS 180-4's and RFC 4231's examples.
-    @Test func digests() {
-        let abc = Digest.hex(Digest.sha256(Array("abc".utf8).span))
+    @Test func digests() throws {
+        let abc = Digest.hex(try Digest.sha256(Array("abc".utf8).span))
         #expect(abc == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
         let (key, text) = (Array("Jefe".utf8), Array("what do ya want for nothing?".utf8))
-        let code = Digest.hex(Digest.hmacSHA256(key: key.span, text.span))
+        let code = Digest.hex(try Digest.hmacSHA256(key: key.span, text.span))
         #expect(code == "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843")
         let long = [UInt8](repeating: 0xAA, count: 131)
         let message = Array("Test Using Larger Than Block-Size Key - Hash Key First".utf8)
-        let longCode = Digest.hex(Digest.hmacSHA256(key: long.span, message.span))
+        let longCode = Digest.hex(try Digest.hmacSHA256(key: long.span, message.span))
         #expect(longCode == "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54")
     }
 

@@ -20,8 +20,10 @@ struct AWSRequestSigner: Sendable {
 
     /// Puts the date, the session's token and the signature into the head, in place of any that it had. `time`: seconds
     /// since 1970.
-    func sign(_ head: inout RequestHead, body: Span<UInt8>, with credentials: AWSCredentials, at time: Int) {
-        sign(&head, body: body, with: credentials, at: time) { name in
+    func sign(
+        _ head: inout RequestHead, body: Span<UInt8>, with credentials: AWSCredentials, at time: Int
+    ) throws(DigestError) {
+        try sign(&head, body: body, with: credentials, at: time) { name in
             name == "host" || name == "content-type" || name.hasPrefix("x-amz-")
         }
     }
@@ -29,9 +31,9 @@ struct AWSRequestSigner: Sendable {
     func sign(
         _ head: inout RequestHead, body: Span<UInt8>, with credentials: AWSCredentials, at time: Int,
         signing isSigned: (String) -> Bool
-    ) {
+    ) throws(DigestError) {
         let stamp = AWSTime.stamp(time)
-        let payloadHash = Digest.hex(Digest.sha256(body))
+        let payloadHash = Digest.hex(try Digest.sha256(body))
         let fields = head.fields
         head.fields = fields.filtered { index in
             let name = fields.name(at: index)
@@ -44,9 +46,10 @@ struct AWSRequestSigner: Sendable {
         if tellsPayloadHash { head.fields.append("X-Amz-Content-Sha256", payloadHash) }
         let request = AWSCanonicalRequest(head, payloadHash: payloadHash, isSigned: isSigned)
         let scope = "\(stamp.prefix(8))/\(region)/\(service)/aws4_request"
-        let words = "\(Self.algorithm)\n\(stamp)\n\(scope)\n\(Digest.hex(Digest.sha256(Array(request.text.utf8).span)))"
-        let key = signingKey(credentials, day: String(stamp.prefix(8)))
-        let signature = Digest.hex(Digest.hmacSHA256(key: key.span, Array(words.utf8).span))
+        let requestHash = Digest.hex(try Digest.sha256(Array(request.text.utf8).span))
+        let words = "\(Self.algorithm)\n\(stamp)\n\(scope)\n\(requestHash)"
+        let key = try signingKey(credentials, day: String(stamp.prefix(8)))
+        let signature = Digest.hex(try Digest.hmacSHA256(key: key.span, Array(words.utf8).span))
         let owner = "Credential=\(credentials.accessKeyID)/\(scope)"
         head.fields.append(
             "Authorization",
@@ -54,10 +57,10 @@ struct AWSRequestSigner: Sendable {
     }
 
     /// A key that is good for one day, one region and one service.
-    func signingKey(_ credentials: AWSCredentials, day: String) -> [UInt8] {
+    func signingKey(_ credentials: AWSCredentials, day: String) throws(DigestError) -> [UInt8] {
         var key = Array("AWS4\(credentials.secretAccessKey.revealed)".utf8)
         for word in [day, region, service, "aws4_request"] {
-            key = Digest.hmacSHA256(key: key.span, Array(word.utf8).span)
+            key = try Digest.hmacSHA256(key: key.span, Array(word.utf8).span)
         }
         return key
     }

@@ -44,7 +44,12 @@ struct AWSSigning: Sendable {
     /// `time`: seconds since 1970. Throws what the log needs to know, and no secret, if there are no credentials.
     func sign(_ head: inout RequestHead, body: Span<UInt8>, at time: Int) throws(ProxyError) {
         switch store.current() {
-        case .success(let credentials): signer.sign(&head, body: body, with: credentials, at: time)
+        case .success(let credentials):
+            do throws(DigestError) {
+                try signer.sign(&head, body: body, with: credentials, at: time)
+            } catch {
+                throw ProxyError(.status(503), .proxy, "the request could not be signed", detail: "no SHA-256")
+            }
         case .failure(let why):
             throw ProxyError(
                 .status(503), .proxy, "the upstream's credentials are not available", detail: why.description)

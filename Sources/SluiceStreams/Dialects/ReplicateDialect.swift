@@ -18,7 +18,6 @@ struct ReplicateDialect: EventDialect {
         throws(StreamError)
     {
         if ASCII.equal(type, "output") {
-            answer.start(into: &batch)
             answer.plainText(data, into: &batch)
         } else if ASCII.equal(type, "error") {
             fail(data, into: &batch)
