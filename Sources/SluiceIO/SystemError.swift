@@ -14,6 +14,9 @@ public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
 
     public init(_ call: StaticString, _ code: Int32) { (self.call, self.code) = (StaticName(text: call), code) }
 
+    /// The process, or the machine, has no descriptor left: neither side's fault, and soon over.
+    public var isOutOfDescriptors: Bool { code == EMFILE || code == ENFILE }
+
     public var description: String { "\(call): \(String(cString: strerror(code)))" }
 
     /// Runs `body` until it is not interrupted; throws if it returned a negative number.

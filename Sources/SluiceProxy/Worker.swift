@@ -75,6 +75,11 @@ public final class Worker {
     }
 
     private func accept(_ socket: consuming Descriptor, _ peer: SocketAddress, listener: Int) {
+        guard shared.clients.take(peer) else {
+            metrics.refusedConnections &+= 1
+            shared.budget.give()
+            return
+        }
         do {
             let engine = try snapshot.serverTLS[listener]?.makeServerEngine()
             let connection = try Connection(socket, peer: peer, engine: engine, loop: loop)
@@ -82,6 +87,7 @@ public final class Worker {
             clients[ObjectIdentifier(client)] = client
             client.start()
         } catch {
+            shared.clients.give(peer)
             shared.budget.give()
             shared.log.write(.warning, "accept", ["error": "\(error)"])
         }
@@ -101,6 +107,7 @@ public final class Worker {
 
     func forget(_ client: any ClientConnection) {
         guard clients.removeValue(forKey: ObjectIdentifier(client)) != nil else { return }
+        shared.clients.give(client.peer)
         shared.budget.give()
         stopIfDrained()
     }
@@ -108,6 +115,10 @@ public final class Worker {
     // MARK: - Exchanges
 
     func group(_ upstream: Int) -> UpstreamGroup { groups[upstream] }
+
+    /// All buffers of the process hold as much as they may.
+    var isOverfull: Bool { BufferedBytes.total > bufferedBytesLimit }
+    var bufferedBytesLimit: Int { limits.bufferedBytes ?? shared.bufferedBytes }
 
     func exchangeBegan() {
         liveExchanges += 1
@@ -187,7 +198,15 @@ public final class Worker {
 /// What all workers of a process share.
 public final class SharedState: Sendable {
     let budget: ConnectionBudget
+    let clients: ClientBudget
+    /// Where the configuration gives no `buffered_bytes`.
+    let bufferedBytes: Int
     public let log: LogWriter
 
-    public init(connections: Int, log: LogWriter) { (budget, self.log) = (ConnectionBudget(limit: connections), log) }
+    public init(_ limits: Limits, log: LogWriter) {
+        budget = ConnectionBudget(limit: limits.connections)
+        clients = ClientBudget(limit: limits.connectionsPerAddress)
+        bufferedBytes = max(16 << 20, (MachineMemory.limitBytes() ?? 2 << 30) / 8)
+        self.log = log
+    }
 }
