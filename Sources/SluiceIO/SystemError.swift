@@ -30,6 +30,25 @@ public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
         }
     }
 
+    /// The same for calls of a `Kernel`.
+    @discardableResult
+    static func check(_ call: StaticString, _ body: () -> CallResult) throws(SystemError) -> Int {
+        while true {
+            let result = body()
+            if result.code == 0 { return result.value }
+            if result.code != EINTR { throw SystemError(call, result.code) }
+        }
+    }
+
+    static func attempt(_ call: StaticString, _ body: () -> CallResult) throws(SystemError) -> Int? {
+        while true {
+            let result = body()
+            if result.code == 0 { return result.value }
+            if result.code == EAGAIN || result.code == EWOULDBLOCK { return nil }
+            if result.code != EINTR { throw SystemError(call, result.code) }
+        }
+    }
+
     /// The same for calls that would block: nil stands for EAGAIN.
     static func attempt<N: FixedWidthInteger>(_ call: StaticString, _ body: () -> N) throws(SystemError) -> N? {
         while true {

@@ -28,16 +28,23 @@ public final class Worker {
     var early = ByteQueue()
     var batch = EventBatch()
 
-    init(_ snapshot: ServerSnapshot, shared: SharedState) throws(SystemError) {
-        loop = try EventLoop()
+    /// `kernel`: the network and the clock that it lives on. `seed`: of its ids; nil for a random one.
+    package init(
+        _ snapshot: ServerSnapshot, shared: SharedState, kernel: any Kernel = LinuxKernel.shared, seed: UInt64? = nil
+    ) throws(SystemError) {
+        loop = try EventLoop(on: kernel)
         (self.snapshot, self.shared, limits) = (snapshot, shared, snapshot.configuration.limits)
         resolver = Resolver(loop: loop)
         groups = []
-        var seed: UInt64 = 0
-        _ = getentropy(&seed, 8)
-        random = seed
+        random = seed ?? Self.randomSeed()
         loop.owner = self
         groups = makeGroups()
+    }
+
+    private static func randomSeed() -> UInt64 {
+        var seed: UInt64 = 0
+        _ = getentropy(&seed, 8)
+        return seed
     }
 
     private func makeGroups() -> [UpstreamGroup] {
@@ -52,7 +59,7 @@ public final class Worker {
     // MARK: - Listening
 
     /// Opens this worker's sockets on `addresses`, and returns where they are bound.
-    func listen(on addresses: [SocketAddress]) throws(SystemError) -> [SocketAddress] {
+    package func listen(on addresses: [SocketAddress]) throws(SystemError) -> [SocketAddress] {
         var bound: [SocketAddress] = []
         for (index, address) in addresses.enumerated() {
             let listener = try Listener(
