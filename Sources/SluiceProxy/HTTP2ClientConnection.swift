@@ -138,6 +138,7 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
         // Where the socket took all of it, no `connectionDrained` follows.
         if hasMore, connection.pendingBytes == 0 { setNeedsFlush() }
         session.output.release(ifOver: 4 << 10)
+        if let failure = session.failure { worker.noteAbuse(failure, peer: peerText) }
         if session.isOver { return closeAfterFlush() }
         if isDraining, hasSentLastGoAway, session.streamCount == 0 { closeAfterFlush() }
     }
