@@ -5,7 +5,8 @@ import SluiceIO
 /// The making of one connection to an upstream: name, addresses, socket, TLS. Owned by its pool; ends once, by what it
 /// tells the pool or by `cancel`.
 final class Dial: ConnectionDelegate {
-    private unowned let pool: UpstreamPool
+    /// A cycle until the dial is over: a pool may be given up by all but its dials.
+    private let pool: UpstreamPool
     private var connector: Connector?
     private var connection: Connection?
     private var isOver = false

@@ -115,7 +115,7 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
         guard let stream = stream(slot) else { return }
         streams[slot] = nil
         let exchange = stream.exchange
-        stream.exchange = nil
+        stream.leave()
         exchange?.clientGone()
         if session.streamCount == 0 { idleSince = now }
     }
@@ -202,7 +202,7 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
         worker.loop.cancel(timer)
         for stream in streams {
             let exchange = stream?.exchange
-            stream?.exchange = nil
+            stream?.leave()
             exchange?.clientGone()
         }
         streams = []

@@ -119,6 +119,8 @@ final class UpstreamPool: TimerHandler {
                 upstream.serve(next)
                 served += 1
             }
+            // The configuration changed while the connection was made: who waited for it has it, and nobody else will.
+            if isClosed { upstream.retire() }
             if served == 0, !waiting.isEmpty {
                 return failWaiting(ProxyError(.refused, .upstream, "the upstream takes no streams"))
             }
