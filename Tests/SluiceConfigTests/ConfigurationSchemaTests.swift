@@ -21,6 +21,7 @@ import Testing
             result.formUnion(keys(value, inner))
         }
         if let items = node["items"] as? [String: Any] { result.formUnion(keys(items, path)) }
+        for either in node["anyOf"] as? [[String: Any]] ?? [] { result.formUnion(keys(either, path)) }
         if let named = node["additionalProperties"] as? [String: Any] { result.formUnion(keys(named, path + ".*")) }
         return result
     }
@@ -43,7 +44,7 @@ import Testing
                 #expect((value["description"] as? String)?.isEmpty == false, "\(key)")
                 check(value)
             }
-            for inner in [node["items"], node["additionalProperties"]] {
+            for inner in [node["items"], node["additionalProperties"]] + (node["anyOf"] as? [Any] ?? []) {
                 if let inner = inner as? [String: Any] { check(inner) }
             }
         }
