@@ -44,9 +44,10 @@ import Testing
                 #expect((value["description"] as? String)?.isEmpty == false, "\(key)")
                 check(value)
             }
-            for inner in [node["items"], node["additionalProperties"]] + (node["anyOf"] as? [Any] ?? []) {
+            for inner in [node["items"], node["additionalProperties"]] {
                 if let inner = inner as? [String: Any] { check(inner) }
             }
+            for either in node["anyOf"] as? [[String: Any]] ?? [] { check(either) }
         }
         check(try schema())
     }
