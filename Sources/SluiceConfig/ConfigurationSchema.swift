@@ -129,6 +129,7 @@ public enum ConfigurationSchema {
         Key("keepalive", Build.mapping(keepalive), "HTTP/2: a PING when streams are open and nothing comes."),
         Key("tls", Build.mapping(clientTLS), "How it is verified, and what it is shown."),
         Key("timeouts", Build.mapping(timeouts), "0 is no limit."),
+        Key("retries", Build.mapping(retries), "What is sent once more, before the first byte of an answer goes out."),
     ]
 
     private static let aws = [
@@ -161,6 +162,18 @@ public enum ConfigurationSchema {
         Key("total", Build.duration, "The whole exchange."),
     ]
 
+    private static let retries = [
+        Key("attempts", Build.number(0...10), "How often more, at most, a request goes to this upstream."),
+        Key("backoff", Build.duration, "The wait is a random part of this, doubled each time."),
+        Key("max_backoff", Build.duration, "The longest of these spans."),
+        Key("max_retry_after", Build.duration, "An upstream that asks for more patience is not waited for."),
+        Key(
+            "on", Build.list(of: Build.number(408...599, or: RetrySpec.Word.allCases.map(\.rawValue))),
+            "Statuses, and what may happen beside them."),
+        Key("budget_percent", Build.number(0...1000), "Repetitions, of the requests of the last ten seconds."),
+        Key("min_per_second", Build.number(0...1_000_000), "Repetitions that are always allowed, a worker."),
+    ]
+
     // MARK: - Routes
 
     private static let route = [
@@ -172,7 +185,10 @@ public enum ConfigurationSchema {
             "All must hold; * is any run of characters, ? is one."),
         Key("request", Build.choice(RequestFormat.self), "What the client sends.", isRequired: true),
         Key("response", Build.choice(StreamFormat.self, more: ["auto"]), "What the client gets.", isRequired: true),
-        Key("upstream", Build.text, "A name under `upstreams`.", isRequired: true),
+        Key(
+            "upstream", Build.either(choice, orListOf: choice),
+            "A name under `upstreams`, or several: the next is asked if one fails before its first token.",
+            isRequired: true),
         Key("upstream_path", Build.text, "Behind the upstream's URL, in place of the dialect's own path."),
         Key("model", Build.text, "In place of the client's."),
         Key("system", Build.text, "Put before the client's messages."),
@@ -188,6 +204,13 @@ public enum ConfigurationSchema {
         Key("forward_credentials", Build.flag, "Lets the client's own Authorization and cookies through."),
         Key("headers", Build.mapping(headers), "Put on messages."),
     ]
+
+    private static let choice = Build.either(
+        Build.text,
+        Build.mapping([
+            Key("name", Build.text, "A name under `upstreams`.", isRequired: true),
+            Key("model", Build.text, "In place of the route's and the client's."),
+        ]))
 
     private static let vercelUI = [
         Key("finish_reason", Build.flag, "true from AI SDK 5.0.92 on; older ones refuse the key."),

@@ -38,6 +38,7 @@ extension ConfigurationReader {
         spec.http = section.choice("http", UpstreamSpec.HTTPVersion.self) ?? spec.http
         if var keepalive = section.section("keepalive") { spec.keepalive = readKeepalive(&keepalive) }
         if var timeouts = section.section("timeouts") { spec.timeouts = readTimeouts(&timeouts) }
+        if var retries = section.section("retries") { spec.retries = readRetries(&retries) }
         return spec
     }
 

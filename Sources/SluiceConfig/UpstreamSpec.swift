@@ -16,6 +16,7 @@ public struct UpstreamSpec: Sendable {
     public var headers: [(name: String, value: Secret)]
     public var tls: ClientTLSSpec
     public var timeouts: Timeouts
+    public var retries = RetrySpec()
     public var http = HTTPVersion.auto
     public var keepalive = KeepaliveSpec()
     /// Requests are signed (SigV4); nil: they are not.

@@ -37,13 +37,16 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     var dial: UpstreamWait?
     var upstream: (any UpstreamStream)?
 
-    /// The client's body: whole where it is translated, what the upstream has not taken yet where it is relayed.
+    /// The client's body: whole where it is translated, and kept until another upstream cannot be asked any more; where it is
+    /// relayed, what the upstream has not taken yet.
     var requestBody = ByteQueue()
     var isBodyRelayed = false
     var isRequestComplete = false
-    /// The request as it goes out, kept until the upstream has answered, so that a stale connection costs nothing.
+    /// The request as it goes out, until there is a connection for it.
     var outgoing: UpstreamRequest?
-    var hasRetried = false
+    var attempts = Attempts()
+    /// The body of an upstream's error.
+    var errorBody = ByteQueue()
 
     var bridge: StreamBridge?
     var expectation = UpstreamRequest.Expectation(format: .openAIChat)
@@ -52,6 +55,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     /// Only a stream that Sluice writes itself can begin before the upstream has said what it will be.
     var canCommitEarly = false
     var isCommitted = false
+    /// The client has something that depends on what the upstream said, and not only a head and keepalives.
+    var isAnswerBegun = false
     /// Encoded bytes from before the first token; with them the status could still change.
     var held = ByteQueue()
     var isBodyOpen = false
@@ -63,7 +68,6 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     let started: Instant
 
     static let errorBodyLimit = 64 << 10
-    static let repeatLimit = 3
 
     init(_ head: RequestHead, bodyLength: BodyLength, client: any ClientStream, worker: Worker) {
         (self.head, self.bodyLength, self.client, self.worker) = (head, bodyLength, client, worker)
@@ -103,15 +107,9 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     private func choose(_ route: RouteEntry) {
         self.route = route
         record.route = route.spec.label
-        guard let pool = worker.group(route.spec.upstream).pick(avoiding: []) else {
-            return fail(ProxyError(.unavailable, .proxy, "no upstream is available"))
-        }
-        self.pool = pool
-        record.upstream = pool.endpoint.spec.name
+        chooseUpstream(route)
         expectation.format = route.spec.request.response
         if case .format(let format) = route.spec.response { expectation.format = format }
-        deadlines.choose(
-            pool.endpoint.spec.timeouts, keepalive: route.spec.keepalive, earlyHeaders: route.spec.earlyHeaders)
         if route.spec.request != .passthrough, head.method != "GET", head.method != "POST" {
             let error = ProxyError(.methodNotAllowed, .client, "method not allowed here")
             return fail(error, fields: [("Allow", "GET, POST")])
@@ -122,11 +120,12 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         switch bodyLength {
         case .fixed(let length) where length <= limits.streamBufferHighBytes: break
         case .none: break
-        case _ where pool.endpoint.signsRequests: break
+        case _ where needsWholeBody(route): break
         default:
             // Too large to hold: it flows through as the upstream takes it, and so can be sent only once.
             isBodyRelayed = true
-            buildAndConnect()
+            beginAttempt()
+            if phase != .over { client.sendContinue() }
         }
     }
 
@@ -152,7 +151,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             findRoute(body: body ?? .object([]))
             guard phase != .over, route != nil else { return }
         }
-        buildAndConnect()
+        beginAttempt()
     }
 
     /// All buffers together hold what they may: what runs goes on, what begins is refused.
@@ -166,33 +165,6 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         fail(ProxyError(.limit(limit, status: 413), .client, "the request body is larger than \(limit.value) bytes"))
     }
 
-    private func buildAndConnect() {
-        guard let route, let pool else { return }
-        do throws(ProxyError) {
-            let context = UpstreamRequest.Context(
-                head: head, route: route, upstream: pool.endpoint, requestID: record.requestID, path: record.path)
-            let request = try UpstreamRequest.make(
-                context, body: requestBody.span, relayedLength: isBodyRelayed ? bodyLength : nil)
-            outgoing = request
-            expectation = request.expectation
-            canCommitEarly = route.spec.request != .passthrough && expectation.wantsStream
-            record.format = request.format
-            record.dropped = request.dropped
-            requestBody.removeAll()
-            requestBody.releaseIfEmpty()
-            if isBodyRelayed { client.sendContinue() }
-            connect(fresh: isBodyRelayed)
-        } catch {
-            fail(error)
-        }
-    }
-
-    func connect(fresh: Bool) {
-        enter(.connecting)
-        let waiting = pool?.acquire(for: self, fresh: fresh)
-        if phase == .connecting { dial = waiting }
-    }
-
     /// Sends on body bytes as they come; an empty span after the end closes the body.
     private func relay(_ bytes: Span<UInt8>) {
         requestBody.append(bytes)
@@ -200,6 +172,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             if requestBody.count >= limits.streamBufferHighBytes { pauseBody() }
             return
         }
+        if !requestBody.isEmpty { attempts.hasSentBody = true }
         upstream.sendBody(&requestBody, isLast: isRequestComplete)
         if upstream.isCongested { pauseBody() }
     }
@@ -210,9 +183,14 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         guard phase == .connecting, let outgoing else { return stream.cancel() }
         dial = nil
         upstream = stream
+        self.outgoing = nil
+        (attempts.sent, attempts.receivedBefore) = (now, stream.receivedBytes)
         enter(.head)
         stream.sendRequest(outgoing)
-        guard isBodyRelayed, phase == .head else { return }
+        guard phase == .head, upstream === stream else { return }
+        if isUpstreamPaused { stream.pauseReading() }
+        guard isBodyRelayed else { return }
+        if !requestBody.isEmpty { attempts.hasSentBody = true }
         stream.sendBody(&requestBody, isLast: isRequestComplete)
         requestBody.releaseIfEmpty()
         if !stream.isCongested { resumeBody() }

@@ -3,7 +3,12 @@ import SluiceConfig
 
 /// What of an exchange may last how long. A pure value: it is told what happens and when, and says what is due next.
 struct ExchangeDeadlines {
-    enum Phase { case request, connecting, head, firstToken, body, errorBody, over }
+    enum Phase {
+        case request, connecting, head, firstToken, body, errorBody
+        /// Between two attempts.
+        case waiting
+        case over
+    }
 
     /// What has lasted too long, or is to be done now.
     enum Due: Equatable {
@@ -14,6 +19,8 @@ struct ExchangeDeadlines {
         case upstream(ProxyError.Phase)
         case earlyHeaders
         case keepalive
+        /// The next attempt.
+        case retry
     }
 
     /// What the exchange knows at the time of asking.
@@ -47,9 +54,12 @@ struct ExchangeDeadlines {
     private var lastUpstreamRead: Instant
     private var lastClientWrite: Instant
     private var ended: Instant?
+    private var retryAt = Instant.distantFuture
 
     /// From the dialect's terminator to the end of the upstream's message.
     private static let grace = Interval.seconds(1)
+    /// For the body of an error, which is only looked at for its words.
+    private static let errorBody = Interval.seconds(5)
 
     init(started: Instant, limits: borrowing Limits) {
         (self.started, slowClient, requestBody) = (started, limits.slowClient, limits.requestBodyTimeout)
@@ -97,6 +107,15 @@ struct ExchangeDeadlines {
         return true
     }
 
+    /// The attempt is over, and another one begins at `instant`; `.distantFuture`: somebody else sees to it.
+    mutating func wait(until instant: Instant, at now: Instant) {
+        (ended, retryAt) = (nil, instant)
+        enter(.waiting, at: now)
+    }
+
+    /// When the whole exchange is to be over.
+    var end: Instant { timeouts.total > .zero ? started + timeouts.total : .distantFuture }
+
     /// What is due next, and when. `.distantFuture` if nothing ever.
     func next(_ situation: Situation) -> (at: Instant, due: Due) {
         var next = (at: Instant.distantFuture, due: Due.keepalive)
@@ -116,12 +135,16 @@ struct ExchangeDeadlines {
         case .head where isUploading && !isBodyPaused: addBody()
         case .head: add(phaseStarted, timeouts.headers, .upstream(.head))
         case .firstToken: add(phaseStarted, timeouts.firstToken, .upstream(.firstToken))
-        case .body, .errorBody:
+        case .waiting: if retryAt < next.at { next = (retryAt, .retry) }
+        case .errorBody: add(phaseStarted, Self.errorBody, .upstream(.body))
+        case .body:
             if !situation.isUpstreamPaused { add(lastUpstreamRead, timeouts.idle, .upstream(.body)) }
         case .over: break
         }
         if situation.isCommitted, situation.isStream { add(lastClientWrite, keepalive, .keepalive) }
-        if !situation.isCommitted, situation.canCommitEarly, let earlyHeaders, phase == .head || phase == .firstToken {
+        if !situation.isCommitted, situation.canCommitEarly, let earlyHeaders,
+            phase == .head || phase == .firstToken || phase == .waiting
+        {
             add(started, earlyHeaders, .earlyHeaders)
         }
         return next

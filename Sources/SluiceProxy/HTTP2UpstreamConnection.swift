@@ -143,9 +143,12 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
             case .closed(let slot, let code): closed(slot, code)
             case .drained(let slot): stream(slot)?.exchange?.upstreamDrained()
             case .goAway:
+                // Others may be told something now, and use the scratch buffer that the current one's bytes are in.
+                leaveCurrent()
                 hasGoAway = true
                 retire()
             case .settings:
+                leaveCurrent()
                 isGreeting = false
                 pool?.hasRoom(self)
             case .interim, .pong: break

@@ -15,8 +15,12 @@ enum AttemptOutcome: Equatable {
 final class UpstreamGroup {
     let spec: UpstreamSpec
     private let pools: [UpstreamPool]
+    /// Of this worker's repetitions.
+    var budget: RetryBudget
 
-    init(_ spec: UpstreamSpec, pools: [UpstreamPool]) { (self.spec, self.pools) = (spec, pools) }
+    init(_ spec: UpstreamSpec, pools: [UpstreamPool]) {
+        (self.spec, self.pools, budget) = (spec, pools, RetryBudget(spec.retries))
+    }
 
     /// The place for one attempt; nil if there is none that may be tried now. `tried`: those that have failed this request,
     /// taken again only where no other is left.

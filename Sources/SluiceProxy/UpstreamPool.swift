@@ -25,6 +25,8 @@ final class UpstreamPool: TimerHandler {
     private var speaksHTTP2: Bool?
     private var sweep = TimerID.none
     private var isClosed = false
+    /// Attempts that have begun and not ended.
+    private(set) var inFlight = 0
 
     /// What a connection is expected to carry: what the last one did, and 100 before there was one (RFC 9113 §6.5.2).
     private var expectedStreams = 100
@@ -70,6 +72,12 @@ final class UpstreamPool: TimerHandler {
         }
         while dials.count > wanted { dials.removeLast().cancel() }
     }
+
+    // MARK: - Called by exchanges, once each for every attempt
+
+    func attemptBegan() { inFlight += 1 }
+
+    func attemptEnded(_ outcome: AttemptOutcome) { inFlight -= 1 }
 
     /// Ends what is idle now, and the rest when its last exchange is over.
     func close() {

@@ -14,7 +14,8 @@ public final class Worker {
     private(set) var limits: Limits
     private let shared: SharedState
     private let resolver: Resolver
-    private var groups: [UpstreamGroup]
+    /// In the order of the configuration.
+    private(set) var groups: [UpstreamGroup]
     private var listeners: [Listener] = []
     private var clients: [ObjectIdentifier: any ClientConnection] = [:]
     private var liveExchanges = 0
@@ -121,8 +122,6 @@ public final class Worker {
 
     // MARK: - Exchanges
 
-    func group(_ upstream: Int) -> UpstreamGroup { groups[upstream] }
-
     /// All buffers of the process hold as much as they may.
     var isOverfull: Bool { BufferedBytes.total > bufferedBytesLimit }
     var bufferedBytesLimit: Int { limits.bufferedBytes ?? shared.bufferedBytes }
@@ -140,11 +139,7 @@ public final class Worker {
 
     /// 16 hexadecimal digits; for ids, not for secrets.
     func makeID() -> String {
-        random = random &+ 0x9E37_79B9_7F4A_7C15  // SplitMix64
-        var mixed = random
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        mixed ^= mixed >> 31
+        let mixed = nextRandom()
         return String(unsafeUninitializedCapacity: 16) { digits in
             for index in 0..<16 {
                 let digit = UInt8(truncatingIfNeeded: mixed >> UInt64(60 - 4 * index)) & 15
@@ -152,6 +147,15 @@ public final class Worker {
             }
             return 16
         }
+    }
+
+    /// SplitMix64; for ids and jitter, not for secrets.
+    func nextRandom() -> UInt64 {
+        random = random &+ 0x9E37_79B9_7F4A_7C15
+        var mixed = random
+        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+        return mixed ^ (mixed >> 31)
     }
 
     // MARK: - Life

@@ -99,3 +99,50 @@ import Testing
         #expect(deadlines.next(Situation()) == (start + .seconds(180), .upstream(.head)))
     }
 }
+
+@Suite struct ExchangeWaitingTests {
+    private let start = Instant(nanoseconds: 1_000_000_000_000)
+
+    private func waiting(total: Interval = .zero, early: Interval? = nil) -> ExchangeDeadlines {
+        var timeouts = Timeouts()
+        timeouts.total = total
+        var deadlines = ExchangeDeadlines(started: start, limits: Limits())
+        deadlines.choose(timeouts, keepalive: .seconds(15), earlyHeaders: early)
+        deadlines.wait(until: start + .seconds(3), at: start)
+        return deadlines
+    }
+
+    @Test func theNextAttemptIsDue() {
+        #expect(waiting().phase == .waiting)
+        #expect(waiting().next(.init()) == (start + .seconds(3), .retry))
+        #expect(waiting(total: .seconds(2)).next(.init()) == (start + .seconds(2), .upstream(.total)))
+        #expect(waiting(total: .seconds(2)).end == start + .seconds(2))
+        #expect(waiting().end == .distantFuture)
+    }
+
+    @Test func theClientIsKeptMeanwhile() {
+        let early = waiting(early: .seconds(1))
+        #expect(early.next(.init(canCommitEarly: true)) == (start + .seconds(1), .earlyHeaders))
+        var pinging = waiting()
+        pinging.wait(until: start + .seconds(100), at: start)
+        #expect(pinging.next(.init(isCommitted: true, isStream: true)) == (start + .seconds(15), .keepalive))
+    }
+
+    @Test func whatHadEndedIsForgotten() {
+        var deadlines = waiting()
+        deadlines.enter(.body, at: start)
+        let ended = deadlines.streamEnded(at: start)
+        #expect(ended)
+        deadlines.wait(until: .distantFuture, at: start)
+        #expect(deadlines.next(.init()).at == .distantFuture)
+        let endedAgain = deadlines.streamEnded(at: start)
+        #expect(endedAgain, "the next attempt's terminator is the first")
+    }
+
+    @Test func anErrorsBodyHasLittleTime() {
+        var deadlines = waiting()
+        deadlines.enter(.errorBody, at: start)
+        deadlines.upstreamRead(at: start + .seconds(4))
+        #expect(deadlines.next(.init()) == (start + .seconds(5), .upstream(.body)))
+    }
+}
