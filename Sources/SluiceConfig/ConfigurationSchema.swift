@@ -111,7 +111,13 @@ public enum ConfigurationSchema {
     ]
 
     private static let upstream = [
-        Key("url", Build.text, "http, https, or unix:/path/of.sock.", isRequired: true),
+        Key("url", Build.text, "http, https, or unix:/path/of.sock. This or `urls` is needed."),
+        Key("urls", place, "Several places of the same kind, over which requests are spread."),
+        Key("balance", Build.choice(Balance.self), "Which place gets the next request."),
+        Key("health_check", Build.mapping(healthCheck), "Each place is asked by a request of our own."),
+        Key("outlier", Build.mapping(outlier), "Places whose requests fail get none for a while."),
+        Key("slow_start", Build.duration, "How long a place that comes back takes to its full share."),
+        Key("max_connection_age", Build.duration, "After this a connection takes no more requests; 0 is never."),
         Key(
             "dialect", Build.openChoice(Dialect.self), "What it speaks; also a name under `dialects`.", isRequired: true
         ),
@@ -122,6 +128,35 @@ public enum ConfigurationSchema {
         Key("keepalive", Build.mapping(keepalive), "HTTP/2: a PING when streams are open and nothing comes."),
         Key("tls", Build.mapping(clientTLS), "How it is verified, and what it is shown."),
         Key("timeouts", Build.mapping(timeouts), "0 is no limit."),
+    ]
+
+    private static let place = Build.list(
+        of: [
+            "anyOf": [
+                Build.text,
+                Build.mapping([
+                    Key("url", Build.text, "http, https, or unix:/path/of.sock.", isRequired: true),
+                    Key("weight", Build.number(PlaceSpec.weights), "Its part of the work, beside the others'."),
+                ]),
+            ]
+        ], minimum: 1)
+
+    private static let healthCheck = [
+        Key("path", Build.text, "From the root of the host, not behind the URL's path.", isRequired: true),
+        Key("interval", Build.duration, "Between two checks of a place."),
+        Key("timeout", Build.duration, "For one check."),
+        Key("unhealthy_after", Build.number(1...100), "Failed checks in a row."),
+        Key("healthy_after", Build.number(1...100), "Passed checks in a row."),
+        Key("expect", Build.text, "Statuses of one who is well: 200-299."),
+    ]
+
+    private static let outlier = [
+        Key("consecutive_failures", Build.number(0...10_000), "That eject a place; 0 is never."),
+        Key("ejection", Build.duration, "How long, the first time; the n-th time in a row n times as long."),
+        Key("max_ejection", Build.duration, "But never longer."),
+        Key(
+            "max_ejected_percent", Build.number(0...100),
+            "Of the places at a time; at least one may be, never the last."),
     ]
 
     private static let aws = [

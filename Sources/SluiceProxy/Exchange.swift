@@ -34,6 +34,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
 
     var route: RouteEntry?
     var pool: UpstreamPool?
+    /// Where an attempt is under way that its place has not heard the end of.
+    var attempt: UpstreamPool?
     var dial: UpstreamWait?
     var upstream: (any UpstreamStream)?
 
@@ -107,6 +109,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             return fail(ProxyError(.unavailable, .proxy, "no upstream is available"))
         }
         self.pool = pool
+        beginAttempt(at: pool)
         record.upstream = pool.endpoint.spec.name
         expectation.format = route.spec.request.response
         if case .format(let format) = route.spec.response { expectation.format = format }

@@ -218,14 +218,15 @@ extension Exchange {
     func upstreamEnd() {
         guard phase != .over else { return }
         upstream = nil
+        if case .stream = mode { return finishStream() }
+        endAttempt(.answered(status: record.upstreamStatus))
         switch mode {
-        case .stream: finishStream()
         case .document:
             flushBody(isLast: true)
             end("done")
         case .error(let status, let fields): relayError(status, fields)
         case .drain: end("client_gone")
-        case .undecided: break
+        case .undecided, .stream: break
         }
     }
 
@@ -253,6 +254,9 @@ extension Exchange {
         }
         let isTrueEnd = bridge?.endedTruly ?? false
         let reason = isTrueEnd ? "done" : progress.sawError ? "upstream_error" : "eof"
+        // A relayed stream may be of another dialect than the upstream's: only HTTP can judge its end.
+        let isWhole = isTrueEnd || progress.sawError || route?.spec.request == .passthrough
+        endAttempt(isWhole ? .answered(status: record.upstreamStatus) : .failed)
         flushBody(isLast: ending == .complete)
         if ending == .abort { client.abort() }
         end(reason)

@@ -10,6 +10,7 @@ extension Exchange {
     /// Ends the exchange with `error`: as a status while there is none yet, else in the stream's own way.
     func fail(_ error: ProxyError, fields: [(String, String)] = []) {
         guard phase != .over else { return }
+        endAttempt(after: error)
         letGoOfUpstream()
         record.detail = error.detail.isEmpty ? error.message : "\(error.message): \(error.detail)"
         guard isCommitted else {
@@ -66,6 +67,7 @@ extension Exchange {
     }
 
     private func letGoOfUpstream() {
+        endAttempt(.abandoned)
         dial?.cancel()
         upstream?.cancel()
         (dial, upstream) = (nil, nil)
@@ -123,7 +125,8 @@ extension Exchange {
     func act(on due: ExchangeDeadlines.Due) {
         switch due {
         case .endGrace:
-            letGoOfUpstream()
+            upstream?.cancel()
+            upstream = nil
             finishStream()
         case .slowClient:
             client.abort()

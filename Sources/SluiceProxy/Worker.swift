@@ -38,14 +38,22 @@ public final class Worker {
         random = seed
         loop.owner = self
         groups = makeGroups()
+        for group in groups { group.start(after: nil) }
     }
 
     private func makeGroups() -> [UpstreamGroup] {
         snapshot.configuration.upstreams.enumerated().map { index, spec in
-            let pool = UpstreamPool(
-                UpstreamEndpoint(spec, signing: snapshot.signing[index]), loop: loop, resolver: resolver,
-                tls: snapshot.clientTLS[index], limits: snapshot.configuration.limits)
-            return UpstreamGroup(spec, pools: [pool])
+            let pools = spec.places.map { place in
+                UpstreamPool(
+                    UpstreamEndpoint(spec.at(place), signing: snapshot.signing[index]), loop: loop, resolver: resolver,
+                    tls: snapshot.clientTLS[index], limits: snapshot.configuration.limits)
+            }
+            let group = UpstreamGroup(spec, pools: pools, loop: loop, seed: random &+ UInt64(index))
+            group.onChange = { [unowned self] change in
+                metrics.count(change)
+                shared.log.write(change)
+            }
+            return group
         }
     }
 
@@ -109,6 +117,9 @@ public final class Worker {
 
     func group(_ upstream: Int) -> UpstreamGroup { groups[upstream] }
 
+    /// What this worker knows of all places of all upstreams.
+    var placeStatus: [PlaceStatus] { groups.flatMap(\.status) }
+
     func exchangeBegan() {
         liveExchanges += 1
         metrics.exchanges &+= 1
@@ -144,6 +155,7 @@ public final class Worker {
         self.snapshot = snapshot
         limits = snapshot.configuration.limits
         groups = makeGroups()
+        for group in groups { group.start(after: old.first { $0.spec.name == group.spec.name }) }
         for group in old { group.close() }
     }
 

@@ -21,6 +21,7 @@ import Testing
             result.formUnion(keys(value, inner))
         }
         if let items = node["items"] as? [String: Any] { result.formUnion(keys(items, path)) }
+        for option in node["anyOf"] as? [[String: Any]] ?? [] { result.formUnion(keys(option, path)) }
         if let named = node["additionalProperties"] as? [String: Any] { result.formUnion(keys(named, path + ".*")) }
         return result
     }
