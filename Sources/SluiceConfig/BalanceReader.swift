@@ -90,10 +90,10 @@ extension ConfigurationReader {
         outlier.consecutiveFailures = section.integer("consecutive_failures", 0...10_000) ?? outlier.consecutiveFailures
         outlier.ejection = positive("ejection", &section) ?? outlier.ejection
         outlier.maxEjection = positive("max_ejection", &section) ?? max(outlier.maxEjection, outlier.ejection)
-        outlier.maxEjectedPercent = section.integer("max_ejected_percent", 0...100) ?? outlier.maxEjectedPercent
         if outlier.maxEjection < outlier.ejection, let node = section.value("max_ejection") {
             context.report(node, section.path(of: "max_ejection"), "must not be shorter than ejection")
         }
+        outlier.maxEjectedPercent = section.integer("max_ejected_percent", 0...100) ?? outlier.maxEjectedPercent
         section.finish()
         return outlier
     }

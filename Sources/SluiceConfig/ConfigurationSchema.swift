@@ -32,6 +32,7 @@ public enum ConfigurationSchema {
         Key("workers", Build.number(1...1024, or: "auto"), "Event loops; auto is one a core."),
         Key("drain_timeout", Build.duration, "How long live streams may go on after SIGTERM."),
         Key("log", Build.mapping(log), "What is logged, and how."),
+        Key("resolver", Build.mapping(resolver), "Who is asked for the addresses of names."),
         Key("limits", Build.mapping(limits), "Every bound. An error or log line that comes of one repeats its name."),
         Key("dialects", Build.names(of: Build.mapping(dialect)), "Providers that nobody knows, by name."),
         Key("upstreams", Build.names(of: Build.mapping(upstream)), "Providers, by name.", isRequired: true),
@@ -69,6 +70,12 @@ public enum ConfigurationSchema {
         Key("level", Build.choice(LogSpec.Level.self), "The least of what is logged."),
         Key("format", Build.choice(LogSpec.Format.self), "Of a line."),
         Key("access", Build.flag, "One line for each exchange, at its end."),
+    ]
+
+    private static let resolver = [
+        Key(
+            "servers", Build.list(of: Build.text),
+            "IPv4 addresses or [v6], with or without :port, in place of those in /etc/resolv.conf.")
     ]
 
     private static let limits = [

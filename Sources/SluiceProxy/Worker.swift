@@ -13,7 +13,7 @@ public final class Worker {
     /// Those of `snapshot`, here because they are asked for at every turn.
     private(set) var limits: Limits
     private let shared: SharedState
-    private let resolver: Resolver
+    private var resolver: Resolver
     private var groups: [UpstreamGroup]
     private var listeners: [Listener] = []
     private var clients: [ObjectIdentifier: any ClientConnection] = [:]
@@ -31,7 +31,7 @@ public final class Worker {
     init(_ snapshot: ServerSnapshot, shared: SharedState) throws(SystemError) {
         loop = try EventLoop()
         (self.snapshot, self.shared, limits) = (snapshot, shared, snapshot.configuration.limits)
-        resolver = Resolver(loop: loop)
+        resolver = snapshot.makeResolver(on: loop)
         groups = []
         var seed: UInt64 = 0
         _ = getentropy(&seed, 8)
@@ -151,9 +151,11 @@ public final class Worker {
 
     /// New exchanges go by `snapshot`; those that run end on what they began with.
     func install(_ snapshot: ServerSnapshot) {
-        let old = groups
+        let (old, nameServers) = (groups, self.snapshot.configuration.nameServers)
         self.snapshot = snapshot
         limits = snapshot.configuration.limits
+        // The old pools keep theirs: dials under way go on.
+        if snapshot.configuration.nameServers != nameServers { resolver = snapshot.makeResolver(on: loop) }
         groups = makeGroups()
         for group in groups { group.start(after: old.first { $0.spec.name == group.spec.name }) }
         for group in old { group.close() }

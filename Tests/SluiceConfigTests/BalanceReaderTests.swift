@@ -105,8 +105,8 @@ import Testing
         (
             "url: 'http://h', outlier: {ejection: 10s, max_ejection: 5s, max_ejected_percent: 101}",
             [
-                "upstreams.a.outlier.max_ejected_percent: '101' is not a whole number from 0 to 100",
                 "upstreams.a.outlier.max_ejection: must not be shorter than ejection",
+                "upstreams.a.outlier.max_ejected_percent: '101' is not a whole number from 0 to 100",
             ]
         ),
     ])
@@ -137,6 +137,24 @@ import Testing
             Issue.record("no fault was found")
         } catch {
             #expect(error.issues.map(\.path) == ["upstreams.a.aws.region"])
+        }
+    }
+
+    private func nameServers(_ list: String) throws(ConfigurationFaults) -> [String] {
+        let text = """
+            listeners: [{address: ':0'}]
+            routes: [{path: /x, request: prompt, response: text, upstream: a}]
+            upstreams: {a: {dialect: openai-chat, url: 'http://h'}}
+            resolver: {servers: \(list)}
+            """
+        return try ConfigurationLoader.parse(text: Array(text.utf8), file: "f", environment: [:]).nameServers
+    }
+
+    @Test func nameServersAreNumeric() throws {
+        let good = ["10.0.0.1", "127.0.0.1:5353", "[::1]", "[2001:db8::1]:53"]
+        #expect(try nameServers("\(good)") == good)
+        for bad in ["dns.example", "10.0.0", "10.0.0.1:0", "::1", "[::1", "[x]", "10.0.0.1:99999"] {
+            #expect(throws: ConfigurationFaults.self, "\(bad)") { try nameServers("['\(bad)']") }
         }
     }
 }
