@@ -17,9 +17,8 @@ extension Exchange {
     func endAttempt(after error: ProxyError) {
         guard attempt != nil else { return }
         switch error.kind {
-        // It is well, it has only as much to do as it can.
-        case .refused: endAttempt(.abandoned)
-        case .resolve, .connect, .tls, .timeout, .closed, .malformed: endAttempt(.failed)
+        // One that refuses all would look idle, and draw everything to itself.
+        case .resolve, .connect, .tls, .timeout, .closed, .malformed, .refused: endAttempt(.failed)
         default: endAttempt(error.side == .upstream ? .answered(status: record.upstreamStatus) : .abandoned)
         }
     }

@@ -6,7 +6,7 @@ import SluiceIO
 enum AttemptOutcome: Equatable {
     /// The head of an answer came, with this status, and what followed was whole.
     case answered(status: Int)
-    /// No connection, no answer in time, or one that was cut or malformed.
+    /// No connection, no answer in time, one that was cut or malformed, or a refusal (REFUSED_STREAM, GOAWAY) that stood.
     case failed
     /// The client left or the exchange was given up: it says nothing about the upstream.
     case abandoned
@@ -37,11 +37,11 @@ final class UpstreamGroup {
         var random = SplitMix64(seed: ~seed)
         for (index, pool) in pools.enumerated() {
             let name = pools.count > 1 ? spec.nameOfPlace(index) : ""
-            pool.join(self, as: index, named: name, firstAddress: random.below(1 << 16))
+            pool.join(self, as: index, named: name, seed: random.next())
         }
         guard let check = spec.healthCheck else { return }
         checks = pools.enumerated().map { index, pool in
-            HealthCheck(check, of: pool, seed: random.next()) { [unowned self] fault in checked(index, fault) }
+            HealthCheck(check, of: pool, seed: random.next()) { [weak self] fault in self?.checked(index, fault) }
         }
     }
 

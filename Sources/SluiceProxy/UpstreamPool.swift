@@ -32,6 +32,7 @@ final class UpstreamPool: TimerHandler {
     private(set) var placeName = ""
     /// Of a name with several, each dial begins with the next one.
     private(set) var nextAddress = 0
+    private var random = SplitMix64(seed: 0)
 
     /// What a connection is expected to carry: what the last one did, and 100 before there was one (RFC 9113 §6.5.2).
     private var expectedStreams = 100
@@ -95,9 +96,11 @@ final class UpstreamPool: TimerHandler {
 
     // MARK: - Called by its group and by exchanges
 
-    /// `firstAddress`: where the turn of a name's addresses begins.
-    func join(_ group: UpstreamGroup, as place: Int, named name: String, firstAddress: Int) {
-        (self.group, self.place, placeName, nextAddress) = (group, place, name, firstAddress)
+    func join(_ group: UpstreamGroup, as place: Int, named name: String, seed: UInt64) {
+        (self.group, self.place, placeName) = (group, place, name)
+        random = SplitMix64(seed: seed)
+        // The turn of a name's addresses begins with another one for each worker.
+        nextAddress = random.below(1 << 16)
     }
 
     func isPlace(of group: UpstreamGroup) -> Bool { self.group === group }
@@ -112,7 +115,7 @@ final class UpstreamPool: TimerHandler {
         guard spec.maxConnectionAge > .zero else { return .distantFuture }
         let tenth = spec.maxConnectionAge.nanoseconds / 10
         return loop.now + Interval(nanoseconds: spec.maxConnectionAge.nanoseconds - tenth)
-            + Interval(nanoseconds: .random(in: 0...max(1, tenth * 2)))
+            + Interval(nanoseconds: .random(in: 0...tenth * 2, using: &random))
     }
 
     // MARK: - Called by those who wait, and by dials

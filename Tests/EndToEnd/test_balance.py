@@ -9,7 +9,8 @@ import threading
 import time
 
 from harness import CHAT, DONE, Peer, Sluice, config, event, fetch, reset, stream as send_stream, until
-from http2_peer import INTERNAL_ERROR, Http2Peer
+from http2_peer import CONCURRENT_STREAMS, INTERNAL_ERROR, Http2Peer
+from http2_world import certificates
 
 PROTOCOLS = ("h1", "h2")
 
@@ -17,13 +18,13 @@ PROTOCOLS = ("h1", "h2")
 class Place:
     """One place: its only token is its name. `fault` is what it does to requests, `health` the status of its checks."""
 
-    def __init__(self, name, protocol="h1", base="/v1"):
+    def __init__(self, name, protocol="h1", base="/v1", certificate=None):
         self.name, self.fault, self.health = name, None, 200
         self.checks, self.targets = [], []
         self.gate = threading.Event()
         self.gate.set()
-        self.peer = Peer(self._h1) if protocol == "h1" else Http2Peer(self._h2)
-        self.url = f"http://127.0.0.1:{self.peer.port}{base}"
+        self.peer = Peer(self._h1) if protocol == "h1" else Http2Peer(self._h2, certificate)
+        self.url = f"https://localhost:{self.peer.port}{base}" if certificate else f"http://{self.place}{base}"
 
     @property
     def asked(self):
@@ -214,6 +215,15 @@ def test_balance_errors_of_a_place_eject_it_but_429_does_not():
                         assert a.asked > asked and not events(proxy, "place ejected"), (fault, answers)
 
 
+def test_balance_a_place_that_takes_no_streams_draws_nothing_to_itself():
+    """It never has a request under way, so by load alone it would get them all."""
+    with Http2Peer(lambda stream: None, settings={CONCURRENT_STREAMS: 0}) as full, Place("b", "h2") as b:
+        outlier = {"consecutive_failures": 2, "ejection": "1h", "max_ejection": "1h"}
+        with Sluice(fleet([full.url, b], "h2", balance="round_robin", outlier=outlier)) as proxy:
+            until(lambda: ask(proxy) and events(proxy, "place ejected"), what="ejection")
+            assert ask_many(proxy, 6) == ["b"] * 6
+
+
 def test_balance_the_last_place_stays():
     with Place("a") as a, Place("b") as b:
         a.fault = b.fault = 500
@@ -252,6 +262,20 @@ def test_balance_health_checks_turn_a_place():
                     assert b"canary" not in check and a.peer.connections <= 3, (check, a.peer.connections)
                 else:
                     assert check[":authority"] == a.place and "authorization" not in check, check
+
+
+def test_balance_checks_and_requests_share_tls_connections():
+    with certificates() as made:
+        secure = (made.path("server.crt"), made.path("server.key"))
+        with Place("a", "h2", certificate=secure) as a, Place("b", "h2", certificate=secure) as b:
+            tls = {"ca": made.path("ca.crt")}
+            with Sluice(fleet([a, b], http="auto", tls=tls, balance="round_robin", health_check=CHECK)) as proxy:
+                until(lambda: len(a.checks) > 2 and len(b.checks) > 2, what="checks")
+                assert sorted(ask_many(proxy, 8)) == ["a"] * 4 + ["b"] * 4
+                assert len(a.peer.connections) == 1 and len(b.peer.connections) == 1
+                b.health = 500
+                until(lambda: events(proxy, "place unhealthy"), what="the place is found ill")
+                assert ask_many(proxy, 4) == ["a"] * 4
 
 
 def test_balance_a_place_that_does_not_answer_checks_is_ill():
