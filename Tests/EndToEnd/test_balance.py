@@ -8,7 +8,8 @@ import struct
 import threading
 import time
 
-from harness import CHAT, DONE, Peer, Sluice, config, event, fetch, reset, stream as send_stream, until
+from harness import (CHAT, DONE, HEAD, Peer, Sluice, chunk, config, connect, event, fetch, request_bytes, reset, until)
+from harness import stream as send_stream
 from http2_peer import CONCURRENT_STREAMS, INTERNAL_ERROR, Http2Peer
 from http2_world import certificates
 
@@ -40,8 +41,21 @@ class Place:
             self.checks.append(request)
             connection.sendall(b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\nok" % self.health)
             return None
+        if self.fault == "held":
+            connection.sendall(HEAD)
         self.targets.append(target)
         assert self.gate.wait(20)
+        if self.fault == "held":
+            return connection.sendall(chunk(event({"content": self.name}) + DONE) + b"0\r\n\r\n")
+        if self.fault == "silent":
+            time.sleep(2)
+            return "close"
+        if self.fault == "cut":
+            connection.sendall(HEAD + chunk(event({"content": self.name})))
+            return "close"
+        if self.fault == "html":
+            connection.sendall(b"HTTP/1.1 200 X\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nno")
+            return None
         if self.fault == "reset":
             reset(connection)
             raise OSError
@@ -55,15 +69,24 @@ class Place:
         if stream.field(":path") == "/health":
             self.checks.append(dict(stream.fields))
             return stream.head(self.health, "text/plain", end=True)
-        self.targets.append(stream.field(":path"))
         stream.wait_body()
+        fault = self.fault
+        if fault == "held":
+            stream.head()
+        self.targets.append(stream.field(":path"))
         assert self.gate.wait(20)
-        if self.fault == "reset":
+        if fault == "reset":
             return stream.abort(INTERNAL_ERROR)
-        if self.fault:
-            return stream.head(self.fault, "text/plain", end=True)
-        stream.head()
-        stream.data(event({"content": self.name}) + DONE)
+        if fault == "silent":
+            return time.sleep(2)
+        if isinstance(fault, int) or fault == "html":
+            return stream.head(200 if fault == "html" else fault, "text/html", end=True)
+        if fault != "held":
+            stream.head()
+        stream.data(event({"content": self.name}))
+        if fault == "cut":
+            return stream.abort()
+        stream.data(DONE)
         return stream.end()
 
     def __enter__(self):
@@ -166,6 +189,38 @@ def test_balance_a_client_that_leaves_is_counted_out():
             # With none under way the two are level again: neither gets all.
             answers = ask_many(proxy, 40)
             assert 5 < answers.count("a") < 35, answers
+
+
+def test_balance_every_ending_is_counted_out():
+    """However an exchange ends, its place must hear of it: what is forgotten would keep requests away for ever."""
+    faults = (None, 500, 429, 404, "reset", "cut", "html", "silent")
+    asks = (("/text", CHAT), ("/sse-json", CHAT), ("/v1/chat/completions", CHAT), ("/text", {**CHAT, "stream": False}),
+            ("/text", {"model": 1}))
+    for protocol in PROTOCOLS:
+        with Place("a", protocol) as a, Place("b", protocol) as b:
+            values = fleet([a, b], protocol, outlier={"consecutive_failures": 0}, timeouts={"headers": "500ms"})
+            with Sluice(values) as proxy, concurrent.futures.ThreadPoolExecutor(16) as pool:
+                for fault in faults:
+                    a.fault = b.fault = fault
+                    for reply in [pool.submit(fetch, proxy.port, path, body) for path, body in asks]:
+                        reply.result(20)
+                    for path, body in asks:
+                        connection = connect(proxy.port)
+                        connection.sendall(request_bytes(path, body))
+                        connection.close()
+                until(lambda: len(proxy.exchanges()) == len(faults) * len(asks) * 2, what="all have ended")
+                # Only if nothing is counted that is over do both get as many. A head goes out, so that no timeout runs.
+                a.fault = b.fault = "held"
+                before = a.asked + b.asked
+                level = -a.asked, -b.asked
+                a.gate.clear()
+                b.gate.clear()
+                for number in range(6):
+                    pool.submit(ask, proxy)
+                    until(lambda: a.asked + b.asked - before == number + 1, what="asked")
+                assert (level[0] + a.asked, level[1] + b.asked) == (3, 3), (protocol, a.asked, b.asked, level)
+                a.gate.set()
+                b.gate.set()
 
 
 # Places that fail
