@@ -80,7 +80,15 @@ struct ConfigurationReader {
         set("http2_resets_per_second", \.http2ResetsPerSecond)
         set("upstream_receive_buffer_bytes", \.upstreamReceiveBufferBytes, atLeast: 4096)
         set("client_unsent_bytes", \.clientUnsentBytes, atLeast: 4096)
+        set("request_body_rate", \.requestBodyRate, atLeast: 0)
         set("connections", \.connections)
+        set("connections_per_address", \.connectionsPerAddress, atLeast: 0)
+        if let bytes = section.size("buffered_bytes") {
+            limits.bufferedBytes = bytes
+            if bytes < 1 << 20, let node = section.value("buffered_bytes") {
+                context.report(node, section.path(of: "buffered_bytes"), "must be at least 1MiB")
+            }
+        }
         set("idle_upstream_connections", \.idleUpstreamConnections, atLeast: 0)
         if limits.streamBufferLowBytes >= limits.streamBufferHighBytes {
             context.report(

@@ -92,6 +92,7 @@ public enum ConfigurationSchema {
         Key("handshake_timeout", Build.duration, "From the connection to the first byte of a request, TLS included."),
         Key("request_head_timeout", Build.duration, "From a head's first byte to its last."),
         Key("request_body_timeout", Build.duration, "Between two reads of a body: 408."),
+        Key("request_body_rate", Build.size, "Bytes a second that a body must bring in the long run: 408. 0: any."),
         Key("client_idle_timeout", Build.duration, "Between two requests of a client."),
         Key("upstream_idle_timeout", Build.duration, "Of a pooled connection."),
         Key("slow_client", Build.duration, "A client that takes nothing while data waits: reset, upstream cancelled."),
@@ -104,6 +105,12 @@ public enum ConfigurationSchema {
         Key("http2_resets", Build.size, "Streams reset by a client or because of it, at once."),
         Key("http2_resets_per_second", Build.size, "The same, after that."),
         Key("connections", Build.size, "All workers together; above it, accepting pauses."),
+        Key(
+            "connections_per_address", Build.size,
+            "From one address, or one IPv6 /64; further ones are closed. 0: any."),
+        Key(
+            "buffered_bytes", Build.size,
+            "In all buffers of the process: new requests get 503 above it. An eighth of memory if it is not given."),
         Key("idle_upstream_connections", Build.size, "Kept for each upstream and worker."),
     ]
 

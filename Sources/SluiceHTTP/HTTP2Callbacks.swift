@@ -122,6 +122,8 @@ enum HTTP2Callbacks {
         }
         nghttp2_session_callbacks_set_on_stream_close_callback(callbacks) { session, id, code, context in
             guard let stream = HTTP2Callbacks.stream(session, id) else { return 0 }
+            // Where the answer below ends the connection, nghttp2 keeps its stream, while ours will be gone.
+            nghttp2_session_set_stream_user_data(session, id, nil)
             return HTTP2Callbacks.streamClosed(stream, code, HTTP2Callbacks.session(context)) ? 0 : HTTP2Callbacks.fatal
         }
         nghttp2_session_callbacks_set_send_data_callback(callbacks) {

@@ -43,6 +43,8 @@ final class Dial: ConnectionDelegate {
             connector = nil
             switch result {
             case .success(let connected): opened(connected)
+            case .failure(let error) where error.isOutOfDescriptors:
+                fail(ProxyError(.limit(Limit("descriptors", 0), status: 503), .proxy, "the server is overloaded"))
             case .failure(let error):
                 fail(ProxyError(.connect, .upstream, "the upstream cannot be reached", detail: "\(error)"))
             }

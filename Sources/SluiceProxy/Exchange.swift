@@ -119,6 +119,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             let error = ProxyError(.methodNotAllowed, .client, "method not allowed here")
             return fail(error, fields: [("Allow", "GET, POST")])
         }
+        if worker.isOverfull { return failOverfull() }
         if case .fixed(let length) = bodyLength, length > limits.requestBodyBytes { return failBodyLimit() }
         guard route.spec.request == .passthrough, requestBody.isEmpty, !isRequestComplete else { return }
         switch bodyLength {
@@ -134,8 +135,9 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
 
     func requestBody(_ bytes: Span<UInt8>) {
         guard phase != .over else { return }
-        deadlines.requestRead(at: now)
+        deadlines.requestRead(bytes.count, at: now)
         if isBodyRelayed { return relay(bytes) }
+        guard !worker.isOverfull else { return failOverfull() }
         guard requestBody.count + bytes.count <= limits.requestBodyBytes else { return failBodyLimit() }
         requestBody.append(bytes)
     }
@@ -143,6 +145,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     func requestEnd() {
         guard phase != .over else { return }
         isRequestComplete = true
+        deadlines.requestComplete(at: now)
         if isBodyRelayed {
             relay(Span<UInt8>())
             return
@@ -153,6 +156,12 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             guard phase != .over, route != nil else { return }
         }
         buildAndConnect()
+    }
+
+    /// All buffers together hold what they may: what runs goes on, what begins is refused.
+    private func failOverfull() {
+        let limit = Limit("buffered_bytes", worker.bufferedBytesLimit)
+        fail(ProxyError(.limit(limit, status: 503), .proxy, "the server is overloaded; try again later"))
     }
 
     private func failBodyLimit() {
@@ -191,11 +200,11 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     private func relay(_ bytes: Span<UInt8>) {
         requestBody.append(bytes)
         guard let upstream else {
-            if requestBody.count >= limits.streamBufferHighBytes { client.pauseBody() }
+            if requestBody.count >= limits.streamBufferHighBytes { pauseBody() }
             return
         }
         upstream.sendBody(&requestBody, isLast: isRequestComplete)
-        if upstream.isCongested { client.pauseBody() }
+        if upstream.isCongested { pauseBody() }
     }
 
     // MARK: - The upstream's answer
@@ -209,10 +218,22 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         guard isBodyRelayed, phase == .head else { return }
         stream.sendBody(&requestBody, isLast: isRequestComplete)
         requestBody.releaseIfEmpty()
-        if !stream.isCongested { client.resumeBody() }
+        if !stream.isCongested { resumeBody() }
     }
 
     func upstreamDrained() {
-        if isBodyRelayed, !isRequestComplete { client.resumeBody() }
+        if isBodyRelayed, !isRequestComplete { resumeBody() }
+    }
+
+    private func pauseBody() {
+        client.pauseBody()
+        deadlines.requestPaused(true, at: now)
+        arm()
+    }
+
+    private func resumeBody() {
+        client.resumeBody()
+        deadlines.requestPaused(false, at: now)
+        arm()
     }
 }

@@ -30,6 +30,13 @@ struct ExchangeDeadlines {
     private let started: Instant
     private let slowClient: Interval
     private let requestBody: Interval
+    /// What one byte of a request's body earns; zero: any byte puts the end off by `requestBody`.
+    private let bodyByte: Interval
+    /// When a body that brings nothing more has taken too long. Bytes put it off, by what they earn at the rate that is asked of
+    /// the client, but never further than a fresh start.
+    private var bodyDeadline: Instant
+    private var isBodyPaused = false
+    private var isUploading = true
     private var timeouts = Timeouts()
     /// Zero: never.
     private var keepalive = Interval.zero
@@ -46,6 +53,9 @@ struct ExchangeDeadlines {
 
     init(started: Instant, limits: borrowing Limits) {
         (self.started, slowClient, requestBody) = (started, limits.slowClient, limits.requestBodyTimeout)
+        let rate = limits.requestBodyRate
+        bodyByte = rate > 0 ? Interval(nanoseconds: UInt64(1_000_000_000 / rate)) : .zero
+        bodyDeadline = started + limits.requestBodyTimeout
         (phaseStarted, lastUpstreamRead, lastClientWrite) = (started, started, started)
     }
 
@@ -55,7 +65,28 @@ struct ExchangeDeadlines {
     }
 
     mutating func enter(_ phase: Phase, at now: Instant) { (self.phase, phaseStarted) = (phase, now) }
-    mutating func requestRead(at now: Instant) { if phase == .request { phaseStarted = now } }
+
+    /// So many bytes of the request's body came.
+    mutating func requestRead(_ count: Int, at now: Instant) {
+        let fresh = now + requestBody
+        guard bodyByte > .zero, count < 1 << 20 else { return bodyDeadline = fresh }
+        bodyDeadline = min(fresh, bodyDeadline + Interval(nanoseconds: bodyByte.nanoseconds * UInt64(count)))
+    }
+
+    /// The upstream takes no more of a body that is relayed, or takes it again: whose fault a silence is.
+    mutating func requestPaused(_ isPaused: Bool, at now: Instant) {
+        guard isPaused != isBodyPaused else { return }
+        isBodyPaused = isPaused
+        bodyDeadline = now + requestBody
+        if phase == .head { phaseStarted = now }
+    }
+
+    /// The body is whole: from here on it is the upstream that is waited for.
+    mutating func requestComplete(at now: Instant) {
+        isUploading = false
+        if phase == .head { phaseStarted = now }
+    }
+
     mutating func upstreamRead(at now: Instant) { lastUpstreamRead = now }
     mutating func clientWritten(at now: Instant) { lastClientWrite = now }
 
@@ -72,13 +103,17 @@ struct ExchangeDeadlines {
         func add(_ start: Instant, _ interval: Interval, _ due: Due) {
             if interval > .zero, start + interval < next.at { next = (start + interval, due) }
         }
+        func addBody() {
+            if requestBody > .zero, bodyDeadline < next.at { next = (bodyDeadline, .requestBody) }
+        }
         if phase == .over { return next }
         if let ended { add(ended, Self.grace, .endGrace) }
         if let since = situation.clientWaitsSince { add(since, slowClient, .slowClient) }
         if phase != .request { add(started, timeouts.total, .upstream(.total)) }
         switch phase {
-        case .request: add(phaseStarted, requestBody, .requestBody)
+        case .request: addBody()
         case .connecting: add(phaseStarted, timeouts.connect, .upstream(.connect))
+        case .head where isUploading && !isBodyPaused: addBody()
         case .head: add(phaseStarted, timeouts.headers, .upstream(.head))
         case .firstToken: add(phaseStarted, timeouts.firstToken, .upstream(.firstToken))
         case .body, .errorBody:

@@ -111,12 +111,17 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
         }
         handleEvents(bytes)
         if let failure {
-            connection.send(&session.output)
-            end(ProxyError(.malformed(.body), .upstream, "upstream broke HTTP/2", detail: "\(failure)"))
+            broken(failure)
         } else {
             setNeedsFlush()
         }
         return bytes.count
+    }
+
+    /// The session's last word goes out, and what still runs fails.
+    private func broken(_ failure: HTTP2Error) {
+        connection.send(&session.output)
+        end(ProxyError(.malformed(.body), .upstream, "upstream broke HTTP/2", detail: "\(failure)"))
     }
 
     func connectionEnded(_ connection: Connection) { closed("") }
@@ -221,6 +226,7 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
         let hasMore = session.pump(room: room, now: now)
         handleEvents(Span<UInt8>())
         guard !isOver else { return }
+        if let failure = session.failure { return broken(failure) }
         if !session.output.isEmpty { connection.send(&session.output) }
         // Where the socket took all of it, no `connectionDrained` follows.
         if hasMore, connection.pendingBytes == 0 { setNeedsFlush() }

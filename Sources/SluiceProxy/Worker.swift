@@ -28,17 +28,24 @@ public final class Worker {
     var early = ByteQueue()
     var batch = EventBatch()
 
-    init(_ snapshot: ServerSnapshot, shared: SharedState) throws(SystemError) {
-        loop = try EventLoop()
+    /// `kernel`: the network and the clock that it lives on. `seed`: of its ids; nil for a random one.
+    package init(
+        _ snapshot: ServerSnapshot, shared: SharedState, kernel: any Kernel = LinuxKernel.shared, seed: UInt64? = nil
+    ) throws(SystemError) {
+        loop = try EventLoop(on: kernel)
         (self.snapshot, self.shared, limits) = (snapshot, shared, snapshot.configuration.limits)
         resolver = snapshot.makeResolver(on: loop)
         groups = []
-        var seed: UInt64 = 0
-        _ = getentropy(&seed, 8)
-        random = seed
+        random = seed ?? Self.randomSeed()
         loop.owner = self
         groups = makeGroups()
         for group in groups { group.start(after: nil) }
+    }
+
+    private static func randomSeed() -> UInt64 {
+        var seed: UInt64 = 0
+        _ = getentropy(&seed, 8)
+        return seed
     }
 
     private func makeGroups() -> [UpstreamGroup] {
@@ -60,7 +67,7 @@ public final class Worker {
     // MARK: - Listening
 
     /// Opens this worker's sockets on `addresses`, and returns where they are bound.
-    func listen(on addresses: [SocketAddress]) throws(SystemError) -> [SocketAddress] {
+    package func listen(on addresses: [SocketAddress]) throws(SystemError) -> [SocketAddress] {
         var bound: [SocketAddress] = []
         for (index, address) in addresses.enumerated() {
             let listener = try Listener(
@@ -83,6 +90,11 @@ public final class Worker {
     }
 
     private func accept(_ socket: consuming Descriptor, _ peer: SocketAddress, listener: Int) {
+        guard shared.clients.take(peer) else {
+            metrics.refusedConnections &+= 1
+            shared.budget.give()
+            return
+        }
         do {
             let engine = try snapshot.serverTLS[listener]?.makeServerEngine()
             let connection = try Connection(socket, peer: peer, engine: engine, loop: loop)
@@ -90,6 +102,7 @@ public final class Worker {
             clients[ObjectIdentifier(client)] = client
             client.start()
         } catch {
+            shared.clients.give(peer)
             shared.budget.give()
             shared.log.write(.warning, "accept", ["error": "\(error)"])
         }
@@ -109,6 +122,7 @@ public final class Worker {
 
     func forget(_ client: any ClientConnection) {
         guard clients.removeValue(forKey: ObjectIdentifier(client)) != nil else { return }
+        shared.clients.give(client.peer)
         shared.budget.give()
         stopIfDrained()
     }
@@ -119,6 +133,10 @@ public final class Worker {
 
     /// What this worker knows of all places of all upstreams.
     var placeStatus: [PlaceStatus] { groups.flatMap(\.status) }
+
+    /// All buffers of the process hold as much as they may.
+    var isOverfull: Bool { BufferedBytes.total > bufferedBytesLimit }
+    var bufferedBytesLimit: Int { limits.bufferedBytes ?? shared.bufferedBytes }
 
     func exchangeBegan() {
         liveExchanges += 1
@@ -201,7 +219,15 @@ public final class Worker {
 /// What all workers of a process share.
 public final class SharedState: Sendable {
     let budget: ConnectionBudget
+    let clients: ClientBudget
+    /// Where the configuration gives no `buffered_bytes`.
+    let bufferedBytes: Int
     public let log: LogWriter
 
-    public init(connections: Int, log: LogWriter) { (budget, self.log) = (ConnectionBudget(limit: connections), log) }
+    public init(_ limits: Limits, log: LogWriter) {
+        budget = ConnectionBudget(limit: limits.connections)
+        clients = ClientBudget(limit: limits.connectionsPerAddress)
+        bufferedBytes = max(16 << 20, (MachineMemory.limitBytes() ?? 2 << 30) / 8)
+        self.log = log
+    }
 }

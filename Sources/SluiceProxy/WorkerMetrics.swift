@@ -2,6 +2,8 @@
 /// only as a copy that the worker makes when it is asked.
 struct WorkerMetrics {
     var exchanges = 0
+    /// From an address that has its share already.
+    var refusedConnections = 0
 
     /// Active checks of upstreams' places.
     var failedHealthChecks = 0

@@ -253,6 +253,30 @@ private final class Wire {
         #expect(said.suffix(4) == [0, 0, 0, 11])
     }
 
+    /// Heads that are not valid make us reset; the limit may be found while that is sent, in the middle of nghttp2's own work.
+    @Test func aLimitThatIsCrossedWhileSendingEndsTheConnection() throws {
+        var limits = HTTP2Limits()
+        (limits.resets, limits.resetsPerSecond) = (2, 1)
+        let server = try HTTP2Session(.server, limits: limits)
+        let now = Instant(nanoseconds: 1_000_000_000)
+        let preface = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) + Self.frame(4, 0, 0, [])
+        try server.receive(preface.span, now: now)
+        // Without :authority and host: the session itself resets each.
+        let heads = [1, 3, 5].flatMap { Self.frame(1, 5, $0, [0x82, 0x86, 0x84, 0x5b, 1, UInt8(ascii: "a")]) }
+        do throws(HTTP2Error) {
+            try server.receive(heads.span, now: now)
+            server.pump(room: 1 << 16, now: now)
+        } catch {}
+        while server.nextEvent() != nil {}
+        #expect(server.failure == .limit(Limit("http2_resets", 2)))
+        #expect(server.isOver && !server.wantsToSend)
+        let said = server.output.withUnsafeBytes { Array($0) }
+        #expect(said.suffix(4) == [0, 0, 0, 11])
+        #expect(throws: HTTP2Error.limit(Limit("http2_resets", 2))) {
+            try server.receive(Self.frame(3, 0, 5, [0, 0, 0, 8]).span, now: now)
+        }
+    }
+
     @Test func whatIsNoHTTP2EndsWithAGoAway() throws {
         let wire = try Wire()
         try wire.run()
@@ -322,6 +346,13 @@ private final class Wire {
     ]) func whatIsRefused(name: String, value: String) {
         let others = Self.plain.filter { $0.0 != name }
         #expect(throws: HTTPError.self) { try Self.build(others + [(name, value)]) }
+    }
+
+    @Test(arguments: [("200", true), ("599", true), ("051", false), ("000", false), ("600", false)])
+    func statuses(text: String, isFine: Bool) {
+        var builder = HTTP2HeadBuilder()
+        _ = builder.add(Array(":status".utf8).span, Array(text.utf8).span, HTTP2Limits())
+        #expect(((try? builder.response()) != nil) == isFine)
     }
 
     @Test func limits() throws {
