@@ -10,7 +10,7 @@ import time
 
 from harness import (CHAT, DONE, HEAD, Peer, Sluice, chunk, config, connect, event, fetch, request_bytes, reset, until)
 from harness import stream as send_stream
-from http2_peer import CONCURRENT_STREAMS, INTERNAL_ERROR, Http2Peer
+from http2_peer import CONCURRENT_STREAMS, INTERNAL_ERROR, Http2Peer, goaway
 from http2_world import certificates
 
 PROTOCOLS = ("h1", "h2")
@@ -87,7 +87,10 @@ class Place:
         if fault == "cut":
             return stream.abort()
         stream.data(DONE)
-        return stream.end()
+        stream.end()
+        if fault == "goaway":
+            with stream.connection.lock:
+                stream.connection.raw(goaway(max(stream.connection.streams)))
 
     def __enter__(self):
         return self
@@ -282,6 +285,17 @@ def test_balance_a_place_that_takes_no_streams_draws_nothing_to_itself():
         with Sluice(fleet([full.url, b], "h2", balance="round_robin", outlier=outlier)) as proxy:
             until(lambda: ask(proxy) and events(proxy, "place ejected"), what="ejection")
             assert ask_many(proxy, 6) == ["b"] * 6
+
+
+def test_balance_a_graceful_restart_is_no_failure():
+    """One place ends each connection with GOAWAY behind its first answers; what came too late for it goes out again."""
+    with Place("a", "h2") as a, Place("b", "h2") as b:
+        a.fault = "goaway"
+        outlier = {"consecutive_failures": 1, "ejection": "1h", "max_ejection": "1h"}
+        with Sluice(fleet([a, b], "h2", outlier=outlier)) as proxy, concurrent.futures.ThreadPoolExecutor(4) as pool:
+            answers = [future.result(20) for future in [pool.submit(ask, proxy) for _ in range(60)]]
+            assert set(answers) == {"a", "b"} and not events(proxy, "place ejected"), answers
+            assert len(a.peer.connections) > 3 and len(b.peer.connections) == 1
 
 
 def test_balance_the_last_place_stays():
