@@ -15,11 +15,14 @@ struct ConfigurationReader {
         let log = readLog(&root)
         let workers = readWorkers(&root)
         let drainTimeout = root.duration("drain_timeout") ?? .seconds(600)
+        let nameServers = readNameServers(&root)
         root.finish()
         guard let listeners, let upstreams, let routes else { return nil }
-        return Configuration(
+        var configuration = Configuration(
             listeners: listeners, workers: workers, limits: limits, log: log, upstreams: upstreams, routes: routes,
             drainTimeout: drainTimeout)
+        configuration.nameServers = nameServers
+        return configuration
     }
 
     private func readWorkers(_ root: inout Section) -> Int? {

@@ -32,6 +32,7 @@ public enum ConfigurationSchema {
         Key("workers", Build.number(1...1024, or: "auto"), "Event loops; auto is one a core."),
         Key("drain_timeout", Build.duration, "How long live streams may go on after SIGTERM."),
         Key("log", Build.mapping(log), "What is logged, and how."),
+        Key("resolver", Build.mapping(resolver), "Who is asked for the addresses of names."),
         Key("limits", Build.mapping(limits), "Every bound. An error or log line that comes of one repeats its name."),
         Key("dialects", Build.names(of: Build.mapping(dialect)), "Providers that nobody knows, by name."),
         Key("upstreams", Build.names(of: Build.mapping(upstream)), "Providers, by name.", isRequired: true),
@@ -69,6 +70,12 @@ public enum ConfigurationSchema {
         Key("level", Build.choice(LogSpec.Level.self), "The least of what is logged."),
         Key("format", Build.choice(LogSpec.Format.self), "Of a line."),
         Key("access", Build.flag, "One line for each exchange, at its end."),
+    ]
+
+    private static let resolver = [
+        Key(
+            "servers", Build.list(of: Build.text),
+            "IPv4 addresses or [v6], with or without :port, in place of those in /etc/resolv.conf.")
     ]
 
     private static let limits = [
@@ -118,7 +125,13 @@ public enum ConfigurationSchema {
     ]
 
     private static let upstream = [
-        Key("url", Build.text, "http, https, or unix:/path/of.sock.", isRequired: true),
+        Key("url", Build.text, "http, https, or unix:/path/of.sock. This or `urls` is needed."),
+        Key("urls", place, "Several places of the same kind, over which requests are spread."),
+        Key("balance", Build.choice(Balance.self), "Which place gets the next request."),
+        Key("health_check", Build.mapping(healthCheck), "Each place is asked by a request of our own."),
+        Key("outlier", Build.mapping(outlier), "Places whose requests fail get none for a while."),
+        Key("slow_start", Build.duration, "How long a place that comes back takes to its full share."),
+        Key("max_connection_age", Build.duration, "After this a connection takes no more requests; 0 is never."),
         Key(
             "dialect", Build.openChoice(Dialect.self), "What it speaks; also a name under `dialects`.", isRequired: true
         ),
@@ -130,6 +143,35 @@ public enum ConfigurationSchema {
         Key("tls", Build.mapping(clientTLS), "How it is verified, and what it is shown."),
         Key("timeouts", Build.mapping(timeouts), "0 is no limit."),
         Key("retries", Build.mapping(retries), "What is sent once more, before the first byte of an answer goes out."),
+    ]
+
+    private static let place = Build.list(
+        of: [
+            "anyOf": [
+                Build.text,
+                Build.mapping([
+                    Key("url", Build.text, "http, https, or unix:/path/of.sock.", isRequired: true),
+                    Key("weight", Build.number(PlaceSpec.weights), "Its part of the work, beside the others'."),
+                ]),
+            ]
+        ], minimum: 1)
+
+    private static let healthCheck = [
+        Key("path", Build.text, "From the root of the host, not behind the URL's path.", isRequired: true),
+        Key("interval", Build.duration, "Between two checks of a place."),
+        Key("timeout", Build.duration, "For one check."),
+        Key("unhealthy_after", Build.number(1...100), "Failed checks in a row."),
+        Key("healthy_after", Build.number(1...100), "Passed checks in a row."),
+        Key("expect", Build.text, "Statuses of one who is well: 200-299."),
+    ]
+
+    private static let outlier = [
+        Key("consecutive_failures", Build.number(0...10_000), "That eject a place; 0 is never."),
+        Key("ejection", Build.duration, "How long, the first time; the n-th time in a row n times as long."),
+        Key("max_ejection", Build.duration, "But never longer."),
+        Key(
+            "max_ejected_percent", Build.number(0...100),
+            "Of the places at a time; at least one may be, never the last."),
     ]
 
     private static let aws = [

@@ -41,7 +41,10 @@ enum HTTP2Callbacks {
             let stream = Unmanaged<HTTP2Stream>.fromOpaque(pointer).takeUnretainedValue()
             let available = stream.availableBytes
             if available == 0 {
-                if stream.isFailing { return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue) }
+                if stream.isFailing {
+                    stream.isResetByUs = true  // nghttp2 does it; it is nothing that the peer has caused
+                    return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
+                }
                 if !stream.isOutputComplete { return Int(NGHTTP2_ERR_DEFERRED.rawValue) }
             }
             let count = min(length, available)

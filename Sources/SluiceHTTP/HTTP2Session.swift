@@ -30,6 +30,8 @@ public final class HTTP2Session {
     private var freeSlots: [Int] = []
     private var events: [HTTP2Event] = []
     private var nextIndex = 0
+    /// Streams that are to be reset when all that could be framed is.
+    private var resetsBehindHeads: [HTTP2Stream] = []
 
     // Known while a call lasts.
     private(set) var now = Instant(nanoseconds: 0)
@@ -274,7 +276,7 @@ public final class HTTP2Session {
             return
         }
         if isLast { stream.isOutputComplete = true }
-        self.now = now
+        (self.room, self.now) = (room, now)
         guard stream.waiting.isEmpty, output.count < room else { return hold(bytes.span, stream) }
         bytes.withUnsafeBytes { buffer in
             stream.direct = buffer
@@ -302,7 +304,10 @@ public final class HTTP2Session {
             var bytes: UnsafePointer<UInt8>?
             let count = nghttp2_session_mem_send(session, &bytes)
             if count < 0 { _ = end(count) }
-            guard count > 0, let bytes else { break }
+            guard count > 0, let bytes else {
+                if resetBehindHeads() { continue }
+                break
+            }
             output.append(UnsafeBufferPointer(start: bytes, count: count))
         }
         return output.count >= room && wantsToSend
@@ -372,8 +377,21 @@ public final class HTTP2Session {
     /// for complete.
     public func resetAfterSending(_ slot: Int) {
         guard let stream = streams[slot], !stream.isClosed, !stream.isResetByUs else { return }
-        guard !stream.waiting.isEmpty else { return submitReset(stream, HTTP2Code.internalError) }
+        // For nghttp2 a reset overtakes a head that it has not framed yet, and the peer would never see the status.
+        let mayHoldHead = stream.isHeadSent && output.count >= room
+        guard mayHoldHead || !stream.waiting.isEmpty else { return submitReset(stream, HTTP2Code.internalError) }
         stream.isFailing = true
+        if stream.waiting.isEmpty { resetsBehindHeads.append(stream) }
+    }
+
+    /// All that could be framed is: the heads that these streams waited for are out. True if there is more to frame now.
+    private func resetBehindHeads() -> Bool {
+        guard !resetsBehindHeads.isEmpty else { return false }
+        for stream in resetsBehindHeads where !stream.isClosed && !stream.isResetByUs && stream.waiting.isEmpty {
+            submitReset(stream, HTTP2Code.internalError)
+        }
+        resetsBehindHeads = []
+        return true
     }
 
     func submitReset(_ stream: HTTP2Stream, _ code: UInt32) {

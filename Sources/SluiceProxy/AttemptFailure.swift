@@ -31,6 +31,8 @@ struct AttemptFailure: Equatable {
     let cause: Cause
     /// What the upstream asked for before it is asked again.
     var retryAfter: Interval?
+    /// The connection had served others before. To go down in good order, or to close what lay idle, is no illness.
+    var wasReused = false
 
     init(_ cause: Cause, retryAfter: Interval? = nil) { (self.cause, self.retryAfter) = (cause, retryAfter) }
 
@@ -46,6 +48,9 @@ struct AttemptFailure: Equatable {
 
     /// An upstream that had closed before the request came tells so within a round trip. Who takes longer has most likely read it.
     static let staleLimit = Interval.seconds(3)
+
+    /// It says nothing about the upstream's health, as long as another attempt follows.
+    var isNoIllness: Bool { cause == .stale || cause == .refused && wasReused }
 
     /// nil: whatever it was, no other attempt would go better.
     init?(_ error: ProxyError, _ circumstances: Circumstances) {
@@ -141,8 +146,8 @@ extension AttemptOutcome {
         switch error.kind {
         case .status(let status): self = .answered(status: status)
         case .inStream(let kind): self = .answered(status: kind.upstreamStatus)
-        // To be full, or to go down in good order, is no illness; and who is out of time may only have come late.
-        case .refused, .timeout(.total): self = .abandoned
+        // Who is out of time may only have come late.
+        case .timeout(.total): self = .abandoned
         default: self = error.side == .upstream ? .failed : .abandoned
         }
     }

@@ -11,7 +11,9 @@ final class Dial: ConnectionDelegate {
     private var connection: Connection?
     private var isOver = false
 
-    init(pool: UpstreamPool) { self.pool = pool }
+    private let turn: Int
+
+    init(pool: UpstreamPool) { (self.pool, turn) = (pool, pool.nextAddress) }
 
     func start(_ url: UpstreamURL) {
         if let path = url.unixPath { return connect([.unix(path)]) }
@@ -20,7 +22,8 @@ final class Dial: ConnectionDelegate {
         pool.resolver.resolve(url.host) { [weak self] result in
             guard let self, !isOver else { return }
             switch result {
-            case .success(let addresses): connect(addresses.map { .ip($0, port: port) })
+            case .success(let addresses):
+                connect(IPAddress.rotated(addresses, by: turn).map { .ip($0, port: port) })
             case .failure(let error):
                 fail(ProxyError(.resolve, .upstream, "the upstream's name cannot be resolved", detail: "\(error)"))
             }

@@ -272,7 +272,9 @@ extension Exchange {
         }
         let isTrueEnd = bridge?.endedTruly ?? false
         let reason = isTrueEnd ? "done" : progress.sawError ? "upstream_error" : "eof"
-        endAttempt(isTrueEnd ? .answered(status: record.upstreamStatus) : bridge?.outcome ?? .failed)
+        // A relayed stream may be of another dialect than the upstream's: only HTTP can judge its end.
+        let isWhole = isTrueEnd || route?.spec.request == .passthrough && !progress.sawError
+        endAttempt(isWhole ? .answered(status: record.upstreamStatus) : bridge?.outcome ?? .failed)
         flushBody(isLast: ending == .complete)
         if ending == .abort { client.abort() }
         end(reason)

@@ -73,10 +73,12 @@ extension Exchange {
         guard phase != .over, let route, let group else { return }
         record.attemptBegan(at: group.spec.name)
         deadlines.choose(group.spec.timeouts, keepalive: route.spec.keepalive, earlyHeaders: route.spec.earlyHeaders)
-        guard let pool = group.pick(avoiding: attempts.tried) else {
+        // Where no place is well, another upstream is the better choice; the last one is tried all the same.
+        guard group.hasAvailablePlace || !hasNext, let pool = group.pick(avoiding: attempts.tried) else {
             return attemptFailed(FailedAnswer(error: ProxyError(.unavailable, .proxy, "no upstream is available")))
         }
         self.pool = pool
+        record.place = pool.placeName
         do throws(ProxyError) {
             try makeRequest(route, pool)
         } catch {
@@ -142,7 +144,8 @@ extension Exchange {
         let circumstances = AttemptFailure.Circumstances(
             hasAnswered: hasBytes || phase != .head && phase != .connecting, wasReused: stream?.isReused ?? false,
             waited: now - attempts.sent)
-        let failure = failure ?? AttemptFailure(failed.error, circumstances)
+        var failure = failure ?? AttemptFailure(failed.error, circumstances)
+        failure?.wasReused = circumstances.wasReused
         if goesOn(after: failed, failure) { return }
         endAttempt(AttemptOutcome(failed.error))
         guard !isAnswerBegun else { return fail(failed.error) }
@@ -169,7 +172,7 @@ extension Exchange {
         record.retries += 1
         // The one that is given up ends before the next begins.
         letGoOfUpstream()
-        endAttempt(failure.cause == .stale ? .abandoned : AttemptOutcome(failed.error))
+        endAttempt(failure.isNoIllness ? .abandoned : AttemptOutcome(failed.error))
         forgetAnswer()
         attempts.wantsFresh = failure.cause == .stale || failure.cause == .reset
         if case .again(let wait) = decision.step {
@@ -184,12 +187,11 @@ extension Exchange {
     }
 
     private func situation(_ group: UpstreamGroup) -> AttemptPlan.Situation {
-        let other = group.pick(avoiding: attempts.tried)
-        return AttemptPlan.Situation(
+        AttemptPlan.Situation(
             now: now, deadline: deadlines.end,
             canGoOn: !isAnswerBegun && (isBodyRelayed ? !attempts.hasSentBody : attempts.isRequestKept),
             hasNext: hasNext,
-            hasOtherPlace: other.map { other in !attempts.tried.contains { $0 === other } } ?? false,
+            hasOtherPlace: group.hasOtherPlace(than: attempts.tried),
             random: worker.nextRandom())
     }
 

@@ -133,7 +133,8 @@ extension Exchange {
     func act(on due: ExchangeDeadlines.Due) {
         switch due {
         case .endGrace:
-            letGoOfUpstream()
+            upstream?.cancel()
+            upstream = nil
             finishStream()
         case .slowClient:
             client.abort()

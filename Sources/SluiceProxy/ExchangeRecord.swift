@@ -12,6 +12,8 @@ struct ExchangeRecord {
     var path: String
     var route = ""
     var upstream = ""
+    /// Which of the upstream's places; empty where it has only one.
+    var place = ""
     var format = StreamFormat.passthrough
     var status = 0
     var upstreamStatus = 0

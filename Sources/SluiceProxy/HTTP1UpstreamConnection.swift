@@ -16,11 +16,14 @@ final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
     private var isPaused = false
     /// When it came back to the pool.
     var idleSince: Instant
+    /// From then on it takes no further exchange.
+    let expiry: Instant
 
     init(_ connection: Connection, pool: UpstreamPool, limits: HTTP1Limits) {
         (self.connection, self.pool) = (connection, pool)
         parser = HTTP1ResponseParser(limits: limits)
         idleSince = connection.loop.now
+        expiry = pool.makeExpiry()
     }
 
     /// Takes up an exchange: the first one, or a further one.

@@ -24,10 +24,13 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
     private var lastReceived: Instant
     private var pinged: Instant?
     private(set) var hasServed = false
+    /// From then on it takes no further exchange.
+    private let expiry: Instant
 
     init(_ connection: Connection, pool: UpstreamPool) throws(HTTP2Error) {
         (self.connection, self.pool, limits) = (connection, pool, pool.limits)
         keepalive = pool.spec.keepalive
+        expiry = pool.makeExpiry()
         session = try HTTP2Session(.client, limits: pool.limits.http2Upstream)
         (idleSince, lastReceived) = (pool.loop.now, pool.loop.now)
     }
@@ -272,6 +275,7 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
     func timerFired(_ timer: TimerID, on loop: EventLoop) {
         guard timer == self.timer, !isOver else { return }
         self.timer = loop.schedule(after: Self.tick, handler: self)
+        if now >= expiry { retire() }
         if let pinged, keepalive.timeout > .zero, now - pinged >= keepalive.timeout {
             return end(
                 ProxyError(.closed(.body), .upstream, "upstream does not answer any more", detail: "no PING ack"))

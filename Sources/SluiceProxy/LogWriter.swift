@@ -74,6 +74,7 @@ public final class LogWriter: Sendable {
         line.add("status", record.status)
         line.add("end", record.reason)
         line.add("upstream", record.upstream)
+        if !record.place.isEmpty { line.add("place", record.place) }
         line.add("format", record.format.rawValue)
         line.add("duration_ms", Int(clamping: record.duration.milliseconds))
         if let first = record.timeToFirstToken { line.add("first_token_ms", Int(clamping: first.milliseconds)) }

@@ -25,8 +25,14 @@ final class UpstreamPool: TimerHandler {
     private var speaksHTTP2: Bool?
     private var sweep = TimerID.none
     private var isClosed = false
-    /// Attempts that have begun and not ended.
-    private(set) var inFlight = 0
+    /// Whose place this is, and which; nil once a reload has replaced it.
+    private weak var group: UpstreamGroup?
+    private(set) var place = 0
+    /// For the log; empty where its group has no other.
+    private(set) var placeName = ""
+    /// Of a name with several, each dial begins with the next one.
+    private(set) var nextAddress = 0
+    private var random = SplitMix64(seed: 0)
 
     /// What a connection is expected to carry: what the last one did, and 100 before there was one (RFC 9113 §6.5.2).
     private var expectedStreams = 100
@@ -51,6 +57,10 @@ final class UpstreamPool: TimerHandler {
         }
         while !fresh, let connection = idle.popLast() {
             guard connection.isOpen else { continue }
+            guard loop.now < connection.expiry else {
+                connection.closeIdle()
+                continue
+            }
             connection.serve(exchange, isReused: true)
             return nil
         }
@@ -67,6 +77,7 @@ final class UpstreamPool: TimerHandler {
         let wanted = max(0, (waiting.count + perDial - 1) / perDial - greeting)
         while dials.count < wanted {
             let dial = Dial(pool: self)
+            nextAddress &+= 1
             dials.append(dial)
             dial.start(spec.url)
         }
@@ -75,9 +86,6 @@ final class UpstreamPool: TimerHandler {
 
     // MARK: - Called by exchanges, once each for every attempt
 
-    func attemptBegan() { inFlight += 1 }
-
-    func attemptEnded(_ outcome: AttemptOutcome) { inFlight -= 1 }
 
     /// Ends what is idle now, and the rest when its last exchange is over.
     func close() {
@@ -87,6 +95,30 @@ final class UpstreamPool: TimerHandler {
         idle = []
         for connection in connections { connection.closeIdle() }
         for connection in multiplexed { connection.retire() }
+    }
+
+    // MARK: - Called by its group and by exchanges
+
+    func join(_ group: UpstreamGroup, as place: Int, named name: String, seed: UInt64) {
+        (self.group, self.place, placeName) = (group, place, name)
+        random = SplitMix64(seed: seed)
+        // The turn of a name's addresses begins with another one for each worker.
+        nextAddress = random.below(1 << 16)
+    }
+
+    func isPlace(of group: UpstreamGroup) -> Bool { self.group === group }
+
+    /// An exchange was given this place. `attemptEnded` follows, once.
+    func attemptBegan() { group?.attemptBegan(at: place) }
+    func attemptEnded(_ outcome: AttemptOutcome) { group?.attemptEnded(outcome, at: place) }
+
+    /// When a connection that begins now takes no more exchanges: a tenth earlier or later, lest those that were made together
+    /// end together.
+    func makeExpiry() -> Instant {
+        guard spec.maxConnectionAge > .zero else { return .distantFuture }
+        let tenth = spec.maxConnectionAge.nanoseconds / 10
+        return loop.now + Interval(nanoseconds: spec.maxConnectionAge.nanoseconds - tenth)
+            + Interval(nanoseconds: .random(in: 0...tenth * 2, using: &random))
     }
 
     // MARK: - Called by those who wait, and by dials
@@ -167,7 +199,9 @@ final class UpstreamPool: TimerHandler {
     // MARK: - Called by connections
 
     func giveBack(_ connection: HTTP1UpstreamConnection) {
-        guard !isClosed, idle.count < limits.idleUpstreamConnections else { return connection.closeIdle() }
+        guard !isClosed, idle.count < limits.idleUpstreamConnections, loop.now < connection.expiry else {
+            return connection.closeIdle()
+        }
         connection.idleSince = loop.now
         idle.append(connection)
         if sweep == .none { sweep = loop.schedule(after: limits.upstreamIdleTimeout, handler: self) }

@@ -38,7 +38,7 @@ final class UpstreamRequest {
     /// What the upstream's dialect had no words for, left out by `drop_unsupported`.
     let dropped: [String]
 
-    private init(
+    init(
         head: RequestHead, length: BodyLength, body: [UInt8], isBodyRelayed: Bool, expectation: Expectation,
         dropped: [String] = []
     ) {

@@ -13,7 +13,7 @@ public final class Worker {
     /// Those of `snapshot`, here because they are asked for at every turn.
     private(set) var limits: Limits
     private let shared: SharedState
-    private let resolver: Resolver
+    private var resolver: Resolver
     /// In the order of the configuration.
     private(set) var groups: [UpstreamGroup]
     private var listeners: [Listener] = []
@@ -35,11 +35,12 @@ public final class Worker {
     ) throws(SystemError) {
         loop = try EventLoop(on: kernel)
         (self.snapshot, self.shared, limits) = (snapshot, shared, snapshot.configuration.limits)
-        resolver = Resolver(loop: loop)
+        resolver = snapshot.makeResolver(on: loop)
         groups = []
         random = seed ?? Self.randomSeed()
         loop.owner = self
         groups = makeGroups()
+        for group in groups { group.start(after: nil) }
     }
 
     private static func randomSeed() -> UInt64 {
@@ -50,10 +51,17 @@ public final class Worker {
 
     private func makeGroups() -> [UpstreamGroup] {
         snapshot.configuration.upstreams.enumerated().map { index, spec in
-            let pool = UpstreamPool(
-                UpstreamEndpoint(spec, signing: snapshot.signing[index]), loop: loop, resolver: resolver,
-                tls: snapshot.clientTLS[index], limits: snapshot.configuration.limits)
-            return UpstreamGroup(spec, pools: [pool])
+            let pools = spec.places.map { place in
+                UpstreamPool(
+                    UpstreamEndpoint(spec.at(place), signing: snapshot.signing[index]), loop: loop, resolver: resolver,
+                    tls: snapshot.clientTLS[index], limits: snapshot.configuration.limits)
+            }
+            let group = UpstreamGroup(spec, pools: pools, loop: loop, seed: random &+ UInt64(index))
+            group.onChange = { [unowned self] change in
+                metrics.count(change)
+                shared.log.write(change)
+            }
+            return group
         }
     }
 
@@ -122,6 +130,9 @@ public final class Worker {
 
     // MARK: - Exchanges
 
+    /// What this worker knows of all places of all upstreams.
+    var placeStatus: [PlaceStatus] { groups.flatMap(\.status) }
+
     /// All buffers of the process hold as much as they may.
     var isOverfull: Bool { BufferedBytes.total > bufferedBytesLimit }
     var bufferedBytesLimit: Int { limits.bufferedBytes ?? shared.bufferedBytes }
@@ -162,10 +173,13 @@ public final class Worker {
 
     /// New exchanges go by `snapshot`; those that run end on what they began with.
     func install(_ snapshot: ServerSnapshot) {
-        let old = groups
+        let (old, nameServers) = (groups, self.snapshot.configuration.nameServers)
         self.snapshot = snapshot
         limits = snapshot.configuration.limits
+        // The old pools keep theirs: dials under way go on.
+        if snapshot.configuration.nameServers != nameServers { resolver = snapshot.makeResolver(on: loop) }
         groups = makeGroups()
+        for group in groups { group.start(after: old.first { $0.spec.name == group.spec.name }) }
         for group in old { group.close() }
     }
 

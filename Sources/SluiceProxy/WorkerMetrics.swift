@@ -26,4 +26,13 @@ struct WorkerMetrics {
         case .malformed, .cut: retriesMalformed += 1
         }
     }
+
+    /// Active checks of upstreams' places.
+    var failedHealthChecks = 0
+    var placesTurnedUnhealthy = 0
+    var placesTurnedHealthy = 0
+    /// Places taken out of the turn because their attempts failed.
+    var ejections = 0
+    /// Times that an upstream had no place left that was well.
+    var panics = 0
 }

@@ -30,7 +30,7 @@ private let listeners = "listeners: [{address: ':0'}]\n"
         let path = root.appending(path: "Config/sluice.yaml").path()
         let configuration = try ConfigurationLoader.load(path: path, environment: [:])
         #expect(configuration.routes.count == 3)
-        #expect(configuration.upstreams.map(\.name) == ["openai", "bedrock", "local"])
+        #expect(configuration.upstreams.map(\.name) == ["openai", "bedrock", "local", "fleet"])
         var limits = Limits()
         limits.bufferedBytes = 512 << 20
         #expect(configuration.limits == limits)

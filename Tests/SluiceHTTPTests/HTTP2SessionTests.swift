@@ -170,6 +170,40 @@ private final class Wire {
         #expect(!wire.atClient.has(.end(slot: slot)))
     }
 
+    /// The connection's output is full when the stream begins and fails: its head must not be lost with the reset.
+    @Test func aResetDoesNotOvertakeTheHead() throws {
+        let wire = try Wire()
+        let slot = try wire.request()
+        try wire.run()
+        wire.server.respond(0, ResponseHead(status: 200), length: .chunked, isLast: false)
+        var nothing = ByteQueue()
+        wire.server.send(0, &nothing, isLast: false, room: 0, now: wire.now)
+        wire.server.resetAfterSending(0)
+        try wire.run()
+        #expect(wire.atClient.has(.head(slot: slot)))
+        #expect(wire.atClient.has(.closed(slot: slot, code: HTTP2Code.internalError)))
+        #expect(!wire.atClient.has(.end(slot: slot)))
+    }
+
+    @Test func streamsThatFailAreNotHeldAgainstTheClient() throws {
+        var limits = HTTP2Limits()
+        (limits.resets, limits.resetsPerSecond) = (2, 0)
+        let wire = try Wire(server: limits)
+        for number in 0..<5 {
+            let slot = try wire.request()
+            try wire.run()
+            let own = try #require(wire.atServer.events.reversed().compactMap { $0.headSlot }.first)
+            wire.server.respond(own, ResponseHead(status: 200), length: .chunked, isLast: false)
+            var text = ByteQueue()
+            text.append("cut")
+            wire.server.send(own, &text, isLast: false, room: 0, now: wire.now)
+            wire.server.resetAfterSending(own)
+            try wire.run()
+            #expect(wire.atClient.has(.closed(slot: slot, code: HTTP2Code.internalError)), "stream \(number)")
+        }
+        #expect(!wire.atClient.events.contains { if case .goAway = $0 { true } else { false } })
+    }
+
     @Test func twoGoAwaysAndTheStreamsBetweenThem() throws {
         let wire = try Wire()
         _ = try wire.request()
@@ -352,4 +386,8 @@ private final class Wire {
         now = now + .seconds(3600)
         #expect(take(10) == 3)
     }
+}
+
+extension HTTP2Event {
+    fileprivate var headSlot: Int? { if case .head(let slot) = self { slot } else { nil } }
 }
