@@ -7,12 +7,14 @@ extension ConfigurationReader {
             if root.value("upstreams") == nil { root.missing("upstreams") }
             return nil
         }
-        return section.entries.compactMap { name, _, value in
+        let specs: [UpstreamSpec] = section.entries.compactMap { name, _, value in
             guard var upstream = Section(value, path: section.path(of: name), context: context) else { return nil }
             let spec = readUpstream(name, &upstream, dialects)
             upstream.finish()
             return spec
         }
+        checkProcesses(specs, section)
+        return specs
     }
 
     private func readUpstream(
@@ -38,6 +40,7 @@ extension ConfigurationReader {
         spec.http = section.choice("http", UpstreamSpec.HTTPVersion.self) ?? spec.http
         if var keepalive = section.section("keepalive") { spec.keepalive = readKeepalive(&keepalive) }
         if var timeouts = section.section("timeouts") { spec.timeouts = readTimeouts(&timeouts) }
+        if var process = section.section("process") { spec.process = readProcess(&process, url) }
         return spec
     }
 

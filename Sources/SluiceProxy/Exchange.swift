@@ -179,9 +179,9 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     }
 
     func connect(fresh: Bool) {
-        enter(.connecting)
+        enterConnecting()
         let waiting = pool?.acquire(for: self, fresh: fresh)
-        if phase == .connecting { dial = waiting }
+        if phase == .connecting || phase == .starting { dial = waiting }
     }
 
     /// Sends on body bytes as they come; an empty span after the end closes the body.

@@ -3,7 +3,7 @@ import SluiceConfig
 
 /// What of an exchange may last how long. A pure value: it is told what happens and when, and says what is due next.
 struct ExchangeDeadlines {
-    enum Phase { case request, connecting, head, firstToken, body, errorBody, over }
+    enum Phase { case request, starting, connecting, head, firstToken, body, errorBody, over }
 
     /// What has lasted too long, or is to be done now.
     enum Due: Equatable {
@@ -12,6 +12,8 @@ struct ExchangeDeadlines {
         case slowClient
         case requestBody
         case upstream(ProxyError.Phase)
+        /// The upstream's process is not ready.
+        case processStart
         case earlyHeaders
         case keepalive
     }
@@ -34,6 +36,7 @@ struct ExchangeDeadlines {
     /// Zero: never.
     private var keepalive = Interval.zero
     private var earlyHeaders: Interval?
+    private var processWait = Interval.zero
 
     private(set) var phase = Phase.request
     private var phaseStarted: Instant
@@ -55,6 +58,11 @@ struct ExchangeDeadlines {
     }
 
     mutating func enter(_ phase: Phase, at now: Instant) { (self.phase, phaseStarted) = (phase, now) }
+    /// Before a connection can be made, the upstream's process must be ready, for which it has so long.
+    mutating func awaitProcess(_ wait: Interval, at now: Instant) {
+        processWait = wait
+        enter(.starting, at: now)
+    }
     mutating func requestRead(at now: Instant) { if phase == .request { phaseStarted = now } }
     mutating func upstreamRead(at now: Instant) { lastUpstreamRead = now }
     mutating func clientWritten(at now: Instant) { lastClientWrite = now }
@@ -78,6 +86,7 @@ struct ExchangeDeadlines {
         if phase != .request { add(started, timeouts.total, .upstream(.total)) }
         switch phase {
         case .request: add(phaseStarted, requestBody, .requestBody)
+        case .starting: add(phaseStarted, processWait, .processStart)
         case .connecting: add(phaseStarted, timeouts.connect, .upstream(.connect))
         case .head: add(phaseStarted, timeouts.headers, .upstream(.head))
         case .firstToken: add(phaseStarted, timeouts.firstToken, .upstream(.firstToken))

@@ -16,7 +16,7 @@ extension Exchange {
             worker.scratch.removeAll()
             var extra = HeaderFields()
             for (name, value) in fields { extra.append(name, value) }
-            if error.status == 503 { extra.append("Retry-After", "1") }
+            if error.status == 503 { extra.append("Retry-After", "\(error.retryAfterSeconds)") }
             return respond(error, extra)
         }
         guard case .stream = mode else {
@@ -131,6 +131,7 @@ extension Exchange {
         case .requestBody:
             fail(ProxyError(.requestTimeout, .client, "the request body did not arrive in time"))
         case .upstream(let phase): fail(ProxyError(.timeout(phase), .upstream, "upstream did not answer in time"))
+        case .processStart: processWaitEnded()
         case .earlyHeaders: commitEarly()
         case .keepalive: sendKeepalive()
         }

@@ -44,7 +44,8 @@ public final class Worker {
         snapshot.configuration.upstreams.enumerated().map { index, spec in
             let pool = UpstreamPool(
                 UpstreamEndpoint(spec, signing: snapshot.signing[index]), loop: loop, resolver: resolver,
-                tls: snapshot.clientTLS[index], limits: snapshot.configuration.limits)
+                tls: snapshot.clientTLS[index], limits: snapshot.configuration.limits,
+                process: shared.processes.gate(for: spec, on: loop))
             return UpstreamGroup(spec, pools: [pool])
         }
     }
@@ -188,6 +189,10 @@ public final class Worker {
 public final class SharedState: Sendable {
     let budget: ConnectionBudget
     public let log: LogWriter
+    let processes: ProcessDirectory
 
-    public init(connections: Int, log: LogWriter) { (budget, self.log) = (ConnectionBudget(limit: connections), log) }
+    public init(connections: Int, log: LogWriter) {
+        (budget, self.log) = (ConnectionBudget(limit: connections), log)
+        processes = ProcessDirectory(log: log)
+    }
 }

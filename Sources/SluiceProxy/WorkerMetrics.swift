@@ -2,4 +2,6 @@
 /// only as a copy that the worker makes when it is asked.
 struct WorkerMetrics {
     var exchanges = 0
+    /// Attempts that had to wait for a managed process to be ready.
+    var processWaits = 0
 }
