@@ -149,6 +149,10 @@ struct ManagedProcess {
         case (.failed, .revive):
             failures = 0
             return probe()
+        case (.ending(.fail), .revive):
+            failures = 0
+            phase = .ending(.restart(at: now))
+            return []
         case (.probing, .portFree): return launch(now)
         case (.probing, .portTaken):
             phase = .blocked(until: now + Self.probeInterval)

@@ -79,15 +79,13 @@ struct OutputBudget {
     private var bytes = Double(burstBytes)
     private var last: Instant
     private var dropped = 0
-    private var reported: Instant
 
     static let burstBytes = 512 << 10
     static let bytesPerSecond = 64 << 10
     /// What a line costs beside its bytes.
     static let lineBytes = 128
-    private static let reportInterval = Interval.seconds(10)
 
-    init(now: Instant) { (last, reported) = (now, now) }
+    init(now: Instant) { last = now }
 
     mutating func admits(_ line: String, at now: Instant) -> Bool {
         bytes = min(Double(Self.burstBytes), bytes + (now - last).seconds * Double(Self.bytesPerSecond))
@@ -101,10 +99,8 @@ struct OutputBudget {
         return true
     }
 
-    /// Lines that were dropped and not told yet: now and then, or at once where it is `final`.
-    mutating func takeDropped(at now: Instant, final: Bool = false) -> Int {
-        guard dropped > 0, final || now - reported >= Self.reportInterval else { return 0 }
-        reported = now
+    /// Lines that were dropped and not told yet.
+    mutating func takeDropped() -> Int {
         defer { dropped = 0 }
         return dropped
     }

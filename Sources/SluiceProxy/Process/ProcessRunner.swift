@@ -20,6 +20,9 @@ final class ProcessRunner: TimerHandler, SupervisedProcessDelegate {
     private var stdout: ProcessOutput
     private var stderr: ProcessOutput
     private var budget: OutputBudget
+    /// Set while lines have been left out and nobody was told.
+    private var dropTimer = TimerID.none
+    private static let dropInterval = Interval.seconds(2)
 
     init(_ board: ProcessBoard, manager: ProcessManager) {
         (self.board, self.manager) = (board, manager)
@@ -55,10 +58,12 @@ final class ProcessRunner: TimerHandler, SupervisedProcessDelegate {
     private func end() {
         check?.cancel()
         check = nil
+        tellDropped()
         manager.ended(self)
     }
 
     func timerFired(_ timer: TimerID, on loop: EventLoop) {
+        if timer == dropTimer { return tellDropped() }
         guard timer == self.timer else { return }
         (self.timer, armedFor) = (.none, .distantFuture)
         handle(.timer)
@@ -151,15 +156,21 @@ final class ProcessRunner: TimerHandler, SupervisedProcessDelegate {
     private func finishOutput() {
         if let line = stdout.finish() { write(line, .stdout) }
         if let line = stderr.finish() { write(line, .stderr) }
-        tellDropped(budget.takeDropped(at: loop.now, final: true))
+        tellDropped()
     }
 
     private func write(_ line: String, _ stream: SupervisedProcess.Stream) {
-        if budget.admits(line, at: loop.now) { log(.info, "process_output", [("stream", stream.rawValue), ("line", line)]) }
-        tellDropped(budget.takeDropped(at: loop.now))
+        if budget.admits(line, at: loop.now) {
+            log(.info, "process_output", [("stream", stream.rawValue), ("line", line)])
+        } else if dropTimer == .none {
+            dropTimer = loop.schedule(after: Self.dropInterval, handler: self)
+        }
     }
 
-    private func tellDropped(_ lines: Int) {
+    private func tellDropped() {
+        loop.cancel(dropTimer)
+        dropTimer = .none
+        let lines = budget.takeDropped()
         if lines > 0 { log(.warning, "process_output_dropped", [("lines", "\(lines)")]) }
     }
 
