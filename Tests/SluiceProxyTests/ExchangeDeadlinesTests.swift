@@ -37,6 +37,14 @@ import Testing
         #expect(deadlines.next(Situation()).at == .distantFuture)
     }
 
+    @Test func aProcessThatStartsHasALimitOfItsOwn() {
+        var deadlines = deadlines(phase: .connecting)
+        deadlines.awaitProcess(.seconds(60), at: start + .seconds(1))
+        #expect(deadlines.next(Situation()) == (start + .seconds(61), .processStart))
+        deadlines.enter(.connecting, at: start + .seconds(50))
+        #expect(deadlines.next(Situation()) == (start + .seconds(55), .upstream(.connect)))
+    }
+
     @Test func theBodyIsMeasuredFromTheLastReadUnlessWePausedIt() {
         var deadlines = deadlines()
         deadlines.upstreamRead(at: start + .seconds(50))

@@ -132,6 +132,7 @@ struct ManagedProcess {
     var deadline: Instant {
         switch phase {
         case .blocked(let time), .backoff(let time): time
+        case .launching: startLimit
         case .starting(let check): min(check ?? .distantFuture, startLimit)
         default: .distantFuture
         }
@@ -197,13 +198,14 @@ struct ManagedProcess {
         guard deadline <= now else { return [] }
         switch phase {
         case .blocked, .backoff: return probe()
-        case .starting where startLimit <= now:
+        case .launching, .starting:
+            guard startLimit <= now else {
+                phase = .starting(check: nil)
+                return [.check]
+            }
             lastEnd = "not ready in time"
             phase = .ending(decide(isClean: false, now))
             return [.report(.notReady(after: now - runStarted)), .stop]
-        case .starting:
-            phase = .starting(check: nil)
-            return [.check]
         default: return []
         }
     }
@@ -283,7 +285,7 @@ struct ManagedProcess {
         var delay = max(spec.backoff, Self.leastBackoff)
         let most = max(spec.maxBackoff, delay)
         for _ in 0..<min(failures, 64) where delay < most {
-            delay = Interval(nanoseconds: min(delay.nanoseconds, most.nanoseconds / 2 + 1) * 2)
+            delay = delay.nanoseconds > most.nanoseconds / 2 ? most : Interval(nanoseconds: delay.nanoseconds * 2)
         }
         return min(delay, most)
     }

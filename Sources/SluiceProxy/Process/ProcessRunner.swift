@@ -189,10 +189,11 @@ final class ProcessRunner: TimerHandler, SupervisedProcessDelegate {
             let program = ("program", board.spec.command.first ?? "")
             log(.error, "process_failed", [program, ("error", why), again(restart)])
         case .exited(let status, let after, let restart, let wasAsked):
-            let how = switch status {
-            case .code(let code): ("code", "\(code)")
-            case .signal(let signal): ("signal", "\(signal)")
-            }
+            let how =
+                switch status {
+                case .code(let code): ("code", "\(code)")
+                case .signal(let signal): ("signal", "\(signal)")
+                }
             var fields = [how, ("after_ms", "\(after.milliseconds)")]
             if !wasAsked { fields.append(again(restart)) }
             log(wasAsked ? .info : .error, "process_exited", fields)
