@@ -58,7 +58,7 @@ public final class SupervisedProcess: EventHandler {
     private unowned let loop: EventLoop
     private weak var delegate: (any SupervisedProcessDelegate)?
     private let control: Descriptor
-    private let supervisor: pid_t
+    private var supervisor: pid_t = 0
     private var outputs: [Output] = []
     private var said: [UInt8] = []
     private var isStopping = false
@@ -78,14 +78,22 @@ public final class SupervisedProcess: EventHandler {
         }
         let program = ChildProcess(
             path: program.path, arguments: program.arguments + job.arguments, environment: program.environment)
-        supervisor = try program.spawn(descriptors: [
+        let descriptors: [Int32?] = [
             nil, capturesOutput ? out.second.raw : nil, capturesOutput ? errors.second.raw : nil, control.second.raw,
-        ])
+        ]
         (self.loop, self.delegate) = (loop, delegate)
         self.control = control.first
         if capturesOutput { outputs = [Output(out.first, .stdout, self), Output(errors.first, .stderr, self)] }
-        try loop.register(self.control.raw, interest: .readable, handler: self)
-        for output in outputs { try loop.register(output.descriptor.raw, interest: .readable, handler: output) }
+        do throws(SystemError) {
+            try loop.register(self.control.raw, interest: .readable, handler: self)
+            for output in outputs { try loop.register(output.descriptor.raw, interest: .readable, handler: output) }
+            // Last, because from here on somebody must wait for it.
+            supervisor = try program.spawn(descriptors: descriptors)
+        } catch {
+            loop.unregister(self.control.raw)
+            for output in outputs { forget(output) }
+            throw error
+        }
     }
 
     /// Asks the supervisor to end the command and all that it started. `.gone` follows, after the stop timeout at the latest.

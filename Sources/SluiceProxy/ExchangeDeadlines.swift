@@ -95,7 +95,8 @@ struct ExchangeDeadlines {
         case .over: break
         }
         if situation.isCommitted, situation.isStream { add(lastClientWrite, keepalive, .keepalive) }
-        if !situation.isCommitted, situation.canCommitEarly, let earlyHeaders, phase == .head || phase == .firstToken {
+        let isWaiting = phase == .starting || phase == .head || phase == .firstToken
+        if !situation.isCommitted, situation.canCommitEarly, let earlyHeaders, isWaiting {
             add(started, earlyHeaders, .earlyHeaders)
         }
         return next
