@@ -59,6 +59,14 @@ def marked(mark):
     return found
 
 
+def until_gone(mark):
+    try:
+        until(lambda: not marked(mark), 20, "their end")
+    finally:
+        for pid in marked(mark):
+            os.kill(pid, signal.SIGKILL)
+
+
 def is_running(pid):
     return os.path.exists(f"/proc/{pid}")
 
@@ -248,7 +256,7 @@ def test_nothing_outlives_a_proxy_that_is_killed():
         wait_for(proxy, "process_output")
         until(lambda: len(marked(mark)) >= 8, 20, "the whole family")
         proxy.process.kill()
-        until(lambda: not marked(mark), 20, "their end")
+        until_gone(mark)
 
 
 def test_nothing_outlives_a_supervisor_that_is_killed():
@@ -262,6 +270,8 @@ def test_nothing_outlives_a_supervisor_that_is_killed():
         until(lambda: not is_running(pid), 20, "the command's end")
         assert "supervisor" in wait_for(proxy, "process_failed")["error"]
         assert fetch(proxy.port, "/text", CHAT, seconds=60).status == 200
+        proxy.process.kill()
+        until_gone(mark)
 
 
 def test_a_process_ends_after_the_last_stream():
