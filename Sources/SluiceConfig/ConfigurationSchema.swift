@@ -143,6 +143,7 @@ public enum ConfigurationSchema {
         Key("tls", Build.mapping(clientTLS), "How it is verified, and what it is shown."),
         Key("timeouts", Build.mapping(timeouts), "0 is no limit."),
         Key("retries", Build.mapping(retries), "What is sent once more, before the first byte of an answer goes out."),
+        Key("process", Build.mapping(process), "The server itself, where it is to come and go with the proxy."),
     ]
 
     private static let place = Build.list(
@@ -172,6 +173,28 @@ public enum ConfigurationSchema {
         Key(
             "max_ejected_percent", Build.number(0...100),
             "Of the places at a time; at least one may be, never the last."),
+    ]
+
+    private static let process = [
+        Key(
+            "command", Build.list(of: Build.text, minimum: 1), "The program, looked up in PATH, and its arguments.",
+            isRequired: true),
+        Key("directory", Build.text, "Where it runs; default: where the proxy does."),
+        Key("environment", Build.names(of: Build.secret), "On top of the proxy's own."),
+        Key("ready", Build.mapping(ready), "When it may be asked; without a path, when its port accepts."),
+        Key("restart", Build.choice(ProcessSpec.Restart.self), "When it has ended."),
+        Key("backoff", Build.duration, "Before a restart; doubled at each further one."),
+        Key("max_backoff", Build.duration, "The longest; a run that was ready for so long begins anew."),
+        Key("stop_signal", Build.choice(ProcessSpec.StopSignal.self), "How it is asked to end."),
+        Key("stop_timeout", Build.duration, "Then it, and all that it started, is killed."),
+        Key("wait", Build.duration, "How long a request waits for a process that is starting: then 503."),
+        Key("output", Build.choice(ProcessSpec.Output.self), "What becomes of the lines that it writes."),
+    ]
+
+    private static let ready = [
+        Key("path", Build.text, "Answers GET with a 2xx once it is ready."),
+        Key("timeout", Build.duration, "Then the start has failed; 0 is no limit."),
+        Key("interval", Build.duration, "Between two questions."),
     ]
 
     private static let aws = [

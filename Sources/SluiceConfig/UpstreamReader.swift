@@ -7,12 +7,14 @@ extension ConfigurationReader {
             if root.value("upstreams") == nil { root.missing("upstreams") }
             return nil
         }
-        return section.entries.compactMap { name, _, value in
+        let specs: [UpstreamSpec] = section.entries.compactMap { name, _, value in
             guard var upstream = Section(value, path: section.path(of: name), context: context) else { return nil }
             let spec = readUpstream(name, &upstream, dialects)
             upstream.finish()
             return spec
         }
+        checkProcesses(specs, section)
+        return specs
     }
 
     private func readUpstream(
@@ -33,6 +35,12 @@ extension ConfigurationReader {
         if var timeouts = section.section("timeouts") { spec.timeouts = readTimeouts(&timeouts) }
         if var retries = section.section("retries") { spec.retries = readRetries(&retries) }
         readBalance(&section, &spec)
+        if var process = section.section("process") {
+            spec.process = readProcess(&process, places.first?.url)
+            if places.count > 1 {
+                context.report(process.node, process.path, "a process is one place: give url, not urls")
+            }
+        }
         return spec
     }
 

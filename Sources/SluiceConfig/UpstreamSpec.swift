@@ -32,6 +32,8 @@ public struct UpstreamSpec: Sendable {
     public var keepalive = KeepaliveSpec()
     /// Requests are signed (SigV4); nil: they are not.
     public var aws: AWSSpec?
+    /// The server itself, started and ended with the proxy; nil: somebody else runs it.
+    public var process: ProcessSpec?
 
     /// What is spoken to it. `auto`: what ALPN agrees on over TLS, HTTP/1.1 without.
     public enum HTTPVersion: String, Sendable, CaseIterable {

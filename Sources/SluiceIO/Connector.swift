@@ -21,6 +21,16 @@ public final class Connector: TimerHandler {
 
         deinit { if socket >= 0 { kernel.close(socket) } }
 
+        /// Nobody listens there: the kernel chose as our own port the very one that we asked for (RFC 9293 §3.5, simultaneous open).
+        public var isConnectedToItself: Bool {
+            var storage = sockaddr_storage()
+            var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+            let result = withUnsafeMutablePointer(to: &storage) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(socket, $0, &length) }
+            }
+            return result == 0 && SocketAddress(storage) == address
+        }
+
         public func take() -> Descriptor {
             precondition(socket >= 0, "a socket was taken twice")
             let taken = socket

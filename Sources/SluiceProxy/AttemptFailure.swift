@@ -68,7 +68,7 @@ struct AttemptFailure: Equatable {
         case .malformed: self.init(.malformed)
         case .status(let status): self.init(.status(status))
         case .inStream(let kind): self.init(.status(kind.upstreamStatus))
-        case .unavailable: self.init(.unavailable)
+        case .unavailable, .starting: self.init(.unavailable)
         case .badRequest, .notFound, .methodNotAllowed, .limit, .requestTimeout, .draining: return nil
         }
     }
@@ -147,7 +147,7 @@ extension AttemptOutcome {
         case .status(let status): self = .answered(status: status)
         case .inStream(let kind): self = .answered(status: kind.upstreamStatus)
         // Who is out of time may only have come late.
-        case .timeout(.total): self = .abandoned
+        case .timeout(.total), .starting: self = .abandoned
         default: self = error.side == .upstream ? .failed : .abandoned
         }
     }

@@ -89,10 +89,10 @@ extension Exchange {
         attempts.number += 1
         attempts.running = pool
         pool.attemptBegan()
-        enter(.connecting)
+        enterConnecting()
         // A body that flows through as it comes could not be sent again if the connection turned out to be closed.
         let waiting = pool.acquire(for: self, fresh: isBodyRelayed || attempts.wantsFresh)
-        if phase == .connecting { dial = waiting }
+        if phase == .connecting || phase == .starting { dial = waiting }
     }
 
     private func makeRequest(_ route: RouteEntry, _ pool: UpstreamPool) throws(ProxyError) {
@@ -142,7 +142,7 @@ extension Exchange {
         if case .drain = mode { return end("client_gone") }
         let hasBytes = stream.map { $0.receivedBytes > attempts.receivedBefore } ?? false
         let circumstances = AttemptFailure.Circumstances(
-            hasAnswered: hasBytes || phase != .head && phase != .connecting, wasReused: stream?.isReused ?? false,
+            hasAnswered: hasBytes || ![.head, .connecting, .starting].contains(phase), wasReused: stream?.isReused ?? false,
             waited: now - attempts.sent)
         var failure = failure ?? AttemptFailure(failed.error, circumstances)
         failure?.wasReused = circumstances.wasReused

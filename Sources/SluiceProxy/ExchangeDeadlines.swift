@@ -4,7 +4,7 @@ import SluiceConfig
 /// What of an exchange may last how long. A pure value: it is told what happens and when, and says what is due next.
 struct ExchangeDeadlines {
     enum Phase {
-        case request, connecting, head, firstToken, body, errorBody
+        case request, starting, connecting, head, firstToken, body, errorBody
         /// Between two attempts.
         case waiting
         case over
@@ -17,6 +17,8 @@ struct ExchangeDeadlines {
         case slowClient
         case requestBody
         case upstream(ProxyError.Phase)
+        /// The upstream's process is not ready.
+        case processStart
         case earlyHeaders
         case keepalive
         /// The next attempt.
@@ -48,6 +50,7 @@ struct ExchangeDeadlines {
     /// Zero: never.
     private var keepalive = Interval.zero
     private var earlyHeaders: Interval?
+    private var processWait = Interval.zero
 
     private(set) var phase = Phase.request
     private var phaseStarted: Instant
@@ -97,6 +100,11 @@ struct ExchangeDeadlines {
         if phase == .head { phaseStarted = now }
     }
 
+    /// Before a connection can be made, the upstream's process must be ready, for which it has so long.
+    mutating func awaitProcess(_ wait: Interval, at now: Instant) {
+        processWait = wait
+        enter(.starting, at: now)
+    }
     mutating func upstreamRead(at now: Instant) { lastUpstreamRead = now }
     mutating func clientWritten(at now: Instant) { lastClientWrite = now }
 
@@ -131,6 +139,7 @@ struct ExchangeDeadlines {
         if phase != .request { add(started, timeouts.total, .upstream(.total)) }
         switch phase {
         case .request: addBody()
+        case .starting: add(phaseStarted, processWait, .processStart)
         case .connecting: add(phaseStarted, timeouts.connect, .upstream(.connect))
         case .head where isUploading && !isBodyPaused: addBody()
         case .head: add(phaseStarted, timeouts.headers, .upstream(.head))
@@ -143,7 +152,7 @@ struct ExchangeDeadlines {
         }
         if situation.isCommitted, situation.isStream { add(lastClientWrite, keepalive, .keepalive) }
         if !situation.isCommitted, situation.canCommitEarly, let earlyHeaders,
-            phase == .head || phase == .firstToken || phase == .waiting
+            phase == .starting || phase == .head || phase == .firstToken || phase == .waiting
         {
             add(started, earlyHeaders, .earlyHeaders)
         }

@@ -19,7 +19,9 @@ extension Exchange {
             worker.scratch.removeAll()
             var extra = passedOn
             for (name, value) in fields { extra.append(name, value) }
-            if error.status == 503, !extra.contains("retry-after") { extra.append("Retry-After", "1") }
+            if error.status == 503, !extra.contains("retry-after") {
+                extra.append("Retry-After", "\(error.retryAfterSeconds)")
+            }
             return respond(error, extra)
         }
         if !isAnswerBegun, let pool {
@@ -143,6 +145,7 @@ extension Exchange {
             fail(ProxyError(.requestTimeout, .client, "the request body did not arrive in time"))
         case .upstream(let phase): upstreamIsLate(phase)
         case .retry: beginAttempt()
+        case .processStart: processWaitEnded()
         case .earlyHeaders: commitEarly()
         case .keepalive: sendKeepalive()
         }

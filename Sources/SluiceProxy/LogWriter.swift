@@ -61,6 +61,17 @@ public final class LogWriter: Sendable {
         post(&line)
     }
 
+    /// The same where the fields depend on what happened.
+    func write(_ level: LogSpec.Level, _ event: String, fields: [(String, String)]) {
+        guard Self.rank(level) >= Self.rank(spec.level) else { return }
+        var line = Line(spec.format)
+        line.add("time", Self.timestamp())
+        line.add("level", level.rawValue)
+        line.add("event", event)
+        for (name, value) in fields { line.add(name, value) }
+        post(&line)
+    }
+
     func access(_ record: ExchangeRecord) {
         var line = Line(spec.format)
         line.add("time", Self.timestamp())

@@ -70,13 +70,17 @@ public final class Server: Sendable {
                 try startThread(named: "worker-\(index)") {
                     carrier.worker.run()
                     finished.flag.store(true, ordering: .releasing)
-                    if running.leave() { ended() }
+                    if running.leave() { shared.processes.stop(ended) }
                 }
             }
         } catch {
             throw StartError("cannot start a thread: \(error)")
         }
+        shared.processes.begin()
     }
+
+    /// The managed processes as they are now; from any thread.
+    public var processes: [ProcessStatus] { shared.processes.statuses }
 
     private final class RunningCount: Sendable {
         private let count: Atomic<Int>

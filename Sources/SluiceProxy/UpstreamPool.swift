@@ -17,6 +17,8 @@ final class UpstreamPool: TimerHandler {
     /// Of the connection that is being read or written; empty between turns.
     var scratch = ByteQueue()
     private let tls: TLSContext?
+    /// For an upstream whose server we run.
+    private let process: ProcessGate?
     private var idle: [HTTP1UpstreamConnection] = []
     private var shared: [HTTP2UpstreamConnection] = []
     private var waiting: [UpstreamWait] = []
@@ -37,13 +39,18 @@ final class UpstreamPool: TimerHandler {
     /// What a connection is expected to carry: what the last one did, and 100 before there was one (RFC 9113 §6.5.2).
     private var expectedStreams = 100
 
-    init(_ endpoint: UpstreamEndpoint, loop: EventLoop, resolver: Resolver, tls: TLSContext?, limits: Limits) {
+    init(
+        _ endpoint: UpstreamEndpoint, loop: EventLoop, resolver: Resolver, tls: TLSContext?, limits: Limits,
+        process: ProcessGate? = nil
+    ) {
         (self.endpoint, self.loop, self.resolver, self.tls, self.limits) = (endpoint, loop, resolver, tls, limits)
+        self.process = process
         switch endpoint.spec.http {
         case .http11: speaksHTTP2 = false
         case .http2: speaksHTTP2 = true
         case .auto: speaksHTTP2 = tls == nil ? false : nil
         }
+        process?.serve(self)
     }
 
     var spec: UpstreamSpec { endpoint.spec }
@@ -71,6 +78,7 @@ final class UpstreamPool: TimerHandler {
     }
 
     private func dialAsNeeded() {
+        guard process?.isOpen ?? true else { return awaitProcess() }
         let perDial = speaksHTTP2 == false ? 1 : expectedStreams
         // Connections that have not said yet what they take will take as many.
         let greeting = shared.count { $0.isGreeting }
@@ -135,6 +143,7 @@ final class UpstreamPool: TimerHandler {
     /// A connection is up: it serves who waits.
     func dialSucceeded(_ dial: Dial, _ connection: Connection) {
         dials.removeAll { $0 === dial }
+        process?.connected()
         let isHTTP2 = connection.isTLS ? connection.applicationProtocol == "h2" : spec.http == .http2
         speaksHTTP2 = isHTTP2
         if isHTTP2 { startHTTP2(connection) } else { startHTTP1(connection) }
@@ -181,6 +190,7 @@ final class UpstreamPool: TimerHandler {
     /// No connection came about. Where each dial is one exchange's, only the first fails with it.
     func dialFailed(_ dial: Dial, _ error: ProxyError) {
         dials.removeAll { $0 === dial }
+        if error.kind == .connect, process?.redialsSoon() == true { return dialAsNeeded() }
         if speaksHTTP2 == false {
             takeWaiting()?.upstreamFailed(error)
             dialAsNeeded()
@@ -194,6 +204,33 @@ final class UpstreamPool: TimerHandler {
         while let exchange = takeWaiting() { failed.append(exchange) }
         for exchange in failed { exchange.upstreamFailed(error) }
         dialAsNeeded()
+    }
+
+    // MARK: - Where the upstream is a process of ours
+
+    /// How long an exchange may wait for it; nil where there is no such process, or it is ready.
+    var processWait: Interval? { process?.wait }
+
+    /// It has become ready, or is no longer.
+    func processChanged(isUp: Bool) {
+        if !isUp {
+            let connections = idle
+            idle = []
+            for connection in connections { connection.closeIdle() }
+        }
+        for wait in waiting { wait.tellChange() }
+        dialAsNeeded()
+    }
+
+    /// No connection now; those who need not wait are told so, in a turn of their own.
+    private func awaitProcess() {
+        for dial in dials { dial.cancel() }
+        dials = []
+        guard !waiting.isEmpty, process?.refusal != nil else { return }
+        loop.afterTurn { [weak self] in
+            guard let self, let error = process?.refusal else { return }
+            failWaiting(error)
+        }
     }
 
     // MARK: - Called by connections
@@ -247,6 +284,8 @@ final class UpstreamWait {
         isOver = true
         pool.giveUp(self)
     }
+
+    func tellChange() { exchange?.upstreamChanged() }
 
     func take() -> (any UpstreamStreamDelegate)? {
         guard !isOver else { return nil }

@@ -54,7 +54,8 @@ public final class Worker {
             let pools = spec.places.map { place in
                 UpstreamPool(
                     UpstreamEndpoint(spec.at(place), signing: snapshot.signing[index]), loop: loop, resolver: resolver,
-                    tls: snapshot.clientTLS[index], limits: snapshot.configuration.limits)
+                    tls: snapshot.clientTLS[index], limits: snapshot.configuration.limits,
+                    process: shared.processes.gate(for: spec, on: loop))
             }
             let group = UpstreamGroup(spec, pools: pools, loop: loop, seed: random &+ UInt64(index))
             group.onChange = { [unowned self] change in
@@ -227,11 +228,13 @@ public final class SharedState: Sendable {
     /// Where the configuration gives no `buffered_bytes`.
     let bufferedBytes: Int
     public let log: LogWriter
+    let processes: ProcessDirectory
 
     public init(_ limits: Limits, log: LogWriter) {
         budget = ConnectionBudget(limit: limits.connections)
         clients = ClientBudget(limit: limits.connectionsPerAddress)
         bufferedBytes = max(16 << 20, (MachineMemory.limitBytes() ?? 2 << 30) / 8)
         self.log = log
+        processes = ProcessDirectory(log: log)
     }
 }

@@ -35,4 +35,6 @@ struct WorkerMetrics {
     var ejections = 0
     /// Times that an upstream had no place left that was well.
     var panics = 0
+    /// Attempts that had to wait for a managed process to be ready.
+    var processWaits = 0
 }

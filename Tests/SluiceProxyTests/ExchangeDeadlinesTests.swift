@@ -39,6 +39,17 @@ import Testing
         #expect(deadlines.next(Situation()).at == .distantFuture)
     }
 
+    @Test func aProcessThatStartsHasALimitOfItsOwn() {
+        var deadlines = deadlines(phase: .connecting)
+        deadlines.awaitProcess(.seconds(60), at: start + .seconds(1))
+        #expect(deadlines.next(Situation()) == (start + .seconds(61), .processStart))
+        let early = Situation(canCommitEarly: true)
+        deadlines.choose(Timeouts(), keepalive: .zero, earlyHeaders: .seconds(9))
+        #expect(deadlines.next(early) == (start + .seconds(9), .earlyHeaders))
+        deadlines.enter(.connecting, at: start + .seconds(50))
+        #expect(deadlines.next(Situation()) == (start + .seconds(55), .upstream(.connect)))
+    }
+
     @Test func theBodyIsMeasuredFromTheLastReadUnlessWePausedIt() {
         var deadlines = deadlines()
         deadlines.upstreamRead(at: start + .seconds(50))

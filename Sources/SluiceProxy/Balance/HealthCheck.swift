@@ -126,4 +126,5 @@ final class HealthCheck: UpstreamStreamDelegate, TimerHandler {
 
     func upstreamPaused() {}
     func upstreamDrained() {}
+    func upstreamChanged() {}
 }
