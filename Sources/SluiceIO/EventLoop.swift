@@ -52,7 +52,7 @@ public final class EventLoop {
 
     private var turnHandlers: [any TurnHandler] = []
     private var deferred: [() -> Void] = []
-    private var isStopped = false
+    package private(set) var isStopped = false
 
     /// Read once a turn, after waiting: every deadline within a turn is measured from the same point.
     public private(set) var now: Instant

@@ -47,6 +47,8 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
     /// Ends a live exchange with an error in its own dialect.
     func failForDrain() { exchange?.fail(ProxyError(.draining, .proxy, "the server is going down")) }
 
+    var bufferedBytes: Int { connection.pendingBytes }
+
     // MARK: - ConnectionDelegate
 
     func connectionEstablished(_ connection: Connection) {}

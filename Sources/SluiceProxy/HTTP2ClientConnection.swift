@@ -42,6 +42,8 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
         setNeedsFlush()
     }
 
+    var bufferedBytes: Int { session.waitingBytes + session.output.count + connection.pendingBytes }
+
     // MARK: - ConnectionDelegate
 
     func connectionEstablished(_ connection: Connection) {}

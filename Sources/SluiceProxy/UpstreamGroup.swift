@@ -24,6 +24,10 @@ final class UpstreamGroup {
         pools.first { pool in !tried.contains { $0 === pool } } ?? pools.first
     }
 
+    func count(into census: inout WorkerCensus) {
+        for pool in pools { pool.count(into: &census) }
+    }
+
     func close() {
         for pool in pools { pool.close() }
     }

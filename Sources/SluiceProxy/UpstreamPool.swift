@@ -81,6 +81,13 @@ final class UpstreamPool: TimerHandler {
         for connection in multiplexed { connection.retire() }
     }
 
+    func count(into census: inout WorkerCensus) {
+        census.idleUpstreams += idle.count
+        census.sharedUpstreams += shared.count
+        census.waiting += waiting.count
+        census.dials += dials.count
+    }
+
     // MARK: - Called by those who wait, and by dials
 
     func giveUp(_ wait: UpstreamWait) {
