@@ -8,6 +8,8 @@ protocol ClientConnection: AnyObject {
     func drain()
     /// Ends live exchanges with an error in their own dialect.
     func failForDrain()
+    /// Ends the connection, whatever it is doing.
+    func closeNow()
     /// That wait for the client, of all its streams.
     var bufferedBytes: Int { get }
 }
@@ -32,6 +34,7 @@ final class ClientDetector: ClientConnection, ConnectionDelegate, TimerHandler {
 
     func drain() { end() }
     func failForDrain() { end() }
+    func closeNow() { end() }
     var bufferedBytes: Int { connection.pendingBytes }
 
     private func end() {

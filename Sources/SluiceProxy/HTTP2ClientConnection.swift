@@ -29,6 +29,7 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
         session = try HTTP2Session(.server, limits: worker.limits.http2Client)
         (idleSince, lastReceived) = (worker.loop.now, worker.loop.now)
         connection.lowMarkBytes = limits.streamBufferLowBytes
+        connection.flushPatience = limits.flushPatience
     }
 
     private var limits: Limits { worker.limits }
@@ -185,7 +186,7 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
         worker.forget(self)
     }
 
-    private func closeNow() {
+    func closeNow() {
         guard !isOver else { return }
         end()
         connection.close()

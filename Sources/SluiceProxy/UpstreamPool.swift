@@ -219,6 +219,9 @@ final class UpstreamWait {
 }
 
 extension Limits {
+    /// What is over for us still has to reach its client, but even where `slow_client` is off not for ever.
+    var flushPatience: Interval { slowClient > .zero ? slowClient : .seconds(300) }
+
     var http1Request: HTTP1Limits {
         var limits = HTTP1Limits()
         limits.headBytes = requestHeadBytes

@@ -180,15 +180,25 @@ public final class Worker {
 
     private final class DrainTimer: TimerHandler {
         unowned let worker: Worker
+        private var hasFailed = false
+        /// For the errors that end what was still live to reach their clients.
+        private static let grace = Interval.seconds(5)
+
         init(_ worker: Worker) { self.worker = worker }
 
         func timerFired(_ timer: TimerID, on loop: EventLoop) {
+            guard !hasFailed else {
+                for client in worker.clientsInOrder { client.closeNow() }
+                return loop.stopNow()
+            }
+            hasFailed = true
+            _ = loop.schedule(after: Self.grace, handler: self)
             for client in worker.clientsInOrder { client.failForDrain() }
         }
     }
 
     private func stopIfDrained() {
-        if isDraining && clients.isEmpty && liveExchanges == 0 { loop.stop() }
+        if isDraining && clients.isEmpty && liveExchanges == 0 { loop.stopWhenClosed() }
     }
 
     func run() {
@@ -203,6 +213,9 @@ public final class Worker {
     /// Lets go of what is left when the loop has stopped.
     package func close() {
         for group in groups { group.close() }
+        // HTTP/2 connections say GOAWAY at the end of a turn.
+        try? loop.turn(maximumWait: 0)
+        loop.stopNow()
         resolver.close()
     }
 

@@ -35,7 +35,7 @@ enum Runner {
             failed += 1
             print("seed \(seed): \(report.violations[0])")
             print("  replay: Tests/Simulation/run --seed \(seed)")
-            if failed == 20 { break }
+            if failed == 200 { break }
         }
         let spent = max(1, time(nil) - began)
         print(

@@ -6,6 +6,7 @@ final class HTTP1Client: ClientActor {
     private unowned let world: World
     private let socket: Socket
     private let pipelines: Bool
+    private let version: Version
     /// Nanoseconds from the last answer to the end of the connection; nil: the proxy may end it.
     private let closesAfter: Int?
     let plans: [Plan]
@@ -19,9 +20,19 @@ final class HTTP1Client: ClientActor {
     private var parser = HTTP1ResponseParser()
     private var hasBegun = false
 
-    init(_ plans: [Plan], world: World, socket: Socket, pipelines: Bool, closesAfter: Int?) {
+    enum Version {
+        /// HTTP/1.1 that keeps its connection, or asks for its end.
+        case keeping
+        case closing
+        /// HTTP/1.0, where the end of the connection is the end of the answer.
+        case old
+    }
+
+    init(
+        _ plans: [Plan], world: World, socket: Socket, version: Version, pipelines: Bool, closesAfter: Int?
+    ) {
         (self.plans, self.world, self.socket) = (plans, world, socket)
-        (self.pipelines, self.closesAfter) = (pipelines, closesAfter)
+        (self.version, self.pipelines, self.closesAfter) = (version, pipelines, closesAfter)
         socket.changed = { [unowned self] in update() }
     }
 
@@ -52,7 +63,8 @@ final class HTTP1Client: ClientActor {
         world.note("request", plan.id, plan.padding)
         let body = plan.request
         let head =
-            "POST \(plan.path) HTTP/1.1\r\nHost: sim\r\nContent-Type: application/json\r\nContent-Length: \(body.count)\r\n\r\n"
+            "POST \(plan.path) HTTP/1.\(version == .old ? 0 : 1)\r\nHost: sim\r\nContent-Type: application/json\r\n"
+            + "\(version == .closing ? "Connection: close\r\n" : "")Content-Length: \(body.count)\r\n\r\n"
         outgoing += Array(head.utf8) + body
         world.active(plan)
         if case .after(let delay)? = plan.leave {
@@ -127,7 +139,7 @@ final class HTTP1Client: ClientActor {
             plan.pace.stopAfter = nil
             isStopped = true
             // Who never reads again leaves in the end.
-            world.timeline.after(plan.pace.stopFor ?? seconds(100)) { [weak self] in
+            world.timeline.after(plan.pace.stopFor ?? Setting.patience) { [weak self] in
                 guard let self else { return }
                 isStopped = false
                 if plan.pace.stopFor == nil { leave(plan) }
@@ -159,8 +171,9 @@ final class HTTP1Client: ClientActor {
     private func fail() {
         close()
         // What was asked after an answer that ended the connection was not lost by itself.
+        let first = plan
         for plan in plans where plan.outcome == nil {
-            if plan !== plans.first(where: { $0.outcome == nil }) { plan.excuses.insert("behind an aborted answer") }
+            if plan !== first { plan.excuses.insert("behind an aborted answer") }
             world.finish(plan, .aborted)
         }
     }

@@ -155,7 +155,7 @@ final class HTTP2Client: ClientActor {
         guard let stop = plan.pace.stopAfter, plan.body.count >= stop else { return }
         plan.pace.stopAfter = nil
         session.setReading(slot, false)
-        world.timeline.after(plan.pace.stopFor ?? seconds(100)) { [weak self] in
+        world.timeline.after(plan.pace.stopFor ?? Setting.patience) { [weak self] in
             guard let self, !isOver, slots[slot] === plan else { return }
             if plan.pace.stopFor == nil { return leave(plan) }
             session.setReading(slot, true)

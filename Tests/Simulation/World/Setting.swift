@@ -15,6 +15,8 @@ struct Setting {
         ("openai2", .ip(.v4(0x0A01_0004), port: 80), .openAI, true),
         ("anthropic2", .ip(.v4(0x0A01_0005), port: 80), .anthropic, true),
     ]
+    /// For so long a client that will never read again stays.
+    static let patience = seconds(60)
     static let drainTimeout = seconds(30)
     static let silent: LogSpec = {
         var spec = LogSpec()

@@ -59,6 +59,18 @@ final class SimulatedKernel: Kernel {
     var openCount: Int { table.count { $0 != nil } }
     var openSocketCount: Int { table.count { if case .socket? = $0 { true } else { false } } }
 
+    var openOnes: [String] {
+        table.compactMap { entry in
+            switch entry {
+            case .socket(let socket): "socket \(socket.serial)"
+            case .poll: "epoll"
+            case .unconnected: "a socket that never connected"
+            case .listener: "a listener"
+            case nil: nil
+            }
+        }
+    }
+
     /// True if the proxy has closed that end.
     static func isGone(_ far: Socket) -> Bool { far.peer?.isClosed ?? true }
 
