@@ -16,6 +16,12 @@ enum Runner {
         exit(live(numbers.first ?? 2_000, from: numbers.dropFirst().first ?? 1))
     }
 
+    /// At once, so that a crash does not take it along.
+    private static func say(_ text: String) {
+        var text = text
+        _ = text.withUTF8 { write(1, $0.baseAddress, $0.count) }
+    }
+
     private static func replay(_ seed: UInt64) -> Int32 {
         let report = World.run(seed, traces: true)
         for violation in report.violations { print("violation: \(violation)") }
@@ -33,8 +39,7 @@ enum Runner {
             turns += report.turns
             guard !report.violations.isEmpty else { continue }
             failed += 1
-            print("seed \(seed): \(report.violations[0])")
-            print("  replay: Tests/Simulation/run --seed \(seed)")
+            say("seed \(seed): \(report.violations[0])\n  replay: Tests/Simulation/run --seed \(seed)\n")
             if failed == 200 { break }
         }
         let spent = max(1, time(nil) - began)

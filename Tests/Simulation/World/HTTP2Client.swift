@@ -88,12 +88,16 @@ final class HTTP2Client: ClientActor {
             if count == 0 { return }
             outgoing.removeFirst(count)
         }
-        if session.wantsToSend, !isFlushDue {
-            isFlushDue = true
-            world.timeline.after(microseconds(100)) { [weak self] in
-                self?.isFlushDue = false
-                self?.flush()
-            }
+        if session.wantsToSend { flushSoon(microseconds(100)) }
+    }
+
+    /// Not from inside the handling of events, whose bytes it would not have.
+    private func flushSoon(_ delay: Int) {
+        guard !isFlushDue else { return }
+        isFlushDue = true
+        world.timeline.after(delay) { [weak self] in
+            self?.isFlushDue = false
+            self?.flush()
         }
     }
 
@@ -196,7 +200,7 @@ final class HTTP2Client: ClientActor {
             session.reset(slot, HTTP2Code.cancel)
             world.finish(plan, .left)
             world.streamLeft(plan)
-            flush()
+            flushSoon(0)
             return endIfDone()
         }
         isOver = true

@@ -89,12 +89,16 @@ final class HTTP2Upstream {
             if count == 0 { return }
             outgoing.removeFirst(count)
         }
-        if session.wantsToSend, !isFlushDue {
-            isFlushDue = true
-            world.timeline.after(microseconds(100)) { [weak self] in
-                self?.isFlushDue = false
-                self?.flush()
-            }
+        if session.wantsToSend { flushSoon(microseconds(100)) }
+    }
+
+    /// Not from inside the handling of events, whose bytes it would not have.
+    private func flushSoon(_ delay: Int) {
+        guard !isFlushDue else { return }
+        isFlushDue = true
+        world.timeline.after(delay) { [weak self] in
+            self?.isFlushDue = false
+            self?.flush()
         }
     }
 
@@ -112,7 +116,7 @@ final class HTTP2Upstream {
             answers[slot] = nil
             world.workEnded(work)
             session.reset(slot, HTTP2Code.refusedStream)
-            return flush()
+            return flushSoon(0)
         case .goAway?: session.goAway(HTTP2Code.noError)
         case .status(let code)?:
             (status, type, endCount) = (code, "application/json", .max)
