@@ -56,6 +56,9 @@ public final class Connection: EventHandler, TimerHandler {
 
     private enum Closing { case no, afterFlush, lingering }
 
+    /// For so long a peer may take nothing of what still waits after `closeAfterFlush`.
+    public var flushPatience = Interval.seconds(30)
+
     /// When the socket last took bytes, or when bytes first had to wait: what a stalled reader is measured from.
     public private(set) var lastProgress: Instant
     /// Bytes taken from and given to the socket.
@@ -319,6 +322,7 @@ public final class Connection: EventHandler, TimerHandler {
     public func close() {
         guard fd >= 0 else { return }
         if corkedBytes > 0 { loop.uncork() }
+        if closing != .no { loop.closing[ObjectIdentifier(self)] = nil }
         loop.cancel(lingerTimer)
         loop.unregister(fd)
         kernel.close(fd)
@@ -338,7 +342,8 @@ public final class Connection: EventHandler, TimerHandler {
     }
 
     /// Sends what waits, then FIN, and closes when the peer has closed too, or after a short while. Nothing more is
-    /// delivered. Reading goes on meanwhile, since closing over unread bytes would reset what was just sent.
+    /// delivered. Reading goes on meanwhile, since closing over unread bytes would reset what was just sent. A peer that
+    /// takes nothing for `flushPatience` gets a reset, so that it cannot take what it has for complete.
     public func closeAfterFlush() {
         guard fd >= 0, closing == .no else { return }
         if let engine {
@@ -350,11 +355,12 @@ public final class Connection: EventHandler, TimerHandler {
         closing = .afterFlush
         delegate = nil
         guard fd >= 0 else { return }
+        loop.closing[ObjectIdentifier(self)] = self
         leftover.removeAll()
         isReadingPaused = false
         if hasEnded && pending.isEmpty { return close() }
         if !hasEnded { setInterest(interest.union([.readable, .readClosed])) }
-        lingerTimer = loop.schedule(after: .seconds(5), handler: self)
+        lingerTimer = loop.schedule(after: flushPatience, handler: self)
         if pending.isEmpty { linger() }
     }
 
@@ -368,7 +374,9 @@ public final class Connection: EventHandler, TimerHandler {
 
     public func timerFired(_ timer: TimerID, on loop: EventLoop) {
         guard timer == lingerTimer else { return }
-        close()
+        guard closing == .afterFlush else { return close() }
+        let deadline = lastProgress + flushPatience
+        if deadline > loop.now { lingerTimer = loop.schedule(at: deadline, handler: self) } else { abort() }
     }
 
     private func fail(_ error: ConnectionError) {

@@ -9,6 +9,10 @@ protocol ClientConnection: AnyObject {
     func drain()
     /// Ends live exchanges with an error in their own dialect.
     func failForDrain()
+    /// Ends the connection, whatever it is doing.
+    func closeNow()
+    /// That wait for the client, of all its streams.
+    var bufferedBytes: Int { get }
 }
 
 /// A new connection until its protocol is known: by ALPN over TLS; else by the preface that begins every HTTP/2
@@ -33,6 +37,8 @@ final class ClientDetector: ClientConnection, ConnectionDelegate, TimerHandler {
 
     func drain() { end() }
     func failForDrain() { end() }
+    func closeNow() { end() }
+    var bufferedBytes: Int { connection.pendingBytes }
 
     private func end() {
         worker.loop.cancel(timer)

@@ -17,7 +17,8 @@ public final class Worker {
     /// In the order of the configuration.
     private(set) var groups: [UpstreamGroup]
     private var listeners: [Listener] = []
-    private var clients: [ObjectIdentifier: any ClientConnection] = [:]
+    private var clients: [ObjectIdentifier: (serial: Int, client: any ClientConnection)] = [:]
+    private var clientCount = 0
     private var liveExchanges = 0
     private(set) var isDraining = false
     var metrics = WorkerMetrics()
@@ -101,7 +102,7 @@ public final class Worker {
             let engine = try snapshot.serverTLS[listener]?.makeServerEngine()
             let connection = try Connection(socket, peer: peer, engine: engine, loop: loop)
             let client = ClientDetector(connection, worker: self)
-            clients[ObjectIdentifier(client)] = client
+            add(client)
             client.start()
         } catch {
             shared.clients.give(peer)
@@ -113,8 +114,18 @@ public final class Worker {
     /// The protocol of a connection is known: another object serves it from here.
     func replace(_ client: any ClientConnection, by heir: any ClientConnection) {
         guard clients.removeValue(forKey: ObjectIdentifier(client)) != nil else { return }
-        clients[ObjectIdentifier(heir)] = heir
+        add(heir)
         if isDraining { heir.drain() }
+    }
+
+    private func add(_ client: any ClientConnection) {
+        clientCount &+= 1
+        clients[ObjectIdentifier(client)] = (clientCount, client)
+    }
+
+    /// In the order in which they came, whatever their addresses in memory are.
+    private var clientsInOrder: [any ClientConnection] {
+        clients.values.sorted { $0.serial < $1.serial }.map(\.client)
     }
 
     /// A client that broke the protocol or asked for too much, and whose connection is closed for it.
@@ -173,7 +184,7 @@ public final class Worker {
     // MARK: - Life
 
     /// New exchanges go by `snapshot`; those that run end on what they began with.
-    func install(_ snapshot: ServerSnapshot) {
+    package func install(_ snapshot: ServerSnapshot) {
         let (old, nameServers) = (groups, self.snapshot.configuration.nameServers)
         self.snapshot = snapshot
         limits = snapshot.configuration.limits
@@ -185,11 +196,11 @@ public final class Worker {
     }
 
     /// Takes no new connection or request, and stops the loop when the last exchange is over.
-    func drain(timeout: Interval) {
+    package func drain(timeout: Interval) {
         guard !isDraining else { return }
         isDraining = true
         for listener in listeners { listener.close() }
-        for client in Array(clients.values) { client.drain() }
+        for client in clientsInOrder { client.drain() }
         drainTimer = DrainTimer(self)
         if let drainTimer { _ = loop.schedule(after: timeout, handler: drainTimer) }
         stopIfDrained()
@@ -199,15 +210,25 @@ public final class Worker {
 
     private final class DrainTimer: TimerHandler {
         unowned let worker: Worker
+        private var hasFailed = false
+        /// For the errors that end what was still live to reach their clients.
+        private static let grace = Interval.seconds(5)
+
         init(_ worker: Worker) { self.worker = worker }
 
         func timerFired(_ timer: TimerID, on loop: EventLoop) {
-            for client in Array(worker.clients.values) { client.failForDrain() }
+            guard !hasFailed else {
+                for client in worker.clientsInOrder { client.closeNow() }
+                return loop.stopNow()
+            }
+            hasFailed = true
+            _ = loop.schedule(after: Self.grace, handler: self)
+            for client in worker.clientsInOrder { client.failForDrain() }
         }
     }
 
     private func stopIfDrained() {
-        if isDraining && clients.isEmpty && liveExchanges == 0 { loop.stop() }
+        if isDraining && clients.isEmpty && liveExchanges == 0 { loop.stopWhenClosed() }
     }
 
     func run() {
@@ -216,8 +237,25 @@ public final class Worker {
         } catch {
             shared.log.write(.error, "worker stopped", ["error": "\(error)"])
         }
+        close()
+    }
+
+    /// Lets go of what is left when the loop has stopped.
+    package func close() {
         for group in groups { group.close() }
+        // HTTP/2 connections say GOAWAY at the end of a turn.
+        try? loop.turn(maximumWait: 0)
+        loop.stopNow()
         resolver.close()
+    }
+
+    package var census: WorkerCensus {
+        var census = WorkerCensus()
+        (census.clients, census.exchanges) = (clients.count, liveExchanges)
+        (census.timers, census.budget) = (loop.timerCount, shared.budget.count)
+        for group in groups { group.count(into: &census) }
+        census.mostBuffered = clients.values.map(\.client.bufferedBytes).max() ?? 0
+        return census
     }
 }
 
