@@ -52,7 +52,14 @@ public final class Connection: EventHandler, TimerHandler {
     private var closing = Closing.no
     private var lingerTimer = TimerID.none
 
+    private var closingSince = Instant.distantFuture
+
     private enum Closing { case no, afterFlush, lingering }
+
+    /// What still waits when a connection ends: given up when the peer takes nothing for so long, or not all of it within the
+    /// limit.
+    private static let flushStall = Interval.seconds(5)
+    private static let flushLimit = Interval.seconds(60)
 
     /// When the socket last took bytes, or when bytes first had to wait: what a stalled reader is measured from.
     public private(set) var lastProgress: Instant
@@ -325,6 +332,7 @@ public final class Connection: EventHandler, TimerHandler {
         leftover.removeAll()
         leftover.releaseIfEmpty()
         delegate = nil
+        if closing != .no { loop.closingConnections -= 1 }
     }
 
     /// Closes now with a reset, so that the peer cannot take what it has for complete.
@@ -346,13 +354,15 @@ public final class Connection: EventHandler, TimerHandler {
         }
         if corkedBytes > 0 { loop.uncork() }
         closing = .afterFlush
+        loop.closingConnections += 1
+        closingSince = loop.now
         delegate = nil
         guard fd >= 0 else { return }
         leftover.removeAll()
         isReadingPaused = false
         if hasEnded && pending.isEmpty { return close() }
         if !hasEnded { setInterest(interest.union([.readable, .readClosed])) }
-        lingerTimer = loop.schedule(after: .seconds(5), handler: self)
+        lingerTimer = loop.schedule(after: Self.flushStall, handler: self)
         if pending.isEmpty { linger() }
     }
 
@@ -366,7 +376,12 @@ public final class Connection: EventHandler, TimerHandler {
 
     public func timerFired(_ timer: TimerID, on loop: EventLoop) {
         guard timer == lingerTimer else { return }
-        close()
+        lingerTimer = .none
+        // A slow reader gets the rest for as long as it takes some of it now and then.
+        guard closing == .afterFlush, loop.now - lastProgress < Self.flushStall,
+            loop.now - closingSince < Self.flushLimit
+        else { return close() }
+        lingerTimer = loop.schedule(at: lastProgress + Self.flushStall, handler: self)
     }
 
     private func fail(_ error: ConnectionError) {

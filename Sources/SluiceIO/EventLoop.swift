@@ -64,6 +64,8 @@ public final class EventLoop {
     /// Scratch of TLS sessions on this loop; empty between events. Taken out with `swap` while in use.
     var plaintext = ByteQueue()
     var ciphertext = ByteQueue()
+    /// Connections that nobody owns any more, while they send what is left.
+    public internal(set) var closingConnections = 0
     private var cork = Cork()
     private var isCorking = false
 

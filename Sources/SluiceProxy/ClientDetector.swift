@@ -17,18 +17,20 @@ final class ClientDetector: ClientConnection, ConnectionDelegate, TimerHandler {
     private let connection: Connection
     private var matched = 0
     private var timer = TimerID.none
+    private var deadline = Instant.distantFuture
 
     private static let preface = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8)
 
     init(_ connection: Connection, worker: Worker) { (self.connection, self.worker) = (connection, worker) }
 
     func start() {
-        timer = worker.loop.schedule(
-            after: worker.limits.handshakeTimeout, handler: self)
+        deadline = worker.loop.now + worker.limits.handshakeTimeout
+        timer = worker.loop.schedule(at: deadline, handler: self)
         connection.start(self)
     }
 
-    func drain() { end() }
+    /// A client that has just connected has sent its request, or is about to.
+    func drain() { worker.loop.move(timer, to: min(deadline, worker.loop.now + Worker.firstRequestGrace)) }
     func failForDrain() { end() }
 
     private func end() {

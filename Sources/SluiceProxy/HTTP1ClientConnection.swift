@@ -27,6 +27,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
     /// When the first byte of a head that is not whole came.
     private var headStarted: Instant?
     private var isFirstRequest = true
+    private var drainStarted: Instant?
     /// `Connection.sentBytes` when the exchange began.
     private var sentBefore = 0
 
@@ -38,14 +39,19 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         timer = worker.loop.schedule(at: idleDeadline(), handler: self)
     }
 
-    /// No further request is taken; the connection closes when its exchange is over.
+    /// The connection closes when its exchange is over. One that is free closes soon: a request may be on its way to it, and a
+    /// client that loses one so cannot know whether it was read.
     func drain() {
-        keepsAlive = false
-        if exchange == nil { closeNow() }
+        guard drainStarted == nil else { return }
+        (drainStarted, keepsAlive) = (worker.loop.now, false)
+        if exchange == nil { worker.loop.move(timer, to: idleDeadline()) }
     }
 
     /// Ends a live exchange with an error in its own dialect.
-    func failForDrain() { exchange?.fail(ProxyError(.draining, .proxy, "the server is going down")) }
+    func failForDrain() {
+        guard let exchange else { return closeNow() }
+        exchange.fail(ProxyError(.draining, .proxy, "the server is going down"))
+    }
 
     // MARK: - ConnectionDelegate
 
@@ -91,7 +97,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
     private func begin(_ head: RequestHead, _ length: BodyLength) {
         (isRequestRead, hasSentHead, headStarted) = (false, false, nil)
         isFirstRequest = false
-        keepsAlive = parser.keepsAlive && !worker.isDraining
+        keepsAlive = parser.keepsAlive && drainStarted == nil
         version = head.version
         switch length {
         case .none: isBodySmall = true
@@ -127,7 +133,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
     private func exchangeOver() {
         exchange = nil
         waitingHead = nil
-        guard keepsAlive, isRequestRead || isBodySmall, !worker.isDraining else {
+        guard keepsAlive, isRequestRead || isBodySmall else {
             isOver = true
             worker.loop.cancel(timer)
             connection.closeAfterFlush()
@@ -157,7 +163,9 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
     private func idleDeadline() -> Instant {
         let limits = worker.limits
         if let headStarted { return headStarted + limits.requestHeadTimeout }
-        return idleSince + (isFirstRequest ? limits.handshakeTimeout : limits.clientIdleTimeout)
+        let deadline = idleSince + (isFirstRequest ? limits.handshakeTimeout : limits.clientIdleTimeout)
+        guard let drainStarted else { return deadline }
+        return min(deadline, drainStarted + (isFirstRequest ? Worker.firstRequestGrace : Worker.nextRequestGrace))
     }
 
     func timerFired(_ timer: TimerID, on loop: EventLoop) {

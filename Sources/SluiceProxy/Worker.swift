@@ -12,11 +12,16 @@ public final class Worker {
     private(set) var snapshot: ServerSnapshot
     /// Those of `snapshot`, here because they are asked for at every turn.
     private(set) var limits: Limits
-    private let shared: SharedState
+    let shared: SharedState
     private let resolver: Resolver
     private var groups: [UpstreamGroup]
-    private var listeners: [Listener] = []
-    private var clients: [ObjectIdentifier: any ClientConnection] = [:]
+    /// By listener of the configuration; the same object for as long as reloads keep it.
+    private var listeners: [ListenerKey: WorkerListener] = [:]
+    private var clients: [ObjectIdentifier: Client] = [:]
+    private struct Client {
+        let connection: any ClientConnection
+        let listener: WorkerListener
+    }
     private var liveExchanges = 0
     private(set) var isDraining = false
     var metrics = WorkerMetrics()
@@ -51,35 +56,32 @@ public final class Worker {
 
     // MARK: - Listening
 
-    /// Opens this worker's sockets on `addresses`, and returns where they are bound.
-    func listen(on addresses: [SocketAddress]) throws(SystemError) -> [SocketAddress] {
-        var bound: [SocketAddress] = []
-        for (index, address) in addresses.enumerated() {
-            let listener = try Listener(
-                on: address, loop: loop, budget: shared.budget, options: socketOptions
-            ) { [unowned self] socket, peer in
-                accept(socket, peer, listener: index)
+    /// Accepts from this worker's sockets, listed as the configuration lists its listeners. Those that are open stay so.
+    func listen(_ shares: [ListenerShare]) throws(SystemError) {
+        for (index, share) in shares.enumerated() {
+            if let listener = listeners[share.key] {
+                listener.index = index
+            } else {
+                listeners[share.key] = try WorkerListener(share, index: index, worker: self)
             }
-            listeners.append(listener)
-            bound.append(listener.address)
         }
-        return bound
     }
 
-    /// A client that takes nothing is ours to judge, by `slow_client`; the kernel only finds those that are gone.
-    private var socketOptions: ClientSocketOptions {
-        let limits = snapshot.configuration.limits
-        return ClientSocketOptions(
-            unsentBytes: limits.clientUnsentBytes,
-            unacknowledgedTimeout: limits.slowClient == .zero ? .zero : max(.seconds(60), limits.slowClient))
+    /// Who waits to be accepted still is; connections end with their last exchange.
+    private func closeListeners(except kept: Set<ListenerKey>) {
+        for (key, listener) in listeners where !kept.contains(key) {
+            listeners[key] = nil
+            listener.close(takingWaiting: true)
+            for client in Array(clients.values) where client.listener === listener { client.connection.drain() }
+        }
     }
 
-    private func accept(_ socket: consuming Descriptor, _ peer: SocketAddress, listener: Int) {
+    func accept(_ socket: consuming Descriptor, _ peer: SocketAddress, _ listener: WorkerListener) {
         do {
-            let engine = try snapshot.serverTLS[listener]?.makeServerEngine()
+            let engine = try snapshot.serverTLS[listener.index]?.makeServerEngine()
             let connection = try Connection(socket, peer: peer, engine: engine, loop: loop)
             let client = ClientDetector(connection, worker: self)
-            clients[ObjectIdentifier(client)] = client
+            clients[ObjectIdentifier(client)] = Client(connection: client, listener: listener)
             client.start()
         } catch {
             shared.budget.give()
@@ -89,9 +91,9 @@ public final class Worker {
 
     /// The protocol of a connection is known: another object serves it from here.
     func replace(_ client: any ClientConnection, by heir: any ClientConnection) {
-        guard clients.removeValue(forKey: ObjectIdentifier(client)) != nil else { return }
-        clients[ObjectIdentifier(heir)] = heir
-        if isDraining { heir.drain() }
+        guard let listener = clients.removeValue(forKey: ObjectIdentifier(client))?.listener else { return }
+        clients[ObjectIdentifier(heir)] = Client(connection: heir, listener: listener)
+        if isDraining || listener.isClosed { heir.drain() }
     }
 
     /// A client that broke the protocol or asked for too much, and whose connection is closed for it.
@@ -139,38 +141,48 @@ public final class Worker {
     // MARK: - Life
 
     /// New exchanges go by `snapshot`; those that run end on what they began with.
-    func install(_ snapshot: ServerSnapshot) {
+    func install(_ snapshot: ServerSnapshot, _ shares: [ListenerShare]) {
+        closeListeners(except: Set(shares.map(\.key)))
         let old = groups
         self.snapshot = snapshot
         limits = snapshot.configuration.limits
         groups = makeGroups()
         for group in old { group.close() }
-    }
-
-    /// Takes no new connection or request, and stops the loop when the last exchange is over.
-    func drain(timeout: Interval) {
         guard !isDraining else { return }
-        isDraining = true
-        for listener in listeners { listener.close() }
-        for client in Array(clients.values) { client.drain() }
-        drainTimer = DrainTimer(self)
-        if let drainTimer { _ = loop.schedule(after: timeout, handler: drainTimer) }
-        stopIfDrained()
-    }
-
-    private var drainTimer: DrainTimer?
-
-    private final class DrainTimer: TimerHandler {
-        unowned let worker: Worker
-        init(_ worker: Worker) { self.worker = worker }
-
-        func timerFired(_ timer: TimerID, on loop: EventLoop) {
-            for client in Array(worker.clients.values) { client.failForDrain() }
+        do throws(SystemError) {
+            try listen(shares)
+        } catch {
+            shared.log.write(.error, "listen", ["error": "\(error)"])
         }
     }
 
+    /// Takes no new connection but, with `takingWaiting`, those that wait to be accepted, and stops the loop when the last
+    /// exchange is over.
+    func drain(timeout: Interval, takingWaiting: Bool) {
+        guard !isDraining else { return }
+        for listener in listeners.values { listener.close(takingWaiting: takingWaiting) }
+        isDraining = true
+        for client in Array(clients.values) { client.connection.drain() }
+        ending = WorkerEnding(self, timeout: timeout)
+        stopIfDrained()
+    }
+
+    private var ending: WorkerEnding?
+    private var orphans = ExchangeOrphans()
+
+    /// An exchange goes on though its client has gone.
+    func leftBehind(_ exchange: Exchange) { orphans.add(exchange) }
+
+    /// The time for draining is over.
+    func failLive() {
+        for client in Array(clients.values) { client.connection.failForDrain() }
+        orphans.end()
+        stopIfDrained()
+    }
+
     private func stopIfDrained() {
-        if isDraining && clients.isEmpty && liveExchanges == 0 { loop.stop() }
+        guard isDraining, clients.isEmpty, liveExchanges == 0 else { return }
+        ending?.stop()
     }
 
     func run() {

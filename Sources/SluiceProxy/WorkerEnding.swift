@@ -1,0 +1,69 @@
+import SluiceBytes
+import SluiceIO
+
+extension Worker {
+    /// For how long a draining worker waits for the first request of a client that has just connected.
+    static let firstRequestGrace = Interval.seconds(3)
+    /// … and for one on a connection that lies idle, which may be on its way.
+    static let nextRequestGrace = Interval.seconds(1)
+}
+
+/// The last part of a worker's life: ends what outlives the drain timeout, and stops the loop once the last byte is sent.
+final class WorkerEnding: TimerHandler {
+    private unowned let worker: Worker
+    private var deadline = TimerID.none
+    private var isOverdue = false
+    private var nextLook = TimerID.none
+
+    /// What clients are given to take the errors of streams that were ended.
+    private static let farewell = Interval.seconds(10)
+    private static let look = Interval.milliseconds(20)
+
+    init(_ worker: Worker, timeout: Interval) {
+        self.worker = worker
+        deadline = worker.loop.schedule(after: timeout, handler: self)
+    }
+
+    /// Nothing is live any more.
+    func stop() {
+        let loop = worker.loop
+        guard loop.closingConnections > 0 else { return loop.stop() }
+        if nextLook == .none { nextLook = loop.schedule(after: Self.look, handler: self) }
+    }
+
+    func timerFired(_ timer: TimerID, on loop: EventLoop) {
+        if timer == nextLook {
+            nextLook = .none
+            stop()
+        } else if isOverdue {
+            loop.stop()
+        } else {
+            isOverdue = true
+            deadline = loop.schedule(after: Self.farewell, handler: self)
+            worker.failLive()
+        }
+    }
+}
+
+/// Exchanges whose client has left and whose upstream is let finish: nobody else would end them.
+struct ExchangeOrphans {
+    private struct Orphan { weak var exchange: Exchange? }
+    private var orphans: [Orphan] = []
+    private var tidyAt = 64
+
+    mutating func add(_ exchange: Exchange) {
+        if orphans.count >= tidyAt {
+            orphans.removeAll { $0.exchange.map { $0.phase == .over } ?? true }
+            tidyAt = max(64, orphans.count * 2)
+        }
+        orphans.append(Orphan(exchange: exchange))
+    }
+
+    mutating func end() {
+        for orphan in orphans {
+            guard let exchange = orphan.exchange, exchange.phase != .over else { continue }
+            exchange.end(ProxyError(.draining, .proxy, "").reason)
+        }
+        orphans = []
+    }
+}
