@@ -102,8 +102,8 @@ struct ConfigurationReader {
             guard var section = Section(node, path: path, context: context) else { return nil }
             let address = section.requiredString("address")
             if let address, let node = section.value("address"), !Self.isAddress(address) {
-                context.report(
-                    node, section.path(of: "address"), "'\(address)' is not host:port, [v6]:port, :port, unix:/path or systemd:NAME")
+                let wanted = "host:port, [v6]:port, :port, unix:/path or systemd:NAME"
+                context.report(node, section.path(of: "address"), "'\(address)' is not \(wanted)")
             }
             var tls: ServerTLSSpec?
             if var settings = section.section("tls") { tls = readServerTLS(&settings) }

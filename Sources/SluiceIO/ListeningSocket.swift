@@ -49,8 +49,8 @@ public final class ListeningSocket: Sendable {
         apply(options)
     }
 
-    /// Takes over a descriptor of another process; it is closed if it is no listening stream socket.
-    /// - Parameter ownsPath: whoever had it before bound it, as we would, and left the path to us.
+    /// Takes over a descriptor of another process; it is closed if it is no listening stream socket. `ownsPath`: whoever had it
+    /// before bound it, as we would, and left the path to us.
     /// - Throws: EINVAL if it is something else, EBADF if it is nothing.
     public init(
         inheriting raw: Int32, ownsPath: Bool, options: ClientSocketOptions = .init()

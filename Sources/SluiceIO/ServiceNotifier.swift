@@ -28,8 +28,8 @@ public enum ServiceMessage: Equatable, Sendable {
         String(decoding: text.utf8.prefix(1024).map { $0 < 0x20 ? 0x20 : $0 }, as: UTF8.self)
     }
 
-    /// How often WATCHDOG=1 has to come for the manager to be content, halved so that one may be late; nil: it does not watch.
-    /// - Parameter process: our number; the variables may be another one's.
+    /// How often WATCHDOG=1 has to come for the manager to be content, halved so that one may be late; nil: it does not watch,
+    /// or not the process of that number.
     public static func watchdogInterval(_ environment: [String: String], process: Int32) -> Interval? {
         guard let period = environment["WATCHDOG_USEC"].flatMap({ UInt64($0) }), period > 1, period < 1 << 50 else {
             return nil

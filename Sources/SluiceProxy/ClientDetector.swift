@@ -30,7 +30,11 @@ final class ClientDetector: ClientConnection, ConnectionDelegate, TimerHandler {
     }
 
     /// A client that has just connected has sent its request, or is about to.
-    func drain() { worker.loop.move(timer, to: min(deadline, worker.loop.now + Worker.firstRequestGrace)) }
+    func drain() {
+        guard connection.receivedBytes == 0 else { return }
+        worker.loop.move(timer, to: min(deadline, worker.loop.now + Worker.requestGrace))
+    }
+
     func failForDrain() { end() }
 
     private func end() {
@@ -92,5 +96,12 @@ final class ClientDetector: ClientConnection, ConnectionDelegate, TimerHandler {
     func connectionEnded(_ connection: Connection) { end() }
     func connectionDrained(_ connection: Connection) {}
     func connection(_ connection: Connection, failed error: ConnectionError) { end() }
-    func timerFired(_ timer: TimerID, on loop: EventLoop) { if timer == self.timer { end() } }
+
+    func timerFired(_ timer: TimerID, on loop: EventLoop) {
+        guard timer == self.timer else { return }
+        self.timer = .none
+        guard connection.receivedBytes > 0, loop.now < deadline else { return end() }
+        // It was to end soon, but its handshake has begun since.
+        self.timer = loop.schedule(at: deadline, handler: self)
+    }
 }

@@ -165,7 +165,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         if let headStarted { return headStarted + limits.requestHeadTimeout }
         let deadline = idleSince + (isFirstRequest ? limits.handshakeTimeout : limits.clientIdleTimeout)
         guard let drainStarted else { return deadline }
-        return min(deadline, drainStarted + (isFirstRequest ? Worker.firstRequestGrace : Worker.nextRequestGrace))
+        return min(deadline, drainStarted + Worker.requestGrace)
     }
 
     func timerFired(_ timer: TimerID, on loop: EventLoop) {

@@ -45,10 +45,8 @@ public final class Server: Sendable {
     private let counts = ReloadCounts()
 
     /// Opens all listeners and starts the workers; when it returns, connections are accepted. Call `Signals.block` first.
-    /// - Parameters:
-    ///   - inherited: sockets that another process left for this one; those that fit no listener are closed.
-    ///   - load: for `reload`.
-    ///   - ended: called once, on a worker's thread, when the last worker has drained and stopped.
+    /// `inherited` are sockets that another process left for this one; those that fit no listener are closed. `load` is for
+    /// `reload`. `ended` is called once, on a worker's thread, when the last worker has drained and stopped.
     public init(
         _ snapshot: ServerSnapshot, log: LogWriter, inherited: [InheritedSocket] = [], load: @escaping Loader,
         ended: @escaping @Sendable () -> Void
@@ -145,8 +143,8 @@ public final class Server: Sendable {
             shared.log.write(
                 .info, "reloaded", ["listeners": addresses, "configurations": "\(ServerSnapshot.liveCount)"])
             if let workers = configuration.workers, workers != handles.count {
-                shared.log.write(
-                    .warning, "reload_partial", ["error": "workers stays \(handles.count) until the process is restarted"])
+                let problem = "workers stays \(handles.count) until the process is restarted"
+                shared.log.write(.warning, "reload_partial", ["error": problem])
             }
             return []
         } catch let error as ConfigurationFaults {
@@ -168,8 +166,8 @@ public final class Server: Sendable {
         return state.withLock { $0.snapshot.configuration.drainDelay }
     }
 
-    /// Stops accepting, lets live exchanges end, and gives those that outlive the drain timeout an error.
-    /// - Parameter handedOver: another process accepts from the same sockets.
+    /// Stops accepting, lets live exchanges end, and gives those that outlive the drain timeout an error. `handedOver`: another
+    /// process accepts from the same sockets.
     public func drain(handedOver: Bool = false) {
         draining.store(true, ordering: .releasing)
         let timeout = state.withLock { state in

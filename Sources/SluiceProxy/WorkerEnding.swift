@@ -2,10 +2,8 @@ import SluiceBytes
 import SluiceIO
 
 extension Worker {
-    /// For how long a draining worker waits for the first request of a client that has just connected.
-    static let firstRequestGrace = Interval.seconds(3)
-    /// … and for one on a connection that lies idle, which may be on its way.
-    static let nextRequestGrace = Interval.seconds(1)
+    /// For how long a client's connection that is to end waits for a request that may be on its way.
+    static let requestGrace = Interval.milliseconds(500)
 }
 
 /// The last part of a worker's life: ends what outlives the drain timeout, and stops the loop once the last byte is sent.

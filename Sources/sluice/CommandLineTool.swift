@@ -53,9 +53,12 @@ enum CommandLineTool {
     }
 
     private static func run(options arguments: [String]) throws(CommandOptions.Fault) -> Int32 {
-        let options = try CommandOptions(arguments, values: ["config", "listen"], flags: ["watch"], short: ["c": "config"])
+        let options = try CommandOptions(
+            arguments, values: ["config", "listen"], flags: ["watch"], short: ["c": "config"])
         if let extra = options.operands.first { throw CommandOptions.Fault("run does not know '\(extra)'") }
-        if options.has("watch"), options.text("config") == nil { throw CommandOptions.Fault("--watch needs a file (-c)") }
+        if options.has("watch"), options.text("config") == nil {
+            throw CommandOptions.Fault("--watch needs a file (-c)")
+        }
         return RunCommand(
             file: options.text("config"), listen: options.text("listen"), watches: options.has("watch")
         ).run()
