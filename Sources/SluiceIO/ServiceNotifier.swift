@@ -6,8 +6,8 @@ import SluiceBytes
 public enum ServiceMessage: Equatable, Sendable {
     case ready(status: String)
     case reloading(since: Instant)
-    case stopping(status: String)
-    case status(String)
+    /// `within`: it may take so long, whatever the manager would give it otherwise.
+    case stopping(within: Interval)
     case watchdog
     /// Another process is the service from now on, and serves.
     case successor(process: Int32)
@@ -16,8 +16,7 @@ public enum ServiceMessage: Equatable, Sendable {
         switch self {
         case .ready(let status): "READY=1\nSTATUS=\(Self.line(status))"
         case .reloading(let since): "RELOADING=1\nMONOTONIC_USEC=\(since.nanoseconds / 1000)"
-        case .stopping(let status): "STOPPING=1\nSTATUS=\(Self.line(status))"
-        case .status(let status): "STATUS=\(Self.line(status))"
+        case .stopping(let time): "STOPPING=1\nSTATUS=draining\nEXTEND_TIMEOUT_USEC=\(time.nanoseconds / 1000)"
         case .watchdog: "WATCHDOG=1"
         case .successor(let process): "MAINPID=\(process)\nREADY=1"
         }

@@ -39,16 +39,21 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         timer = worker.loop.schedule(at: idleDeadline(), handler: self)
     }
 
-    /// The connection closes when its exchange is over. One that is free closes soon: a request may be on its way to it, and a
-    /// client that loses one so cannot know whether it was read.
+    /// The answer that is next to begin says that the connection closes; until then it stays open for a moment, since a request
+    /// may be on its way, and a client that loses one cannot know whether it was read.
     func drain() {
         guard drainStarted == nil else { return }
-        (drainStarted, keepsAlive) = (worker.loop.now, false)
-        if exchange == nil { worker.loop.move(timer, to: idleDeadline()) }
+        drainStarted = worker.loop.now
+        if exchange == nil {
+            worker.loop.move(timer, to: idleDeadline())
+        } else if !hasSentHead || waitingHead != nil {
+            keepsAlive = false
+        }
     }
 
     /// Ends a live exchange with an error in its own dialect.
     func failForDrain() {
+        keepsAlive = false
         guard let exchange else { return closeNow() }
         exchange.fail(ProxyError(.draining, .proxy, "the server is going down"))
     }
@@ -158,6 +163,14 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         worker.forget(self)
     }
 
+    /// What waits for a slow reader still goes out.
+    private func closeIdle() {
+        guard connection.pendingBytes > 0 else { return closeNow() }
+        isOver = true
+        connection.closeAfterFlush()
+        worker.forget(self)
+    }
+
     // MARK: - Time
 
     private func idleDeadline() -> Instant {
@@ -165,7 +178,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         if let headStarted { return headStarted + limits.requestHeadTimeout }
         let deadline = idleSince + (isFirstRequest ? limits.handshakeTimeout : limits.clientIdleTimeout)
         guard let drainStarted else { return deadline }
-        return min(deadline, drainStarted + Worker.requestGrace)
+        return min(deadline, max(drainStarted, idleSince) + Worker.requestGrace)
     }
 
     func timerFired(_ timer: TimerID, on loop: EventLoop) {
@@ -185,7 +198,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
             self.exchange = exchange
             exchange.fail(error)
         } else {
-            closeNow()
+            closeIdle()
         }
     }
 

@@ -166,6 +166,15 @@ public final class Server: Sendable {
         return state.withLock { $0.snapshot.configuration.drainDelay }
     }
 
+    /// How long it may take from `announceDrain` to the end.
+    public var drainLimit: Interval {
+        state.withLock { state in
+            let configuration = state.snapshot.configuration
+            let start = Instant(nanoseconds: 0)
+            return start + configuration.drainDelay + configuration.drainTimeout + WorkerEnding.farewell - start
+        }
+    }
+
     /// Stops accepting, lets live exchanges end, and gives those that outlive the drain timeout an error. `handedOver`: another
     /// process accepts from the same sockets.
     public func drain(handedOver: Bool = false) {

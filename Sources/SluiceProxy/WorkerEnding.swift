@@ -14,7 +14,7 @@ final class WorkerEnding: TimerHandler {
     private var nextLook = TimerID.none
 
     /// What clients are given to take the errors of streams that were ended.
-    private static let farewell = Interval.seconds(10)
+    static let farewell = Interval.seconds(10)
     private static let look = Interval.milliseconds(20)
 
     init(_ worker: Worker, timeout: Interval) {

@@ -60,8 +60,10 @@ final class ProcessLife: TimerHandler {
             // It drains already, since another process has taken over.
             return
         }
+        // It was to take the sockets over: now it is to stop as well, as soon as it can.
+        upgrade?.stop()
         let delay = server.announceDrain()
-        notifier.send(.stopping(status: "draining"))
+        notifier.send(.stopping(within: server.drainLimit))
         if delay == .zero {
             drain()
         } else {
@@ -134,8 +136,7 @@ final class ProcessLife: TimerHandler {
             if watchdogTimer != .none { loop.cancel(watchdogTimer) }
             watch?.close()
             watch = nil
-            // If it is stopping already, that is the successor's to do too: it has the sockets.
-            if stops > 0 { kill(process, SIGTERM) }
+            guard stops == 0 else { return }
             log.write(.info, "draining")
             server.drain(handedOver: true)
         case .failed(let reason):

@@ -30,6 +30,9 @@ final class Upgrade: EventHandler, TimerHandler {
         try loop.register(self.successor.pipe.raw, interest: .readable, handler: self)
     }
 
+    /// Has the new process drain and end. It inherited our signal mask, so the signal waits for it to listen.
+    func stop() { kill(process, SIGTERM) }
+
     private var process: pid_t { successor.process }
 
     func ready(_ readiness: Readiness, on loop: EventLoop) {

@@ -468,7 +468,7 @@ def test_what_the_service_manager_is_told():
                 manager.got("READY", 3)
                 assert "failed" in manager.got("STATUS")[-1]
                 proxy.process.send_signal(signal.SIGTERM)
-                manager.got("STOPPING")
+                assert int(manager.got("EXTEND_TIMEOUT_USEC")[0]) > 600e6 and manager.got("STOPPING")
                 assert proxy.process.wait(10) == 0
 
 
