@@ -23,7 +23,6 @@ public final class FileWatch: EventHandler, TimerHandler {
     private let descriptor: Descriptor
     private let changed: () -> Void
     private var files: [String] = []
-    private var folders: Set<String> = []
     private var timer = TimerID.none
     /// As they were when they were last read.
     private var known: [Print?] = []
@@ -42,19 +41,23 @@ public final class FileWatch: EventHandler, TimerHandler {
         try watch(files)
     }
 
-    /// Watches these from now on; folders that were watched stay so.
+    /// Watches these from now on.
     /// - Throws: for a folder that cannot be watched; the others are.
     public func watch(_ files: [String]) throws(SystemError) {
         // What was known of a file stays: it may have changed since it was read.
         let before = Dictionary(zip(self.files, known), uniquingKeysWith: { first, _ in first })
         known = files.map { before[$0] ?? Print($0) }
         self.files = files
+        try watchFolders()
+    }
+
+    /// Also those that are watched already, for another folder may have taken a name since; for the same one nothing changes.
+    private func watchFolders() throws(SystemError) {
+        let events = UInt32(IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB)
         var failure: SystemError?
-        for folder in Set(files.map(Self.folder)).subtracting(folders) {
+        for folder in Set(files.map(Self.folder)) {
             do throws(SystemError) {
-                let events = UInt32(IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB)
                 try SystemError.check("inotify_add_watch") { inotify_add_watch(descriptor.raw, folder, events) }
-                folders.insert(folder)
             } catch {
                 failure = error
             }
@@ -89,6 +92,7 @@ public final class FileWatch: EventHandler, TimerHandler {
     public func timerFired(_ timer: TimerID, on loop: EventLoop) {
         guard timer == self.timer else { return }
         self.timer = .none
+        try? watchFolders()
         let now = files.map { Print($0) }
         if now == known { return }
         // Still being written, or between its removal and its return.

@@ -41,15 +41,16 @@ public final class Server: Sendable {
     private let state: Mutex<State>
     private let shared: SharedState
     private let load: Loader
+    private let reloaded: @Sendable () -> Void
     private let draining = Atomic<Bool>(false)
     private let counts = ReloadCounts()
 
     /// Opens all listeners and starts the workers; when it returns, connections are accepted. Call `Signals.block` first.
     /// `inherited` are sockets that another process left for this one; those that fit no listener are closed. `load` is for
-    /// `reload`. `ended` is called once, on a worker's thread, when the last worker has drained and stopped.
+    /// `reload`; after one that succeeded, `reloaded` is called on its thread. `ended` is called once, on a worker's thread, when the last worker has drained and stopped.
     public init(
         _ snapshot: ServerSnapshot, log: LogWriter, inherited: [InheritedSocket] = [], load: @escaping Loader,
-        ended: @escaping @Sendable () -> Void
+        reloaded: @escaping @Sendable () -> Void = {}, ended: @escaping @Sendable () -> Void
     ) throws(StartError) {
         let configuration = snapshot.configuration
         let shared = SharedState(connections: configuration.limits.connections, log: log)
@@ -68,7 +69,7 @@ public final class Server: Sendable {
             throw StartError("cannot start: \(error)")
         }
         self.shared = shared
-        self.load = load
+        (self.load, self.reloaded) = (load, reloaded)
         state = Mutex(State(snapshot: snapshot, listeners: listeners))
         handles = carriers.map { Handle(mailbox: $0.worker.loop.mailbox, life: Life()) }
         let running = RunningCount(carriers.count)
@@ -119,6 +120,7 @@ public final class Server: Sendable {
         let faults = state.withLock { install(&$0) }
         if faults.isEmpty {
             counts.done.add(1, ordering: .relaxed)
+            reloaded()
         } else {
             counts.failed.add(1, ordering: .relaxed)
             shared.log.write(.error, "reload_failed", ["error": faults.joined(separator: "; ")])

@@ -27,6 +27,7 @@ final class ProcessLife: TimerHandler {
         (self.server, self.log, self.loop, self.environment) = (server, log, loop, environment)
         notifier = ServiceNotifier(environment)
         watchdogInterval = ServiceMessage.watchdogInterval(environment, process: getpid())
+        loop.owner = self
         handler = try Signals(Self.signals, on: loop) { [unowned self] in signalled($0) }
     }
 
@@ -82,7 +83,6 @@ final class ProcessLife: TimerHandler {
     private func reload() {
         notifier.send(.reloading(since: EventLoop.clock()))
         let faults = server.reload()
-        watchAgain()
         notifier.send(.ready(status: faults.first.map { "\(status); the last reload failed: \($0)" } ?? status))
     }
 
@@ -98,7 +98,8 @@ final class ProcessLife: TimerHandler {
         }
     }
 
-    private func watchAgain() {
+    /// The configuration was made of other files, perhaps. Reloads come from other threads too.
+    func watchAgain() {
         guard let watch else { return }
         do throws(SystemError) {
             try watch.watch(server.files)

@@ -34,7 +34,9 @@ struct RunCommand {
             for fault in inherited.faults { log.write(.warning, "inherited_socket", ["error": fault]) }
             let server = try Server(
                 try snapshot(configuration), log: log, inherited: inherited.sockets,
-                load: { try snapshot(try load(demo: demo)) }, ended: { mailbox.post { $0.stop() } })
+                load: { try snapshot(try load(demo: demo)) },
+                reloaded: { mailbox.post { ($0.owner as? ProcessLife)?.watchAgain() } },
+                ended: { mailbox.post { $0.stop() } })
             for address in server.addresses { log.write(.info, "listening", ["address": "\(address)"]) }
             greet(server.addresses, isDemo: demo != nil)
             let life = try ProcessLife(server, log: log, loop: loop, environment: environment)

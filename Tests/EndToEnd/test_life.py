@@ -37,7 +37,7 @@ def reports(peer, gate, tokens=("one", " two")):
     """Streams that wait for the gate after their first token."""
     def script(connection, request):
         connection.sendall(HEAD + chunk(event({"content": tokens[0]})))
-        gate.wait(30)
+        gate.wait(60)
         connection.sendall(chunk(event({"content": tokens[1]})) + chunk(DONE) + b"0\r\n\r\n")
 
     peer.script = script
@@ -64,15 +64,13 @@ def test_a_hundred_reloads_under_load_drop_nothing():
         second["routes"].insert(0, {"path": "/new", "request": "openai-chat", "response": "text", "upstream": "u"})
         second["limits"] = {"connections": 5000}
         with Sluice(first) as proxy:
-            for _ in range(3):
-                assert fetch(proxy.port, "/text", CHAT).complete
             hangup(proxy)
-            # What one connection to the upstream, and the allocator's first use of each size, cost once.
+            descriptors = proxy.descriptors()
+            # The allocator's first use of each size costs once.
             load = Load(proxy.port, "/text", TEXT)
-            time.sleep(0.5)
+            until(lambda: load.faults or all(count > 10 for count in load.counts.values()), 20, "load")
             load.stop()
-            until(lambda: proxy.descriptors() <= 30, 15, "connections closed")
-            descriptors, memory = proxy.descriptors(), proxy.resident_kib()
+            memory = proxy.resident_kib()
             lives = [connect(proxy.port) for _ in range(10)]
             for live in lives:
                 live.sendall(request_bytes("/text", {**CHAT, "user": "long"}, headers=["Connection: close"]))
@@ -97,10 +95,10 @@ def test_a_hundred_reloads_under_load_drop_nothing():
                 assert each.wait_over(20).complete and set(each.body) == {ord("x")}
             streams.close()
             assert not events(proxy, "reload_failed")
-            until(lambda: proxy.descriptors() <= descriptors, 15,
-                  lambda: f"{proxy.descriptors()} descriptors, not {descriptors}")
             # The new one, and that of the reload before, which its worker lets go of next.
             assert until(lambda: int(hangup(proxy)["configurations"]) <= 2, what="old configurations freed")
+            # The last of them has closed the connections to upstreams.
+            until(lambda: proxy.descriptors() <= descriptors, 20, f"descriptors back to {descriptors}")
             grown = proxy.resident_kib() - memory
             print(f"  {sum(load.counts.values())} requests whole {load.counts}, memory +{grown} KiB")
             assert grown < 8192, f"{grown} KiB"
@@ -296,46 +294,32 @@ def test_a_thousand_live_streams_outlive_sigterm():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
     gate = threading.Event()
-
-    def script(connection, request):
-        connection.sendall(HEAD + chunk(event({"content": "one"})))
-        gate.wait(60)
-        if b"forever" in request:
-            wait_closed(connection, 60)
-            return "close"
-        connection.sendall(chunk(event({"content": " two"})) + chunk(DONE) + b"0\r\n\r\n")
-
-    with Peer(script) as peer, Sluice(config(peer.url, workers=2, drain_timeout="4s")) as proxy:
+    with Peer(None) as peer, Sluice(config(peer.url, workers=2, drain_timeout="60s")) as proxy:
+        reports(peer, gate)
         lives = []
-        for number in range(500):
-            connection = connect(proxy.port)
-            body = {**CHAT, "user": "forever"} if number % 100 == 0 else CHAT
-            connection.sendall(request_bytes("/sse-json", body))
-            lives.append(connection)
+        for _ in range(500):
+            lives.append(connect(proxy.port))
+            lives[-1].sendall(request_bytes("/sse-json", CHAT))
         heads = [live.recv(65536) for live in lives]
         sessions = [connect_http2(proxy.port) for _ in range(5)]
         streams = [session.request("/sse-json", CHAT) for session in sessions for _ in range(100)]
         for each in streams:
             each.wait(lambda s: s.body, "a token", 30)
         idle, idle2 = Http1Reader(proxy.port), connect_http2(proxy.port)
-        assert idle.ask("/nothing").status == 404 and idle2.fetch("/nothing", CHAT).status == 404
+        assert idle.ask("/nothing").status == 404 and idle2.fetch("/nothing").status == 404
         proxy.process.send_signal(signal.SIGTERM)
         assert drain(idle.connection, 20) == b"", "the idle connection is closed"
         idle2.wait(lambda c: c.is_over and c.goaways, "the idle session is closed")
         until(lambda: refused(proxy.port), what="new connections are refused")
         gate.set()
-        for number, (head, live) in enumerate(zip(heads, lives)):
+        for head, live in zip(heads, lives):
             reply = Reply(head + drain(live, 60))
-            if number % 100 == 0:
-                check_failed("sse-json", reply)
-                assert b"server_draining" in reply.body
-            else:
-                assert reply.complete and b" two" in reply.body and b"event: error" not in reply.body, reply.raw
+            assert reply.complete and b" two" in reply.body and b"event: error" not in reply.body, reply.raw
         for each in streams:
             assert each.wait_over(60).complete and b" two" in each.body and b"event: error" not in each.body
-        assert proxy.process.wait(20) == 0
+        assert proxy.process.wait(30) == 0
         ends = [entry["end"] for entry in proxy.exchanges()]
-        assert ends.count("done") == 995 and ends.count("drain") == 5, {e: ends.count(e) for e in ends}
+        assert ends.count("done") == 1000 and len(ends) == 1002, {end: ends.count(end) for end in ends}
 
 
 def test_what_outlives_the_drain_gets_its_formats_error():
@@ -423,7 +407,7 @@ def test_clients_in_the_accept_queue_are_served():
     """While the loops stand still clients connect and ask; the signal comes, and then the loops go on."""
     with Peer(lambda c, r: stream(c)) as peer, Sluice(config(peer.url, workers=2)) as proxy:
         proxy.process.send_signal(signal.SIGSTOP)
-        waiting = [connect(proxy.port) for _ in range(50)]
+        waiting = [connect(proxy.port) for _ in range(400)]
         for connection in waiting:
             connection.sendall(request_bytes("/text", CHAT))
         proxy.process.send_signal(signal.SIGTERM)
