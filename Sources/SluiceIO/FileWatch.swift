@@ -19,7 +19,7 @@ public final class FileWatch: EventHandler, TimerHandler {
         }
     }
 
-    private let loop: EventLoop
+    private unowned let loop: EventLoop
     private let descriptor: Descriptor
     private let changed: () -> Void
     private var files: [String] = []

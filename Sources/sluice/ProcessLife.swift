@@ -10,7 +10,8 @@ final class ProcessLife: TimerHandler {
 
     private let server: Server
     private let log: LogWriter
-    private let loop: EventLoop
+    /// It holds this object while a timer is set.
+    private unowned let loop: EventLoop
     private let environment: [String: String]
     private let notifier: ServiceNotifier
     private var handler: Signals?

@@ -10,7 +10,7 @@ final class Upgrade: EventHandler, TimerHandler {
     }
 
     private let successor: Successor
-    private let loop: EventLoop
+    private unowned let loop: EventLoop
     private let finished: (Outcome) -> Void
     private var timer = TimerID.none
     private var reaps = 0

@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import ssl
 import tempfile
 import threading
 import time
@@ -62,8 +63,10 @@ class Http1Reader:
 class Load:
     """Asks over and over, each thread in its way, until `stop`. What was not answered whole is in `faults`."""
 
-    def __init__(self, port, path, text, kinds=("keepalive", "fresh", "h2"), threads=2):
-        self.port, self.path, self.text = port, path, text
+    def __init__(self, port, path, text, kinds=("keepalive", "fresh", "h2"), threads=2, secure=None):
+        """`secure`: the port and the CA's file for the kind `tls`."""
+        self.port, self.path, self.text, self.secure = port, path, text, secure
+        kinds = (*kinds, "tls") if secure else kinds
         self.faults = []
         self.counts = {kind: 0 for kind in kinds}
         self.closed = 0
@@ -112,6 +115,18 @@ class Load:
             self.faults.append("fresh: no answer")
         else:
             self._check("fresh", reply.status, reply.body, reply.complete)
+
+    def _tls(self):
+        port, ca = self.secure
+        context = ssl.create_default_context(cafile=ca)
+        with context.wrap_socket(connect(port), server_hostname="localhost") as connection:
+            connection.settimeout(60)
+            connection.sendall(request_bytes(self.path, CHAT, headers=["Connection: close"]))
+            data = b""
+            while more := connection.recv(65536):
+                data += more
+        reply = Reply(data)
+        self._check("tls", reply.status, reply.body, reply.complete)
 
     def _h2(self):
         session = connect_http2(self.port)

@@ -58,16 +58,19 @@ def test_a_hundred_reloads_under_load_drop_nothing():
             time.sleep(0.02)
         connection.sendall(chunk(DONE) + b"0\r\n\r\n")
 
-    with Peer(script) as peer:
+    with Peer(script) as peer, certificates() as made:
         first = config(peer.url, log={"access": False})
+        first["listeners"].append({"address": "127.0.0.1:0", "tls": {
+            "certificate": made.path("server.crt"), "private_key": made.path("server.key")}})
         second = json.loads(json.dumps(first))
         second["routes"].insert(0, {"path": "/new", "request": "openai-chat", "response": "text", "upstream": "u"})
         second["limits"] = {"connections": 5000}
-        with Sluice(first) as proxy:
+        with Sluice(first, listeners=2) as proxy:
+            secure = (proxy.ports()[1], made.path("ca.crt"))
             hangup(proxy)
             descriptors = proxy.descriptors()
             # The allocator's first use of each size costs once.
-            load = Load(proxy.port, "/text", TEXT)
+            load = Load(proxy.port, "/text", TEXT, secure=secure)
             until(lambda: load.faults or all(count > 10 for count in load.counts.values()), 20, "load")
             load.stop()
             memory = proxy.resident_kib()
@@ -78,7 +81,7 @@ def test_a_hundred_reloads_under_load_drop_nothing():
             lives2 = [streams.request("/text", {**CHAT, "user": "long"}) for _ in range(10)]
             for each in lives2:
                 each.wait(lambda s: s.body, "a token")
-            load = Load(proxy.port, "/text", TEXT)
+            load = Load(proxy.port, "/text", TEXT, secure=secure)
             until(lambda: all(load.counts.values()), 15, "load")
             for turn in range(100):
                 proxy.write(first if turn % 2 else second)
