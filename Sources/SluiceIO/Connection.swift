@@ -64,6 +64,9 @@ public final class Connection: EventHandler, TimerHandler {
     private var corkedBytes = 0
     /// `connectionDrained` is called when this or less waits.
     public var lowMarkBytes = 0
+    /// The peer's FIN is told although reading is paused, ahead of the bytes before it: it means that nobody waits any more. False
+    /// where those bytes are wanted first.
+    public var tellsEndWhilePaused = true
 
     /// Takes over a connected socket. Call `start` next.
     public init(
@@ -189,11 +192,11 @@ public final class Connection: EventHandler, TimerHandler {
 
     // MARK: - Reading
 
-    /// Reads nothing more until `resumeReading`. The end of the peer's side is still noticed.
+    /// Reads nothing more until `resumeReading`. The end of the peer's side is still noticed if `tellsEndWhilePaused`.
     public func pauseReading() {
         guard !isReadingPaused else { return }
         isReadingPaused = true
-        setInterest(interest.subtracting(.readable))
+        setInterest(interest.subtracting(tellsEndWhilePaused ? .readable : [.readable, .readClosed]))
     }
 
     public func resumeReading() {
@@ -224,7 +227,7 @@ public final class Connection: EventHandler, TimerHandler {
 
     private func wantReading() {
         guard fd >= 0, !isReadingPaused, leftover.isEmpty, !hasEnded else { return }
-        setInterest(interest.union(.readable))
+        setInterest(interest.union(tellsEndWhilePaused ? .readable : [.readable, .readClosed]))
     }
 
     public func ready(_ readiness: Readiness, on loop: EventLoop) {

@@ -46,6 +46,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     var hasRetried = false
 
     var bridge: StreamBridge?
+    /// Set where the upstream compresses its answer.
+    var inflation: Inflation?
     var expectation = UpstreamRequest.Expectation(format: .openAIChat)
     var needsSniffing = false
     var isPlainText = false

@@ -11,6 +11,7 @@ extension Exchange {
         deadlines.upstreamRead(at: now)
         record.upstreamStatus = head.status
         if !isBodyRelayed || isRequestComplete { outgoing = nil }
+        guard let head = inflatedHead(head, isPassthrough: route.spec.request == .passthrough) else { return }
         let type = ContentType(head.fields)
         if route.spec.request == .passthrough {
             beginPassthrough(head, type, pool)
@@ -95,6 +96,11 @@ extension Exchange {
 
     func upstreamBody(_ bytes: Span<UInt8>) {
         deadlines.upstreamRead(at: now)
+        if inflation == nil { takeBody(bytes) } else { inflate(bytes) }
+    }
+
+    /// Bytes of the upstream's body, as they are when nothing is compressed.
+    func takeBody(_ bytes: Span<UInt8>) {
         switch mode {
         case .stream: streamBody(bytes)
         case .document:
@@ -211,12 +217,12 @@ extension Exchange {
         guard isUpstreamPaused, phase != .over else { return }
         isUpstreamPaused = false
         deadlines.upstreamRead(at: now)
-        upstream?.resumeReading()
+        if inflation?.isBehind == true { continueInflation() } else { upstream?.resumeReading() }
         arm()
     }
 
     func upstreamEnd() {
-        guard phase != .over else { return }
+        guard phase != .over, isInflated(before: .complete) else { return }
         upstream = nil
         switch mode {
         case .stream: finishStream()
@@ -259,7 +265,7 @@ extension Exchange {
     }
 
     func upstreamFailed(_ error: ProxyError) {
-        guard phase != .over else { return }
+        guard phase != .over, isInflated(before: .failed(error)) else { return }
         let wasReused = upstream?.isReused ?? false
         (upstream, dial) = (nil, nil)
         if phase == .head, !isBodyRelayed, outgoing != nil, canRepeat(after: error, wasReused) {
@@ -267,6 +273,8 @@ extension Exchange {
             return connect(fresh: error.kind != .refused)
         }
         if case .drain = mode { return end("client_gone") }
+        // The dialect has said that it is over, so nothing is missing but the transfer's own last word.
+        if case .stream = mode, bridge?.progress.sawEnd == true { return finishStream() }
         fail(error)
     }
 

@@ -58,6 +58,7 @@ extension Exchange {
         guard phase != .over else { return }
         if route?.spec.onDisconnect == .drain, reason == "client_gone", phase == .body || phase == .firstToken {
             mode = .drain
+            guard dropInflation() else { return end(reason) }
             if isUpstreamPaused { upstream?.resumeReading() }
             return
         }
@@ -81,6 +82,7 @@ extension Exchange {
         record.finish(reason, at: now, started: started)
         worker.exchangeEnded(record)
         bridge = nil
+        inflation = nil
         outgoing = nil
     }
 

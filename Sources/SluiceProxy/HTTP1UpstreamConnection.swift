@@ -20,6 +20,7 @@ final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
         (self.connection, self.pool) = (connection, pool)
         parser = HTTP1ResponseParser(limits: limits)
         idleSince = connection.loop.now
+        connection.tellsEndWhilePaused = false
     }
 
     /// Takes up an exchange: the first one, or a further one.

@@ -27,6 +27,8 @@ public final class Worker {
     /// What was encoded before the head could go out, while it does; empty otherwise.
     var early = ByteQueue()
     var batch = EventBatch()
+    /// What a compressed answer says, while it is looked at; empty otherwise.
+    var inflated = ByteQueue()
 
     init(_ snapshot: ServerSnapshot, shared: SharedState) throws(SystemError) {
         loop = try EventLoop()
