@@ -256,14 +256,21 @@ class Wire2:
         self.stream.head(kind=kind, fields=more)
 
     def body(self, data):
-        if not self.is_tiny:
-            return self.stream.data(data)
-        wire = frame(DATA, 0, self.stream.number, data)
-        for index in range(len(wire)):
-            self.stream.connection.raw(wire[index:index + 1])
+        self.stream.data(data) if not self.is_tiny else self.tiny(lambda h2: h2.send_data(self.stream.number, data))
 
     def end(self):
-        self.stream.connection.raw(frame(DATA, 1, self.stream.number)) if self.is_tiny else self.stream.end()
+        self.stream.end() if not self.is_tiny else self.tiny(lambda h2: h2.end_stream(self.stream.number))
+
+    def tiny(self, act):
+        """What comes of it on the wire, byte by byte."""
+        connection = self.stream.connection
+        with connection.lock:
+            connection.flush()
+            act(connection.h2)
+            wire = connection.h2.data_to_send()
+            for index in range(len(wire)):
+                connection.out += wire[index:index + 1]
+                connection.flush()
 
     def close(self):
         self.stream.connection.close()

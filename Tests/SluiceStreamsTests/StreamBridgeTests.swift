@@ -103,6 +103,23 @@ import Testing
         }
     }
 
+    /// A relay's client learns of a bad event by the error behind the good ones, and never sees the event itself.
+    @Test(arguments: ["{oops", String(repeating: "x", count: 400)]) func aRelayStopsBeforeAFault(bad: String) throws {
+        let encoder = try #require(StreamEncoders.make(.openAIChat, options: EncoderOptions()))
+        let bytes = Array((Self.head + "data: " + bad + "\n\n" + Self.middle).utf8)
+        for cut in 0...bytes.count {
+            let decoder = StreamDecoders.make(.openAIChat, eventBytes: 300)
+            var bridge = StreamBridge(relaying: decoder, failingAs: encoder)
+            var batch = EventBatch()
+            var out = ByteQueue()
+            #expect(throws: StreamError.self, "cut at byte \(cut)") {
+                try bridge.consume(Array(bytes[..<cut]).span, batch: &batch, into: &out)
+                try bridge.consume(Array(bytes[cut...]).span, batch: &batch, into: &out)
+            }
+            #expect(out.text == Self.head, "cut at byte \(cut)")
+        }
+    }
+
     @Test func whatARelayHoldsIsBounded() throws {
         let encoder = try #require(StreamEncoders.make(.openAIChat, options: EncoderOptions()))
         let decoder = StreamDecoders.make(.openAIChat, eventBytes: 4096)
