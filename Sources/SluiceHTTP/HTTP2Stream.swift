@@ -100,6 +100,9 @@ struct HTTP2HeadBuilder {
         } else if ASCII.equal(name, ":authority") {
             authority = text
             if !Authority.isValid(value) { failure = .malformed(":authority") }
+        } else if ASCII.equal(name, ":scheme") {
+            let isHTTP = ASCII.equalFolded(value, "https") || ASCII.equalFolded(value, "http")
+            if !isHTTP { failure = .malformed(":scheme") }
         }
     }
 
@@ -141,6 +144,7 @@ struct HTTP2HeadBuilder {
 
     func response() throws(HTTPError) -> ResponseHead {
         if let failure { throw failure }
+        guard (200...599).contains(status) else { throw .malformed(":status") }
         return ResponseHead(status: status, fields: withCookie())
     }
 

@@ -165,7 +165,7 @@ class Ollama:
 
     @staticmethod
     def line(text, done=False, **more):
-        value = {"model": "m", "created_at": "2026-01-01T00:00:00Z", "message": {"role": "assistant", "content": text},
+        value = {"model": "m", "created_at": "2026-01-01T00:00:00.123456Z", "message": {"role": "assistant", "content": text},
                  "done": done, **more}
         return json.dumps(value, ensure_ascii=False).encode() + b"\n"
 
@@ -462,7 +462,7 @@ class Plays:
             wire.end()
 
         def cut(wire, arrived):
-            packed = gzip.compress(b"".join(self.before)) + gzip.compress(b"".join(self.closing))[:-9]
+            packed = gzip.compress(b"".join(self.before)) + gzip.compress(b"".join(self.closing))[:-8]
             self.sent(wire, [packed], fields)
             wire.end()
 
