@@ -335,8 +335,8 @@ def h2_post(*more, data=(b"hel", b"lo"), **changes):
 
 #: Without a content-length the length is not known before the end.
 UNKNOWN = Reached(chunked=True)
-#: May still be on its way when its connection has ended for what came behind it.
-LATE = Reached(target="/v1/late")
+#: Such a request may still be on its way when its connection has ended for what came behind it.
+LATE = "/v1/late/"
 H2_REQUESTS = [
     served("GET", "9113 §8.3", h2(), GET),
     served("POST without content-length", "9113 §8.1.1", h2_post(), UNKNOWN),
@@ -436,8 +436,8 @@ H2_REQUESTS = [
     served("content-length in trailers is dropped", "9110 §6.5.1", h2_post(trailers=(("content-length", "5"),)), UNKNOWN),
     served("authorization and host in trailers are dropped", "9110 §6.5.1",
            h2_post(trailers=(("authorization", "x"), ("host", "evil.test"))), UNKNOWN),
-    served("DATA behind the end", "9113 §5.1", h2_post(("content-length", "5"), late="data", path="/@/late"), LATE),
-    served("HEADERS behind the end", "9113 §5.1", h2_post(("content-length", "5"), late="headers", path="/@/late"), LATE),
+    served("DATA behind the end", "9113 §5.1", h2_post(("content-length", "5"), late="data", path="/@/late/data"), Reached(target="/v1/late/data")),
+    served("HEADERS behind the end", "9113 §5.1", h2_post(("content-length", "5"), late="headers", path="/@/late/headers"), Reached(target="/v1/late/headers")),
     served("cookies stay here", "9113 §8.2.3", h2(("cookie", "a=b"), ("cookie", "c=d")), GET),
     served("crumbs of a cookie are joined where it may pass", "9113 §8.2.3", h2(("cookie", "a=b"), ("cookie", "c=d"), path="/@/open/a"),
            Reached("GET", "/v1/a", b"", (("cookie", "a=b; c=d"),))),
