@@ -53,6 +53,8 @@ public final class Connection: EventHandler, TimerHandler {
     private var lingerTimer = TimerID.none
 
     private enum Closing { case no, afterFlush, lingering }
+    /// Of the loop's read buffer: more than the kernel keeps of one connection.
+    private static let lastReads = 64
 
     /// When the socket last took bytes, or when bytes first had to wait: what a stalled reader is measured from.
     public private(set) var lastProgress: Instant
@@ -235,6 +237,8 @@ public final class Connection: EventHandler, TimerHandler {
             // Also after a reset: what arrived before it stands in the queue still, and `recv` reports the reset after it.
             receive()
         } else if readiness.contains(.error) {
+            // As with FIN, but there is no later: it is read now, and is as much as the kernel holds.
+            for _ in 0..<Self.lastReads where !tellsEndWhilePaused && fd >= 0 && !hasEnded { receive() }
             return fail(.system(SystemError("recv", socketError())))
         } else if !readiness.isDisjoint(with: [.readClosed, .hangup]) {
             // Reading is paused, so the FIN is all that can be learnt: say so, and do not be told again.
