@@ -40,7 +40,7 @@ extension Exchange {
         }
         let isDocument = !expectation.asksForStream && !type.isStream
         if isDocument, !expectation.wantsStream, AnswerBridge.isRelayed(expectation, pool.endpoint) {
-            return sendDocument(head)
+            return holdDocument(head)
         }
         if !isCommitted { makeBridge(pool) }
         let wire = pool.endpoint.spec.wire
@@ -87,7 +87,7 @@ extension Exchange {
         }
     }
 
-    private func sendDocument(_ head: ResponseHead) {
+    func sendDocument(_ head: ResponseHead) {
         mode = .document
         let length = ResponseFields.bodyLength(head, method: self.head.method)
         commit(ResponseFields.relayed(head, record.requestID, route), length: length)
@@ -106,6 +106,7 @@ extension Exchange {
         case .document:
             openBody()
             worker.scratch.append(bytes)
+        case .heldDocument(let head): holdDocument(head, bytes)
         case .error:
             if requestBody.count + bytes.count <= Self.errorBodyLimit { requestBody.append(bytes) }
         case .drain, .undecided: break
@@ -148,7 +149,7 @@ extension Exchange {
     }
 
     /// The provider's own error, before anything was sent on.
-    private func failInStream() {
+    func failInStream() {
         let (kind, message) = (bridge?.errorKind ?? .provider, bridge?.errorMessage ?? "")
         fail(ProxyError(.inStream(kind), .upstream, message))
     }
@@ -229,6 +230,7 @@ extension Exchange {
         case .document:
             flushBody(isLast: true)
             end("done")
+        case .heldDocument(let head): finishHeldDocument(head)
         case .error(let status, let fields): relayError(status, fields)
         case .drain: end("client_gone")
         case .undecided: break

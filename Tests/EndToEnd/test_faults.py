@@ -5,6 +5,7 @@
 
 import collections
 import concurrent.futures
+import dataclasses
 import json
 import os
 import re
@@ -18,13 +19,16 @@ from http2_peer import CONCURRENT_STREAMS, Http2Peer, connect_http2
 from readers import FormatError, read
 
 LANES = 12
+#: The formats that have a document, besides their stream.
+DOCUMENTS = ["openai-chat", "openai-responses", "openai-completions", "anthropic", "gemini", "ollama-chat", "ollama-generate", "cohere"]
 PATIENCE = 30
 
 
 class Run:
     """One request of one client, and the play that its upstream gives for it."""
 
-    def __init__(self, number, cell, case, client):
+    def __init__(self, number, cell, case, client, is_document=False):
+        self.is_document = is_document
         self.id, self.cell, self.case, self.client = f"fault-{number}", cell, case, client
         self.arrived = threading.Event()
         self.problem = None
@@ -34,7 +38,8 @@ class Run:
             self.arrived.set()
 
     def wait_arrived(self):
-        if not self.arrived.wait(PATIENCE):
+        # A document has no part that could arrive before the rest.
+        if not self.is_document and not self.arrived.wait(PATIENCE):
             raise ConnectionError("the client did not get the tokens")
 
 
@@ -88,7 +93,7 @@ class World:
         return f"/{run.cell.protocol}{kind}/{run.cell.format}"
 
     def body(self, run):
-        return {"model": "m", "stream": True, "messages": [{"role": "user", "content": run.id}]}
+        return {"model": "m", "stream": not run.is_document, "messages": [{"role": "user", "content": run.id}]}
 
     def over_h1(self, run):
         connection = connect(self.proxy.port)
@@ -151,6 +156,10 @@ def check(run, status, headers, body, complete):
         assert headers["content-type"] == "application/json" and error_message(format, json.loads(body)), shown
         return
     assert status == 200, f"wanted 200, got {shown}"
+    if run.is_document:
+        assert complete and headers["content-type"] == "application/json", shown
+        assert wanted.text in texts(json.loads(body)), f"the text {wanted.text!r} is not in {shown}"
+        return
     assert complete == (wanted.seen != ABORTED), f"wanted {wanted.seen}, got {shown}"
     if format == PASSTHROUGH:
         exact = body == wanted.raw
@@ -158,6 +167,21 @@ def check(run, status, headers, body, complete):
         assert exact or wanted.seen == ABORTED and body.startswith(wanted.raw) or is_cut_short(wanted, body), f"not the upstream's bytes: {shown}"
         return
     check_text(run, body, shown)
+
+
+def texts(value):
+    """All strings of a document."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [value] if isinstance(value, str) else sum(map(texts, value), []) if isinstance(value, list) else []
+
+
+def for_document(case):
+    """What a client is to get that asked for one document: all of it, or the truth as a status."""
+    wanted = case.wanted
+    if wanted.seen in (TOLD, ABORTED):
+        wanted = dataclasses.replace(wanted, seen=REFUSED, status=504 if wanted.end == "idle" else 502)
+    return dataclasses.replace(case, wanted=wanted)
 
 
 def is_cut_short(wanted, body):
@@ -187,7 +211,7 @@ def error_message(format, document):
     return document["error"]["message"]
 
 
-def perform(provider, names, formats=FORMATS):
+def perform(provider, names, formats=FORMATS, is_document=False):
     """All cells of these faults."""
     world = World(provider)
     cells, runs = [], []
@@ -197,8 +221,9 @@ def perform(provider, names, formats=FORMATS):
                 for format in formats:
                     cells.append(Cell(fault, protocol, format))
                     for case in faults.Plays(provider, format, protocol == "h2").of(fault):
+                        case = for_document(case) if is_document else case
                         for client in ("h1", "h2"):
-                            run = Run(len(runs), cells[-1], case, client)
+                            run = Run(len(runs), cells[-1], case, client, is_document)
                             run.provider = provider
                             runs.append(run)
         with concurrent.futures.ThreadPoolExecutor(LANES) as pool:
@@ -215,16 +240,16 @@ def perform(provider, names, formats=FORMATS):
     return cells
 
 
-def report(cells, began, dialect):
+def report(cells, began, dialect, is_short=False):
     """A line for each fault, and the sum; the cells that failed."""
     found = collections.Counter((cell.fault, cell.protocol, not cell.problems) for cell in cells)
-    for fault in dict.fromkeys(cell.fault for cell in cells):
+    for fault in [] if is_short else dict.fromkeys(cell.fault for cell in cells):
         says, text, own, through, end = SEEN[fault]
         counts = ", ".join(f"{p} {found[fault, p, True]}/{found[fault, p, True] + found[fault, p, False]}" for p in ("h1", "h2"))
         print(f"  {fault:<22} {says:<8} text: {text:<8} passthrough: {through:<8} end: {end:<15} {counts}")
     passed = sum(not cell.problems for cell in cells)
     names, formats = {cell.fault for cell in cells}, {cell.format for cell in cells}
-    print(f"  {len(names)} faults x 2 protocols x {len(formats)} formats ({dialect} upstream): {len(cells)} cells, {passed} passed; "
+    print(f"  {len(names)} faults x 2 protocols x {len(formats)} formats ({dialect}): {len(cells)} cells, {passed} passed; "
           f"{sum(cell.runs for cell in cells)} exchanges in {time.monotonic() - began:.0f} s")
     for cell in cells:
         for problem in cell.problems[:3]:
@@ -248,7 +273,7 @@ def markdown(cells, file):
 def check_provider(dialect, names):
     began = time.monotonic()
     cells = perform(PROVIDERS[dialect], names)
-    passed = report(cells, began, dialect)
+    passed = report(cells, began, f"{dialect} upstream")
     if (file := os.environ.get("FAULTS_MARKDOWN")) and list(names) == list(SEEN):
         markdown(cells, file)
     assert passed == len(cells), f"{len(cells) - passed} cells failed"
@@ -256,3 +281,11 @@ def check_provider(dialect, names):
 
 def test_every_fault_in_every_format():
     check_provider(os.environ.get("FAULTS", "openai-chat"), SEEN)
+
+
+def test_every_fault_for_clients_of_one_document():
+    """`stream: false`: whatever breaks, nothing has gone out yet, so each of them gets all of it or an error's status."""
+    began = time.monotonic()
+    cells = perform(PROVIDERS["openai-chat"], SEEN, DOCUMENTS, is_document=True)
+    passed = report(cells, began, "`stream: false`", is_short=True)
+    assert passed == len(cells), f"{len(cells) - passed} cells failed"
