@@ -133,8 +133,10 @@ public struct Inflater: ~Copyable {
         mayHoldMore = made == size
         switch code {
         case Z_STREAM_END: (state, mayHoldMore) = (.between, false)
-        // No progress was possible: all that can be said has been.
-        case Z_BUF_ERROR: mayHoldMore = false
+        // No progress was possible: all that can be said has been, unless zlib is stuck.
+        case Z_BUF_ERROR:
+            mayHoldMore = false
+            if offset < input.count { throw Failure(description: "zlib takes no input") }
         case Z_OK: break
         default: throw Failure(description: Self.reason(code, stream.pointee.msg))
         }

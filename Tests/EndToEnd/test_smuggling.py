@@ -11,8 +11,8 @@ import threading
 import smuggling_cases as cases
 from frames import END_HEADERS, END_STREAM, FrameClient, GOAWAY, HEADERS, RST_STREAM
 from frames import DATA as DATA_FRAME
-from harness import Sluice, connect, until
-from http2_peer import frame
+from harness import Sluice, connect
+from http2_peer import CANCEL, Http2Peer, frame
 from recorders import Recorder1, Recorder2, field_block, response_frames
 
 PATIENCE = 10
@@ -390,3 +390,64 @@ def test_nothing_ambiguous_is_forwarded():
         print(f"  FAILED {failure[:600]}")
     assert not ambiguous, ambiguous
     assert not failures, f"{len(failures)} cases failed"
+
+
+def break_late(proxy, protocol, way, has_come):
+    """Half a request in chunks goes on as it comes, and then the rest is not what it should be; returns the answer."""
+    client = Reader(proxy.port)
+    client.send(cases.head(cases.TE, target=f"/{protocol}/a") + b"5\r\nhello\r\n")
+    assert has_come.wait(PATIENCE), "the first chunk does not go on"
+    if way is None:
+        client.close()
+        return None
+    client.send(way + AFTER.replace(b"/@/", f"/{protocol}/".encode()))
+    found = client.response()
+    assert client.response() is None and not client.data, "something was read behind the fault"
+    client.close()
+    return found
+
+
+def test_half_a_request_is_never_ended_as_if_it_were_whole():
+    """What has gone on already of a request that then breaks must be visibly cut at the upstream."""
+    for way in (b"+5\r\nhello\r\n0\r\n\r\n", b"5\r\nhelloX", b"0\r\nX-A: b\n\r\n", None):
+        has_come, has_ended, received = threading.Event(), threading.Event(), []
+
+        def serve(server):
+            connection, _ = server.accept()
+            connection.settimeout(PATIENCE)
+            data = b""
+            try:
+                while more := connection.recv(65536):
+                    data += more
+                    if b"hello" in data:
+                        has_come.set()
+            except ConnectionError:
+                pass
+            received.append(data)
+            has_ended.set()
+            connection.close()
+
+        def script(stream):
+            stream.wait(lambda s: s.body, "a part of the body")
+            has_come.set()
+            stream.wait_left()
+            received.append(stream.ended or stream.reset)
+            has_ended.set()
+
+        for protocol in ("h1", "h2"):
+            for event in (has_come, has_ended):
+                event.clear()
+            received.clear()
+            with socket.create_server(("127.0.0.1", 0)) as server, Http2Peer(script) as peer:
+                threading.Thread(target=serve, args=(server,), daemon=True).start()
+                urls = {"h1": f"http://127.0.0.1:{server.getsockname()[1]}/v1", "h2": peer.url}
+                upstreams = {"u": {"url": urls[protocol], "dialect": "raw", "http": {"h1": "1.1", "h2": "2"}[protocol]}}
+                route = {"path": f"/{protocol}/*", "request": "passthrough", "response": "passthrough", "upstream": "u"}
+                with Sluice({"listeners": [{"address": "127.0.0.1:0"}], "workers": 1, "upstreams": upstreams, "routes": [route]}) as proxy:
+                    answer = break_late(proxy, protocol, way, has_come)
+                    assert has_ended.wait(PATIENCE), "the upstream is not told"
+                assert way is None or answer[0] == 400, answer
+                if protocol == "h1":
+                    assert not received[0].endswith(b"0\r\n\r\n") and received[0].count(b"HTTP/1.1") == 1, received
+                else:
+                    assert received[0] == CANCEL, f"ended, or reset with {received[0]}"
