@@ -11,7 +11,7 @@ public struct Inflater: ~Copyable {
         public let description: String
     }
 
-    private enum State { case start, deflateStart(UInt8), inside, between }
+    private enum State { case start, deflateStart(UInt8), inside, between, failed }
 
     private let coding: ContentCoding
     /// In place for its whole life: zlib checks that it was not moved.
@@ -37,7 +37,7 @@ public struct Inflater: ~Copyable {
     public var isComplete: Bool {
         switch state {
         case .start, .between: !mayHoldMore
-        case .deflateStart, .inside: false
+        case .deflateStart, .inside, .failed: false
         }
     }
 
@@ -48,9 +48,14 @@ public struct Inflater: ~Copyable {
         _ input: Span<UInt8>, at offset: inout Int, limit: Int, into out: inout ByteQueue
     ) throws(Failure) -> Bool {
         var room = limit
-        while room > 0, offset < input.count || mayHoldMore {
-            guard try enterMember(input, at: &offset) else { continue }
-            try step(input, at: &offset, room: &room, into: &out)
+        do throws(Failure) {
+            while room > 0, offset < input.count || mayHoldMore {
+                guard try enterMember(input, at: &offset) else { continue }
+                try step(input, at: &offset, room: &room, into: &out)
+            }
+        } catch {
+            state = .failed
+            throw error
         }
         return offset < input.count || mayHoldMore
     }
@@ -59,6 +64,7 @@ public struct Inflater: ~Copyable {
     private mutating func enterMember(_ input: Span<UInt8>, at offset: inout Int) throws(Failure) -> Bool {
         switch state {
         case .inside: return true
+        case .failed: throw Failure(description: "bytes behind a fault")
         case .start where coding == .deflate:
             state = .deflateStart(input[offset])
             offset += 1

@@ -29,10 +29,12 @@ struct Inflation: ~Copyable {
 extension Exchange {
     /// The head as it is of the inflated body, if the body is compressed; nil after a failure.
     func inflatedHead(_ head: ResponseHead, isPassthrough: Bool) -> ResponseHead? {
+        inflation = nil
         guard let coding = ContentCoding(head.fields), head.status != 204, head.status != 304 else { return head }
         if isPassthrough {
             // A part of a compressed body cannot be inflated, and what nobody reads can stay as it says it is.
-            let isRead = head.status == 200 && ContentType(head.fields).isStream
+            let isRead =
+                head.status == 200 && ContentType(head.fields).isStream && pool?.endpoint.spec.wire != .dialect(.raw)
             if head.status == 206 || coding == .unsupported && !isRead { return head }
         }
         guard coding != .unsupported else {

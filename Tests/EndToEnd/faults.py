@@ -76,6 +76,7 @@ class Case:
     name: str
     play: object
     wanted: Wanted
+    #: The timeout that is short at the upstream that plays it, so that no other can come first.
     upstream: str = ""
 
 
@@ -397,9 +398,9 @@ class Plays:
 
         seen_as = ABORTED if self.format == PASSTHROUGH else REFUSED
         nothing = Wanted(seen_as, "timeout_firstToken", status=200 if seen_as == ABORTED else 504, raw=b"".join(self.opening))
-        yield Case("behind the tokens", play, self.wanted(fault, self.before), upstream="hasty")
-        yield Case("before the first token", tokenless, nothing, upstream="hasty")
-        yield Case("before the head", lambda wire, arrived: wire.wait_left(), Wanted(REFUSED, "timeout_head", status=504), "hasty")
+        yield Case("behind the tokens", play, self.wanted(fault, self.before), upstream="idle")
+        yield Case("before the first token", tokenless, nothing, upstream="first_token")
+        yield Case("before the head", lambda wire, arrived: wire.wait_left(), Wanted(REFUSED, "timeout_head", status=504), "headers")
 
     def malformed_chunk(self, fault):
         yield self.after_tokens(fault, lambda wire: wire.break_framing())

@@ -18,7 +18,7 @@ from harness import Peer, Reply, Sluice, connect, request_bytes, until
 from http2_peer import CONCURRENT_STREAMS, Http2Peer, connect_http2
 from readers import FormatError, read
 
-LANES = 12
+LANES = 16
 #: The formats that have a document, besides their stream.
 DOCUMENTS = ["openai-chat", "openai-responses", "openai-completions", "anthropic", "gemini", "ollama-chat", "ollama-generate", "cohere"]
 PATIENCE = 30
@@ -64,11 +64,11 @@ class World:
     def _config(self):
         upstreams, routes = {}, []
         for protocol, peer in self.peers.items():
-            for kind in ("", "-hasty"):
-                name = protocol + kind
+            for timeout in ("", "idle", "first_token", "headers"):
+                name = f"{protocol}-{timeout}" if timeout else protocol
                 upstreams[name] = {"url": peer.url, "dialect": self.provider.dialect, "http": {"h1": "1.1", "h2": "2"}[protocol]}
-                if kind:
-                    upstreams[name]["timeouts"] = {"idle": "400ms", "first_token": "400ms", "headers": "400ms"}
+                if timeout:
+                    upstreams[name]["timeouts"] = {timeout: "400ms"}
                 for format in FORMATS:
                     request = PASSTHROUGH if format == PASSTHROUGH else "openai-chat"
                     routes.append({"path": f"/{name}/{format}", "request": request, "response": format, "upstream": name})

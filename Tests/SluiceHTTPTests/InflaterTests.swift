@@ -101,7 +101,8 @@ import Testing
         let whole = Result(text: Self.text, isComplete: true)
         #expect(inflate(.gzip, [Self.gzip + [0, 0, 0]]) == whole)
         #expect(inflate(.gzip, [Self.gzip + [0], Self.gzip]).text == Self.text + Self.text)
-        #expect(inflate(.gzip, [Self.gzip, [0x20]]).hasFailed)
+        let behind = inflate(.gzip, [Self.gzip, [0x20]])
+        #expect(behind.hasFailed && !behind.isComplete)
         #expect(inflate(.gzip, [Self.gzip, [0x1F, 0x20]]).hasFailed)
         #expect(inflate(.deflate, [Self.wrapped, [0x1F]]).hasFailed)
     }

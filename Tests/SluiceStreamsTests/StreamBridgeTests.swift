@@ -143,7 +143,9 @@ import Testing
             }
             // The LF of a last CRLF may still be missing; the line has ended without it.
             let whole = good + blank + good + blank
-            #expect(whole.utf8.starts(with: out.text.utf8) && out.text.utf8.count >= whole.utf8.count - 1, "cut at byte \(cut)")
+            #expect(
+                whole.utf8.starts(with: out.text.utf8) && out.text.utf8.count >= whole.utf8.count - 1,
+                "cut at byte \(cut)")
         }
     }
 
