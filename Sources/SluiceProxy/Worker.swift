@@ -35,6 +35,8 @@ public final class Worker {
     /// What was encoded before the head could go out, while it does; empty otherwise.
     var early = ByteQueue()
     var batch = EventBatch()
+    /// What a compressed answer says, while it is looked at; empty otherwise.
+    var inflated = ByteQueue()
 
     /// `kernel`: the network and the clock that it lives on. `seed`: of its ids; nil for a random one.
     package init(
