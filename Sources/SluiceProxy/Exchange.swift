@@ -62,6 +62,12 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     var armedFor = Instant.distantFuture
     let started: Instant
 
+    /// Where it stands among those that live, and its number in the life of its worker.
+    private(set) var place = -1
+    private(set) var serial = 0
+    /// Looks for secrets in an error that is relayed as it came.
+    var documentRedactor: Redactor?
+
     static let errorBodyLimit = 64 << 10
     static let repeatLimit = 3
 
@@ -69,8 +75,9 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         (self.head, self.bodyLength, self.client, self.worker) = (head, bodyLength, client, worker)
         started = worker.loop.now
         deadlines = ExchangeDeadlines(started: started, limits: worker.limits)
-        record = ExchangeRecord(head, client: client.peerText, worker: worker)
+        record = ExchangeRecord(head, client: client.peerText, isTLS: client.isTLS, worker: worker)
         worker.exchangeBegan()
+        (place, serial) = (worker.live.add(self), worker.metrics.exchanges)
     }
 
     var now: Instant { worker.loop.now }
@@ -161,7 +168,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         guard let route, let pool else { return }
         do throws(ProxyError) {
             let context = UpstreamRequest.Context(
-                head: head, route: route, upstream: pool.endpoint, requestID: record.requestID, path: record.path)
+                head: head, route: route, upstream: pool.endpoint, requestID: record.requestID, path: record.path,
+                traceparent: record.trace?.child(span: record.spanID))
             let request = try UpstreamRequest.make(
                 context, body: requestBody.span, relayedLength: isBodyRelayed ? bodyLength : nil)
             outgoing = request
@@ -169,6 +177,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             canCommitEarly = route.spec.request != .passthrough && expectation.wantsStream
             record.format = request.format
             record.dropped = request.dropped
+            record.model = request.expectation.model
+            notePrompt()
             requestBody.removeAll()
             requestBody.releaseIfEmpty()
             if isBodyRelayed { client.sendContinue() }

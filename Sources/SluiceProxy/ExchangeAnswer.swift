@@ -27,6 +27,7 @@ extension Exchange {
             return sendDocument(head)
         }
         bridge = StreamBridge(relaying: pool.endpoint.spec.wire.makeDecoder(eventBytes: limits.eventBytes))
+        keepTranscript()
         mode = .stream
         sendStreamHead(ResponseFields.relayed(head, record.requestID, route))
         enter(.firstToken)
@@ -60,6 +61,7 @@ extension Exchange {
         guard let route else { return }
         bridge = AnswerBridge.make(
             expectation, pool.endpoint, route: route, requestID: record.requestID, eventBytes: limits.eventBytes)
+        keepTranscript()
     }
 
     /// The upstream says that its answer is no stream. It may be one all the same, or one document, which some send where a stream
@@ -89,6 +91,12 @@ extension Exchange {
     private func sendDocument(_ head: ResponseHead) {
         mode = .document
         let length = ResponseFields.bodyLength(head, method: self.head.method)
+        var head = head
+        if head.status >= 400 {
+            let redactor = redactor(forClient: true)
+            head = redacted(head, redactor)
+            documentRedactor = redactor
+        }
         commit(ResponseFields.relayed(head, record.requestID, route), length: length)
         enter(.body)
     }
@@ -99,6 +107,10 @@ extension Exchange {
         case .stream: streamBody(bytes)
         case .document:
             openBody()
+            guard documentRedactor == nil else {
+                documentRedactor?.feed(bytes, into: &worker.scratch)
+                return
+            }
             worker.scratch.append(bytes)
         case .error:
             if requestBody.count + bytes.count <= Self.errorBodyLimit { requestBody.append(bytes) }
@@ -117,6 +129,8 @@ extension Exchange {
         } catch {
             return failMalformed(error)
         }
+        redactStreamError()
+        noteTokens()
         if phase == .firstToken { firstEvents() }
         if bridge?.progress.sawEnd == true, deadlines.streamEnded(at: now) { arm() }
     }
@@ -137,6 +151,7 @@ extension Exchange {
 
     /// What was understood before the fault is still the client's, however the network cut the two apart.
     private func failMalformed(_ error: StreamError) {
+        redactStreamError()
         if phase == .firstToken { firstEvents() }
         fail(ProxyError(.malformed(.body), .upstream, "upstream sent what is not its dialect", detail: "\(error)"))
     }
@@ -211,6 +226,7 @@ extension Exchange {
         guard isUpstreamPaused, phase != .over else { return }
         isUpstreamPaused = false
         deadlines.upstreamRead(at: now)
+        record.lastToken = now  // the client's pause is no silence of the provider's
         upstream?.resumeReading()
         arm()
     }
@@ -221,8 +237,10 @@ extension Exchange {
         switch mode {
         case .stream: finishStream()
         case .document:
+            openBody()
+            documentRedactor?.finish(into: &worker.scratch)
             flushBody(isLast: true)
-            end("done")
+            end(record.status < 400 ? "done" : "upstream_status")
         case .error(let status, let fields): relayError(status, fields)
         case .drain: end("client_gone")
         case .undecided: break
@@ -238,6 +256,8 @@ extension Exchange {
         } catch {
             return failMalformed(error)
         }
+        redactStreamError()
+        noteTokens()
         let progress = bridge?.progress ?? StreamProgress()
         if !isCommitted {
             guard progress.isComplete else {
@@ -287,9 +307,13 @@ extension Exchange {
         var body = ByteQueue()
         swap(&body, &requestBody)
         let document = JSONValue.parse(body.span)
-        let said = document?.errorMessage
+        let redactor = redactor(forClient: true)
+        let said = document?.errorMessage.map { redactor.redact($0) }
+        record.upstreamError = redactor.redact(Self.errorWord(document))
+        body.withUnsafeMutableBytes { _ = redactor.redact($0) }
         let error = ProxyError(.status(status), .upstream, said ?? "upstream answered with status \(status)")
         let passed = ResponseFields.passedOn(fields)
+        record.detail = loggable(error)
         if isCommitted {
             mode = .stream
             return fail(error)

@@ -11,7 +11,8 @@ extension Exchange {
     func fail(_ error: ProxyError, fields: [(String, String)] = []) {
         guard phase != .over else { return }
         letGoOfUpstream()
-        record.detail = error.detail.isEmpty ? error.message : "\(error.message): \(error.detail)"
+        record.detail = loggable(error)
+        let error = tellable(error)
         guard isCommitted else {
             worker.scratch.removeAll()
             var extra = HeaderFields()
@@ -62,6 +63,7 @@ extension Exchange {
             return
         }
         letGoOfUpstream()
+        noteCancel()
         end(reason)
     }
 
@@ -75,6 +77,7 @@ extension Exchange {
         deadlines.enter(.over, at: now)
         worker.loop.cancel(timer)
         letGoOfUpstream()
+        account()
         record.sentBytes = client.sentBytes
         record.eventCount = bridge?.progress.eventCount ?? 0
         record.usage = bridge?.usage

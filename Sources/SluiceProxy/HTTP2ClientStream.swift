@@ -67,4 +67,6 @@ final class HTTP2ClientStream: ClientStream {
     var waitingSince: Instant? { session.waitingSince(slot) }
     var sentBytes: Int { session.sentBytes(slot) }
     var peerText: String { connection.peerText }
+    var isTLS: Bool { connection.isTLS }
+    var waitingBytes: Int { session.waitingBytes(slot) }
 }

@@ -30,6 +30,8 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case draining
         /// There is no upstream that may be asked now.
         case unavailable
+        /// The operator ended it.
+        case cancelled
     }
     public enum Phase: String, Sendable { case connect, head, firstToken, body, total }
 
@@ -74,7 +76,7 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .timeout: 504
         case .status(let status): Self.clientStatus(ofUpstream: status)
         case .inStream(let kind): Self.status(of: kind)
-        case .draining, .refused, .unavailable: 503
+        case .draining, .refused, .unavailable, .cancelled: 503
         }
     }
 
@@ -108,6 +110,7 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .inStream: "upstream_error"
         case .draining: "drain"
         case .unavailable: "unavailable"
+        case .cancelled: "cancelled"
         }
     }
 

@@ -13,12 +13,12 @@ public struct StartError: Error, CustomStringConvertible {
 
 /// The running proxy: one thread and loop for each core, all on the same addresses.
 public final class Server: Sendable {
-    private struct Handle: Sendable {
+    struct Handle: Sendable {
         let mailbox: Mailbox
         /// Set by the worker's own thread when its loop has ended.
         let finished: Finished
     }
-    private final class Finished: Sendable {
+    final class Finished: Sendable {
         let flag = Atomic<Bool>(false)
     }
     /// Carries a worker into its thread; touched by the main thread only before that thread starts.
@@ -26,11 +26,14 @@ public final class Server: Sendable {
         let worker: Worker
     }
 
-    private let handles: [Handle]
-    private let current: Mutex<ServerSnapshot>
+    let handles: [Handle]
+    let current: Mutex<ServerSnapshot>
     /// Where it listens: with port 0, the port that the kernel chose.
     public let addresses: [SocketAddress]
-    private let shared: SharedState
+    let shared: SharedState
+    let draining = Atomic<Bool>(false)
+    /// Of the configuration's reloads; whoever reloads notes them.
+    public let reloads = ReloadHistory()
 
     /// Opens all listeners and starts the workers; when it returns, connections are accepted. Call `Signals.block` first.
     /// `ended` is called once, on a worker's thread, when the last worker has drained and stopped.
@@ -99,6 +102,7 @@ public final class Server: Sendable {
 
     /// Stops accepting, lets live exchanges end, and gives those that outlive the drain timeout an error.
     public func drain() {
+        draining.store(true, ordering: .releasing)
         let timeout = current.withLock { $0.configuration.drainTimeout }
         for handle in handles {
             handle.mailbox.post { loop in (loop.owner as? Worker)?.drain(timeout: timeout) }

@@ -14,7 +14,7 @@ enum AttemptOutcome: Equatable {
 /// Lives as long as an exchange or a configuration refers to it.
 final class UpstreamGroup {
     let spec: UpstreamSpec
-    private let pools: [UpstreamPool]
+    let pools: [UpstreamPool]
 
     init(_ spec: UpstreamSpec, pools: [UpstreamPool]) { (self.spec, self.pools) = (spec, pools) }
 

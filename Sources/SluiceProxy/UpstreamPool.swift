@@ -39,6 +39,8 @@ final class UpstreamPool: TimerHandler {
     }
 
     var spec: UpstreamSpec { endpoint.spec }
+    var idleCount: Int { idle.count + shared.count { $0.isIdle } }
+    var waitingCount: Int { waiting.count }
 
     /// Gives `exchange` a stream: at once (and returns nil), or later; then what is returned is cancelled to give up.
     /// `fresh`: not one of the connections that lie idle.

@@ -20,6 +20,10 @@ public final class Worker {
     private var liveExchanges = 0
     private(set) var isDraining = false
     var metrics = WorkerMetrics()
+    private(set) var exchangeMetrics = ExchangeMetrics()
+    var live = LiveExchanges()
+    /// What of the words of clients and providers may be logged.
+    var logContent: LogSpec.Content { snapshot.configuration.log.content }
     private var random: UInt64
 
     /// Scratch for the exchange whose upstream is being read; empty between reads.
@@ -38,6 +42,7 @@ public final class Worker {
         random = seed
         loop.owner = self
         groups = makeGroups()
+        shared.modelNames.configure(snapshot.configuration.routes.compactMap(\.model))
     }
 
     private func makeGroups() -> [UpstreamGroup] {
@@ -109,6 +114,16 @@ public final class Worker {
 
     func group(_ upstream: Int) -> UpstreamGroup { groups[upstream] }
 
+    func upstreamGauges() -> [UpstreamGauges] {
+        groups.flatMap { group in
+            group.pools.map { pool in
+                UpstreamGauges(
+                    upstream: group.spec.name, address: pool.endpoint.authority, idleConnections: pool.idleCount,
+                    waiting: pool.waitingCount)
+            }
+        }
+    }
+
     func exchangeBegan() {
         liveExchanges += 1
         metrics.exchanges &+= 1
@@ -116,6 +131,7 @@ public final class Worker {
 
     func exchangeEnded(_ record: ExchangeRecord) {
         liveExchanges -= 1
+        exchangeMetrics.count(record, shared.modelNames)
         if snapshot.configuration.log.access { shared.log.access(record) }
         stopIfDrained()
     }
@@ -144,6 +160,7 @@ public final class Worker {
         self.snapshot = snapshot
         limits = snapshot.configuration.limits
         groups = makeGroups()
+        shared.modelNames.configure(snapshot.configuration.routes.compactMap(\.model))
         for group in old { group.close() }
     }
 
@@ -188,6 +205,7 @@ public final class Worker {
 public final class SharedState: Sendable {
     let budget: ConnectionBudget
     public let log: LogWriter
+    let modelNames = ModelNames()
 
     public init(connections: Int, log: LogWriter) { (budget, self.log) = (ConnectionBudget(limit: connections), log) }
 }

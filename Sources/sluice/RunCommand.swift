@@ -14,6 +14,7 @@ struct RunCommand {
 
     /// Returns the exit code.
     func run() -> Int32 {
+        CrashGuard.install()
         Signals.block([SIGTERM, SIGINT, SIGHUP])
         let demo = demoURL()
         let configuration: Configuration
@@ -29,10 +30,17 @@ struct RunCommand {
             let mailbox = loop.mailbox
             let server = try Server(try snapshot(configuration), log: log) { mailbox.post { $0.stop() } }
             for address in server.addresses { log.write(.info, "listening", ["address": "\(address)"]) }
+            try startAdmin(configuration, server, log, demo, mailbox)
+            if configuration.log.content != .off {
+                log.write(.warning, "log_content", ["content": configuration.log.content.rawValue])
+            }
             greet(server.addresses, isDemo: demo != nil)
             var stops = 0
             let signals = try Signals([SIGTERM, SIGINT, SIGHUP], on: loop) { signal in
-                if signal == SIGHUP { return reload(server, log, demo) }
+                if signal == SIGHUP {
+                    _ = reload(server, log, demo)
+                    return
+                }
                 stops += 1
                 if stops > 1 {
                     log.flush()
@@ -79,15 +87,37 @@ struct RunCommand {
         }
     }
 
-    /// A file with a fault in it changes nothing and is reported.
-    private func reload(_ server: Server, _ log: LogWriter, _ demo: String?) {
+    /// A file with a fault in it changes nothing and is reported. Returns its faults.
+    private func reload(_ server: Server, _ log: LogWriter, _ demo: String?) -> [String] {
         do {
             try server.install(try snapshot(try load(demo: demo)))
+            server.reloads.note(succeeded: true)
             log.write(.info, "reloaded")
+            return []
         } catch {
-            let faults = (error as? ConfigurationFaults)?.issues.map(\.description).joined(separator: "; ")
-            log.write(.error, "reload_failed", ["error": faults ?? "\(error)"])
+            let faults = (error as? ConfigurationFaults)?.issues.map(\.description) ?? ["\(error)"]
+            server.reloads.note(succeeded: false)
+            log.write(.error, "reload_failed", ["error": faults.joined(separator: "; ")])
+            return faults
         }
+    }
+
+    /// What operators ask for is done on the loop that also hears the signals, so that the two never meet.
+    private func startAdmin(
+        _ configuration: Configuration, _ server: Server, _ log: LogWriter, _ demo: String?, _ mailbox: Mailbox
+    ) throws {
+        guard let spec = configuration.admin else { return }
+        let controls = AdminControls(
+            version: CommandLineTool.version,
+            drain: {
+                mailbox.post { _ in
+                    log.write(.info, "draining")
+                    server.drain()
+                }
+            },
+            reload: { done in mailbox.post { _ in done(reload(server, log, demo)) } })
+        let address = try AdminServer.start(spec, of: server, log: log, controls: controls)
+        log.write(.info, "admin_listening", ["address": "\(address)"])
     }
 
     private func greet(_ addresses: [SocketAddress], isDemo: Bool) {
