@@ -178,7 +178,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             record.format = request.format
             record.dropped = request.dropped
             record.model = request.expectation.model
-            notePrompt()
+            noteRequest()
             requestBody.removeAll()
             requestBody.releaseIfEmpty()
             if isBodyRelayed { client.sendContinue() }

@@ -42,7 +42,16 @@ extension Exchange {
         if worker.logContent >= .all { bridge?.transcriptLimitBytes = Self.contentLimitBytes }
     }
 
-    func notePrompt() {
+    /// The request is as it goes out.
+    func noteRequest() {
+        if worker.log.isWritten(.debug) {
+            worker.log.write(
+                .debug, "request",
+                [
+                    "request_id": record.requestID, "route": record.route, "upstream": record.upstream,
+                    "model": String(record.model.prefix(128)), "format": record.format.rawValue,
+                ])
+        }
         guard worker.logContent >= .prompts else { return }
         record.prompt = requestBody.withUnsafeBytes {
             String(decoding: $0.prefix(Self.contentLimitBytes), as: UTF8.self)
@@ -85,9 +94,9 @@ extension Exchange {
         return redactor(forClient: false).redact(text)
     }
 
-    /// An error that the provider put into its stream stands in what was just encoded; whatever it quotes goes.
-    func redactStreamError() {
-        guard bridge?.errorKind != nil else { return }
+    /// An error of the provider's, or what it sent in place of its dialect, stands in what was just encoded or relayed:
+    /// whatever it quotes goes.
+    func redactScratch() {
         let redactor = redactor(forClient: true)
         worker.scratch.withUnsafeMutableBytes { _ = redactor.redact($0) }
     }

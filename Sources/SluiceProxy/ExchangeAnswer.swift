@@ -129,7 +129,7 @@ extension Exchange {
         } catch {
             return failMalformed(error)
         }
-        redactStreamError()
+        if bridge?.errorKind != nil { redactScratch() }
         noteTokens()
         if phase == .firstToken { firstEvents() }
         if bridge?.progress.sawEnd == true, deadlines.streamEnded(at: now) { arm() }
@@ -151,7 +151,7 @@ extension Exchange {
 
     /// What was understood before the fault is still the client's, however the network cut the two apart.
     private func failMalformed(_ error: StreamError) {
-        redactStreamError()
+        redactScratch()
         if phase == .firstToken { firstEvents() }
         fail(ProxyError(.malformed(.body), .upstream, "upstream sent what is not its dialect", detail: "\(error)"))
     }
@@ -256,7 +256,7 @@ extension Exchange {
         } catch {
             return failMalformed(error)
         }
-        redactStreamError()
+        if bridge?.errorKind != nil { redactScratch() }
         noteTokens()
         let progress = bridge?.progress ?? StreamProgress()
         if !isCommitted {

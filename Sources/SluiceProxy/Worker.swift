@@ -22,6 +22,7 @@ public final class Worker {
     var metrics = WorkerMetrics()
     private(set) var exchangeMetrics = ExchangeMetrics()
     var live = LiveExchanges()
+    var log: LogWriter { shared.log }
     /// What of the words of clients and providers may be logged.
     var logContent: LogSpec.Content { snapshot.configuration.log.content }
     private var random: UInt64
