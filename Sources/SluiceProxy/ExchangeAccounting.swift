@@ -90,8 +90,20 @@ extension Exchange {
             if case .status(let status) = error.kind { return "upstream answered with status \(status)" }
             return "upstream reported an error in its stream"
         }
-        let text = error.detail.isEmpty ? error.message : "\(error.message): \(error.detail)"
+        var text = error.detail.isEmpty ? error.message : "\(error.message): \(error.detail)"
+        if case .badRequest = error.kind, worker.logContent < .errors { text = Self.withoutQuotes(text) }
         return redactor(forClient: false).redact(text)
+    }
+
+    /// What a refusal quotes of a request, unless it is as short and plain as the name of a field: a client may put anything
+    /// where a word is expected.
+    static func withoutQuotes(_ text: String) -> String {
+        let parts = text.split(separator: "'", omittingEmptySubsequences: false)
+        return parts.enumerated().map { index, part in
+            let isQuoted = index % 2 == 1 && index < parts.count - 1
+            let isName = part.utf8.count <= 20 && part.utf8.allSatisfy { $0 == 0x5F || $0 &- 0x61 < 26 }
+            return isQuoted && !isName ? "…" : String(part)
+        }.joined(separator: "'")
     }
 
     /// An error of the provider's, or what it sent in place of its dialect, stands in what was just encoded or relayed:

@@ -3,6 +3,8 @@
 import ctypes
 import json
 import os
+import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -171,6 +173,27 @@ def test_access_lines_and_traces():
         fetch(proxy.port, "/text", CHAT, headers=["traceparent: 00-nonsense-01", "tracestate: a=b"])
         assert b"trace" not in peer.requests[-1].lower()
         assert "trace_id" not in until(lambda: proxy.exchanges()[2:])[0]
+
+
+def test_http2_has_its_name():
+    with Peer(lambda c, r: stream(c)) as peer, Sluice(operated(peer.url)) as proxy:
+        subprocess.run(["curl", "-sS", "--http2-prior-knowledge", f"http://127.0.0.1:{proxy.port}/text", "-d",
+                        json.dumps(CHAT)], check=True, capture_output=True, timeout=20)
+        assert until(lambda: proxy.exchanges())[0]["protocol"] == "h2"
+
+
+def test_the_alerts_name_metrics_that_there_are():
+    rules = open(pathlib.Path(__file__).parents[2] / "Deploy/prometheus-alerts.yaml").read()
+    with Peer(lambda c, r: stream(c)) as peer, Sluice(operated(peer.url)) as proxy:
+        families = metrics(admin_port(proxy))
+        named = set(re.findall(r"\b(?:sluice|gen_ai_server|process)_[a-z_]+", rules))
+        assert len(named) > 10
+        for name in named:
+            assert re.sub("_bucket$", "", name) in families, name
+        documented = open(pathlib.Path(__file__).parents[2] / "README.md").read()
+        for name in families:
+            assert name in documented or name.startswith("process_") or families[name].help == "Counted by the workers." \
+                or name == "sluice_config_last_reload_success_timestamp_seconds", f"{name} is not in the README"
 
 
 def test_health():

@@ -126,6 +126,13 @@ import Testing
         #expect(Redactor([]).redact("anything") == "anything")
     }
 
+    @Test(arguments: [
+        ("no array 'messages'", "no array 'messages'"),
+        ("role: 'tell me a secret' is not one of a, b", "role: '…' is not one of a, b"),
+        ("'A'", "'…'"), ("it's", "it's"), ("", ""),
+    ])
+    func quotesOfRequests(text: String, shown: String) { #expect(Exchange.withoutQuotes(text) == shown) }
+
     @Test func cutsMakeNoDifference() {
         let text = Array("one sk-canary, sk-canar and sk-canary-longer sk-".utf8)
         let whole = Redactor(["sk-canary", "sk-canary-longer"]).redact(String(decoding: text, as: UTF8.self))

@@ -7,6 +7,11 @@ extension AdminServer {
     func tellMetrics(_ reply: @escaping (AdminReply) -> Void) {
         let began = EventLoop.clock()
         gather({ worker, _ in .report(worker.report()) }) { [self] _, missing in
+            // What a worker counted stays when it has drained and stopped; it holds nothing any more.
+            let living = server.livingWorkers
+            for index in lastReports.indices where !living.contains(index) {
+                (lastReports[index]?.live, lastReports[index]?.upstreams) = ([:], [])
+            }
             var state = MetricsExposition.ProcessState()
             (state.version, state.started, state.process) = (controls.version, started, ProcessMetrics.read())
             (state.connections, state.connectionLimit) = (server.shared.budget.count, server.shared.budget.limit)
