@@ -10,7 +10,8 @@ extension AdminServer {
             // What a worker counted stays when it has drained and stopped; it holds nothing any more.
             let living = server.livingWorkers
             for index in lastReports.indices where !living.contains(index) {
-                (lastReports[index]?.live, lastReports[index]?.upstreams) = ([:], [])
+                lastReports[index]?.live = [:]
+                lastReports[index]?.upstreams = []
             }
             var state = MetricsExposition.ProcessState()
             (state.version, state.started, state.process) = (controls.version, started, ProcessMetrics.read())
