@@ -16,6 +16,8 @@ public struct Configuration: Sendable {
     public var admin: AdminSpec?
     /// Errors that clients get may name the upstream's address, and say why it cannot be reached.
     public var revealsUpstream = false
+    /// Name servers as `address` or `address:port`; none: those of /etc/resolv.conf.
+    public var nameServers: [String] = []
 
     public init(
         listeners: [ListenerSpec], workers: Int? = nil, limits: Limits = Limits(), log: LogSpec = LogSpec(),

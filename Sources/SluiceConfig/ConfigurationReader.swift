@@ -17,12 +17,14 @@ struct ConfigurationReader {
         let drainTimeout = root.duration("drain_timeout") ?? .seconds(600)
         let admin = readAdmin(&root)
         let revealsUpstream = readErrors(&root)
+        let nameServers = readNameServers(&root)
         root.finish()
         guard let listeners, let upstreams, let routes else { return nil }
         var configuration = Configuration(
             listeners: listeners, workers: workers, limits: limits, log: log, upstreams: upstreams, routes: routes,
             drainTimeout: drainTimeout)
         (configuration.admin, configuration.revealsUpstream) = (admin, revealsUpstream)
+        configuration.nameServers = nameServers
         return configuration
     }
 
@@ -82,7 +84,15 @@ struct ConfigurationReader {
         set("http2_resets_per_second", \.http2ResetsPerSecond)
         set("upstream_receive_buffer_bytes", \.upstreamReceiveBufferBytes, atLeast: 4096)
         set("client_unsent_bytes", \.clientUnsentBytes, atLeast: 4096)
+        set("request_body_rate", \.requestBodyRate, atLeast: 0)
         set("connections", \.connections)
+        set("connections_per_address", \.connectionsPerAddress, atLeast: 0)
+        if let bytes = section.size("buffered_bytes") {
+            limits.bufferedBytes = bytes
+            if bytes < 1 << 20, let node = section.value("buffered_bytes") {
+                context.report(node, section.path(of: "buffered_bytes"), "must be at least 1MiB")
+            }
+        }
         set("idle_upstream_connections", \.idleUpstreamConnections, atLeast: 0)
         if limits.streamBufferLowBytes >= limits.streamBufferHighBytes {
             context.report(

@@ -40,6 +40,8 @@ public final class EventLoop {
         var generation: UInt32 = 0
         var handler: (any EventHandler)?
     }
+    /// Whatever runs on this loop asks this one, and no other, for its sockets.
+    package let kernel: any Kernel
     private let epoll: Descriptor
     private var slots: [Slot] = []
     private var ready = [epoll_event](repeating: epoll_event(), count: 512)
@@ -67,10 +69,14 @@ public final class EventLoop {
     private var cork = Cork()
     private var isCorking = false
 
-    public init() throws(SystemError) {
-        epoll = Descriptor(owning: try SystemError.check("epoll_create1") { epoll_create1(Int32(EPOLL_CLOEXEC)) })
+    public convenience init() throws(SystemError) { try self.init(on: LinuxKernel.shared) }
+
+    package init(on kernel: any Kernel) throws(SystemError) {
+        self.kernel = kernel
+        let poll = try SystemError.check("epoll_create1") { kernel.makePoll() }
+        epoll = Descriptor(owning: Int32(truncatingIfNeeded: poll), of: kernel)
         mailbox = try Mailbox()
-        now = Self.clock()
+        now = kernel.clock()
         wheel = TimerWheel(now: now)
         try control(EPOLL_CTL_ADD, mailbox.descriptor, .readable, generation: Self.mailboxGeneration)
     }
@@ -96,14 +102,14 @@ public final class EventLoop {
         guard Int(fd) < slots.count, slots[Int(fd)].handler != nil else { return }
         slots[Int(fd)].generation = (slots[Int(fd)].generation &+ 1) & 0x7FFF_FFFF
         slots[Int(fd)].handler = nil
-        _ = sl_epoll_ctl(epoll.raw, EPOLL_CTL_DEL, fd, 0, 0)
+        _ = kernel.control(epoll.raw, EPOLL_CTL_DEL, fd, events: 0, key: 0)
     }
 
     private static let mailboxGeneration: UInt32 = .max  // slots stay below it
 
     private func control(_ call: Int32, _ fd: Int32, _ interest: Readiness, generation: UInt32) throws(SystemError) {
         let key = UInt64(generation) << 32 | UInt64(UInt32(bitPattern: fd))
-        try SystemError.check("epoll_ctl") { sl_epoll_ctl(epoll.raw, call, fd, interest.rawValue, key) }
+        try SystemError.check("epoll_ctl") { kernel.control(epoll.raw, call, fd, events: interest.rawValue, key: key) }
     }
 
     // MARK: - Timers
@@ -152,10 +158,12 @@ public final class EventLoop {
     public func turn(maximumWait: Int32) throws(SystemError) {
         var wait = turnHandlers.isEmpty && deferred.isEmpty ? maximumWait : 0
         if let delay = wheel.delay(from: now), wait < 0 || delay < wait { wait = delay }
-        let count = try SystemError.check("epoll_wait") { epoll_wait(epoll.raw, &ready, Int32(ready.count), wait) }
-        now = Self.clock()
+        let count = try SystemError.check("epoll_wait") {
+            kernel.wait(epoll.raw, &ready, count: ready.count, milliseconds: wait)
+        }
+        now = kernel.clock()
         isCorking = count > 1
-        for position in 0..<Int(count) { dispatch(ready[position]) }
+        for position in 0..<count { dispatch(ready[position]) }
         isCorking = false
         uncork()
         fireTimers()
@@ -224,6 +232,9 @@ public final class EventLoop {
 
     /// Seconds since 1970, for what people and providers call time.
     public static func unixTime() -> Int { time(nil) }
+
+    /// The clock as it is at this moment, and not when the turn began.
+    public func readClock() -> Instant { kernel.clock() }
 
     /// The monotonic clock.
     public static func clock() -> Instant {

@@ -4,6 +4,7 @@ import SluiceIO
 
 /// One client's connection as its worker sees it, whatever HTTP it speaks.
 protocol ClientConnection: AnyObject {
+    var peer: SocketAddress { get }
     /// Takes no further request; the connection ends with its last exchange.
     func drain()
     /// Ends live exchanges with an error in their own dialect.
@@ -21,6 +22,8 @@ final class ClientDetector: ClientConnection, ConnectionDelegate, TimerHandler {
     private static let preface = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8)
 
     init(_ connection: Connection, worker: Worker) { (self.connection, self.worker) = (connection, worker) }
+
+    var peer: SocketAddress { connection.peer }
 
     func start() {
         timer = worker.loop.schedule(

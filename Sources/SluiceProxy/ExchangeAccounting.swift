@@ -32,7 +32,7 @@ extension Exchange {
         {
             record.detail = redactor(forClient: false).redact(said)
         }
-        worker.live.remove(place)
+        worker.live.remove(liveSlot)
     }
 
     /// So much of a request or of an answer stands in a line, if the configuration asks for it.
@@ -43,7 +43,7 @@ extension Exchange {
     }
 
     /// The request is as it goes out.
-    func noteRequest() {
+    func noteRequest(_ body: Span<UInt8>) {
         if worker.log.isWritten(.debug) {
             worker.log.write(
                 .debug, "request",
@@ -53,15 +53,14 @@ extension Exchange {
                 ])
         }
         guard worker.logContent >= .prompts else { return }
-        record.prompt = requestBody.withUnsafeBytes {
-            String(decoding: $0.prefix(Self.contentLimitBytes), as: UTF8.self)
-        }
+        let start = body.extracting(0..<min(body.count, Self.contentLimitBytes))
+        record.prompt = start.withUnsafeBufferPointer { String(decoding: $0, as: UTF8.self) }
         // In a GET it stands in the target.
         if record.prompt.isEmpty { record.prompt = RequestTarget(head.target).value(named: "prompt") ?? "" }
     }
 
     /// How long it took, from the moment at which the loop learnt that the client has gone, to stop the upstream.
-    func noteCancel() { record.cancelLatency = EventLoop.clock() - now }
+    func noteCancel() { record.cancelLatency = worker.loop.readClock() - now }
 
     // MARK: - Telling
 

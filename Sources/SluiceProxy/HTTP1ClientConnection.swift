@@ -38,6 +38,8 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         timer = worker.loop.schedule(at: idleDeadline(), handler: self)
     }
 
+    var peer: SocketAddress { connection.peer }
+
     /// No further request is taken; the connection closes when its exchange is over.
     func drain() {
         keepsAlive = false

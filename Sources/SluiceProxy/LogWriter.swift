@@ -79,6 +79,17 @@ public final class LogWriter: Sendable {
         post(&line)
     }
 
+    /// The same where the fields depend on what happened.
+    func write(_ level: LogSpec.Level, _ event: String, fields: [(String, String)]) {
+        guard isWritten(level) else { return }
+        var line = Line(spec.format)
+        line.add("time", Self.timestamp())
+        line.add("level", level.rawValue)
+        line.add("event", event)
+        for (name, value) in fields { line.add(name, value) }
+        post(&line)
+    }
+
     func access(_ record: ExchangeRecord) {
         var line = Line(spec.format)
         line.add("time", Self.timestamp())
@@ -93,6 +104,7 @@ public final class LogWriter: Sendable {
         line.add("status", record.status)
         line.add("end", record.reason)
         line.add("upstream", record.upstream)
+        if !record.place.isEmpty { line.add("place", record.place) }
         line.add("format", record.format.rawValue)
         if !record.model.isEmpty { line.add("model", String(record.model.prefix(128))) }
         line.add("duration_ms", Int(clamping: record.duration.milliseconds))
@@ -105,6 +117,7 @@ public final class LogWriter: Sendable {
         if let input = record.usage?.input { line.add("input_tokens", input) }
         if let output = record.usage?.output { line.add("output_tokens", output) }
         if record.retries > 0 { line.add("retries", record.retries) }
+        if let attempts = record.attempts { line.add("attempts", attempts) }
         if record.pauses > 0 { line.add("pauses", record.pauses) }
         if !record.dropped.isEmpty { line.add("dropped", record.dropped.prefix(16).joined(separator: ",")) }
         if record.pings > 0 { line.add("pings", record.pings) }

@@ -30,6 +30,8 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case draining
         /// There is no upstream that may be asked now.
         case unavailable
+        /// The upstream's process was not ready in time.
+        case starting
         /// The operator ended it.
         case cancelled
     }
@@ -41,6 +43,8 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
     public let message: String
     /// For the log only.
     public let detail: String
+    /// For `Retry-After`, where the status is 503.
+    public var retryAfterSeconds = 1
 
     public init(_ kind: Kind, _ side: Side, _ message: String, detail: String = "") {
         (self.kind, self.side, self.message, self.detail) = (kind, side, message, detail)
@@ -76,7 +80,7 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .timeout: 504
         case .status(let status): Self.clientStatus(ofUpstream: status)
         case .inStream(let kind): Self.status(of: kind)
-        case .draining, .refused, .unavailable, .cancelled: 503
+        case .draining, .refused, .unavailable, .starting, .cancelled: 503
         }
     }
 
@@ -110,6 +114,7 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .inStream: "upstream_error"
         case .draining: "drain"
         case .unavailable: "unavailable"
+        case .starting: "starting"
         case .cancelled: "cancelled"
         }
     }
@@ -120,6 +125,10 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .timeout: StreamFailure(.timeout, message)
         case .malformed, .limit: StreamFailure(.malformed, message)
         case .draining: StreamFailure(.draining, message)
+        case .inStream(let kind): StreamFailure(kind, message)
+        case .status(429): StreamFailure(.rateLimited, message)
+        case .status(503), .status(529): StreamFailure(.overloaded, message)
+        case .status: StreamFailure(.provider, message)
         default: StreamFailure(.truncated, message)
         }
     }

@@ -41,7 +41,7 @@ public final class Server: Sendable {
         _ snapshot: ServerSnapshot, log: LogWriter, ended: @escaping @Sendable () -> Void
     ) throws(StartError) {
         let configuration = snapshot.configuration
-        let shared = SharedState(connections: configuration.limits.connections, log: log)
+        let shared = SharedState(configuration.limits, log: log)
         var addresses: [SocketAddress] = []
         for listener in configuration.listeners {
             guard let address = SocketAddress(listener.address) else {
@@ -73,13 +73,17 @@ public final class Server: Sendable {
                 try startThread(named: "worker-\(index)") {
                     carrier.worker.run()
                     finished.flag.store(true, ordering: .releasing)
-                    if running.leave() { ended() }
+                    if running.leave() { shared.processes.stop(ended) }
                 }
             }
         } catch {
             throw StartError("cannot start a thread: \(error)")
         }
+        shared.processes.begin()
     }
+
+    /// The managed processes as they are now; from any thread.
+    public var processes: [ProcessStatus] { shared.processes.statuses }
 
     private final class RunningCount: Sendable {
         private let count: Atomic<Int>
@@ -95,6 +99,7 @@ public final class Server: Sendable {
             throw StartError("listeners cannot change while the server runs; restart it for that")
         }
         current.withLock { $0 = snapshot }
+        shared.clients.change(limit: snapshot.configuration.limits.connectionsPerAddress)
         for handle in handles {
             handle.mailbox.post { loop in (loop.owner as? Worker)?.install(snapshot) }
         }

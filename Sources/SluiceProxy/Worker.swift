@@ -13,8 +13,9 @@ public final class Worker {
     /// Those of `snapshot`, here because they are asked for at every turn.
     private(set) var limits: Limits
     private let shared: SharedState
-    private let resolver: Resolver
-    private var groups: [UpstreamGroup]
+    private var resolver: Resolver
+    /// In the order of the configuration.
+    private(set) var groups: [UpstreamGroup]
     private var listeners: [Listener] = []
     private var clients: [ObjectIdentifier: any ClientConnection] = [:]
     private var liveExchanges = 0
@@ -33,32 +34,48 @@ public final class Worker {
     var early = ByteQueue()
     var batch = EventBatch()
 
-    init(_ snapshot: ServerSnapshot, shared: SharedState) throws(SystemError) {
-        loop = try EventLoop()
+    /// `kernel`: the network and the clock that it lives on. `seed`: of its ids; nil for a random one.
+    package init(
+        _ snapshot: ServerSnapshot, shared: SharedState, kernel: any Kernel = LinuxKernel.shared, seed: UInt64? = nil
+    ) throws(SystemError) {
+        loop = try EventLoop(on: kernel)
         (self.snapshot, self.shared, limits) = (snapshot, shared, snapshot.configuration.limits)
-        resolver = Resolver(loop: loop)
+        resolver = snapshot.makeResolver(on: loop)
         groups = []
-        var seed: UInt64 = 0
-        _ = getentropy(&seed, 8)
-        random = seed
+        random = seed ?? Self.randomSeed()
         loop.owner = self
         groups = makeGroups()
-        shared.modelNames.configure(snapshot.configuration.routes.compactMap(\.model))
+        for group in groups { group.start(after: nil) }
+        shared.modelNames.configure(snapshot.modelNames)
+    }
+
+    private static func randomSeed() -> UInt64 {
+        var seed: UInt64 = 0
+        _ = getentropy(&seed, 8)
+        return seed
     }
 
     private func makeGroups() -> [UpstreamGroup] {
         snapshot.configuration.upstreams.enumerated().map { index, spec in
-            let pool = UpstreamPool(
-                UpstreamEndpoint(spec, signing: snapshot.signing[index]), loop: loop, resolver: resolver,
-                tls: snapshot.clientTLS[index], limits: snapshot.configuration.limits)
-            return UpstreamGroup(spec, pools: [pool])
+            let pools = spec.places.map { place in
+                UpstreamPool(
+                    UpstreamEndpoint(spec.at(place), signing: snapshot.signing[index]), loop: loop, resolver: resolver,
+                    tls: snapshot.clientTLS[index], limits: snapshot.configuration.limits,
+                    process: shared.processes.gate(for: spec, on: loop))
+            }
+            let group = UpstreamGroup(spec, pools: pools, loop: loop, seed: random &+ UInt64(index))
+            group.onChange = { [unowned self] change in
+                metrics.count(change)
+                shared.log.write(change)
+            }
+            return group
         }
     }
 
     // MARK: - Listening
 
     /// Opens this worker's sockets on `addresses`, and returns where they are bound.
-    func listen(on addresses: [SocketAddress]) throws(SystemError) -> [SocketAddress] {
+    package func listen(on addresses: [SocketAddress]) throws(SystemError) -> [SocketAddress] {
         var bound: [SocketAddress] = []
         for (index, address) in addresses.enumerated() {
             let listener = try Listener(
@@ -81,6 +98,11 @@ public final class Worker {
     }
 
     private func accept(_ socket: consuming Descriptor, _ peer: SocketAddress, listener: Int) {
+        guard shared.clients.take(peer) else {
+            metrics.refusedConnections &+= 1
+            shared.budget.give()
+            return
+        }
         do {
             let engine = try snapshot.serverTLS[listener]?.makeServerEngine()
             let connection = try Connection(socket, peer: peer, engine: engine, loop: loop)
@@ -88,6 +110,7 @@ public final class Worker {
             clients[ObjectIdentifier(client)] = client
             client.start()
         } catch {
+            shared.clients.give(peer)
             shared.budget.give()
             shared.log.write(.warning, "accept", ["error": "\(error)"])
         }
@@ -107,23 +130,19 @@ public final class Worker {
 
     func forget(_ client: any ClientConnection) {
         guard clients.removeValue(forKey: ObjectIdentifier(client)) != nil else { return }
+        shared.clients.give(client.peer)
         shared.budget.give()
         stopIfDrained()
     }
 
     // MARK: - Exchanges
 
-    func group(_ upstream: Int) -> UpstreamGroup { groups[upstream] }
+    /// What this worker knows of all places of all upstreams.
+    var placeStatus: [PlaceStatus] { groups.flatMap(\.status) }
 
-    func upstreamGauges() -> [UpstreamGauges] {
-        groups.flatMap { group in
-            group.pools.map { pool in
-                UpstreamGauges(
-                    upstream: group.spec.name, address: pool.endpoint.authority, idleConnections: pool.idleCount,
-                    waiting: pool.waitingCount)
-            }
-        }
-    }
+    /// All buffers of the process hold as much as they may.
+    var isOverfull: Bool { BufferedBytes.total > bufferedBytesLimit }
+    var bufferedBytesLimit: Int { limits.bufferedBytes ?? shared.bufferedBytes }
 
     func exchangeBegan() {
         liveExchanges += 1
@@ -139,11 +158,7 @@ public final class Worker {
 
     /// 16 hexadecimal digits; for ids, not for secrets.
     func makeID() -> String {
-        random = random &+ 0x9E37_79B9_7F4A_7C15  // SplitMix64
-        var mixed = random
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        mixed ^= mixed >> 31
+        let mixed = nextRandom()
         return String(unsafeUninitializedCapacity: 16) { digits in
             for index in 0..<16 {
                 let digit = UInt8(truncatingIfNeeded: mixed >> UInt64(60 - 4 * index)) & 15
@@ -153,15 +168,27 @@ public final class Worker {
         }
     }
 
+    /// SplitMix64; for ids and jitter, not for secrets.
+    func nextRandom() -> UInt64 {
+        random = random &+ 0x9E37_79B9_7F4A_7C15
+        var mixed = random
+        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+        return mixed ^ (mixed >> 31)
+    }
+
     // MARK: - Life
 
     /// New exchanges go by `snapshot`; those that run end on what they began with.
     func install(_ snapshot: ServerSnapshot) {
-        let old = groups
+        let (old, nameServers) = (groups, self.snapshot.configuration.nameServers)
         self.snapshot = snapshot
         limits = snapshot.configuration.limits
+        // The old pools keep theirs: dials under way go on.
+        if snapshot.configuration.nameServers != nameServers { resolver = snapshot.makeResolver(on: loop) }
         groups = makeGroups()
-        shared.modelNames.configure(snapshot.configuration.routes.compactMap(\.model))
+        for group in groups { group.start(after: old.first { $0.spec.name == group.spec.name }) }
+        shared.modelNames.configure(snapshot.modelNames)
         for group in old { group.close() }
     }
 
@@ -205,8 +232,18 @@ public final class Worker {
 /// What all workers of a process share.
 public final class SharedState: Sendable {
     let budget: ConnectionBudget
+    let clients: ClientBudget
+    /// Where the configuration gives no `buffered_bytes`.
+    let bufferedBytes: Int
     public let log: LogWriter
     let modelNames = ModelNames()
+    let processes: ProcessDirectory
 
-    public init(connections: Int, log: LogWriter) { (budget, self.log) = (ConnectionBudget(limit: connections), log) }
+    public init(_ limits: Limits, log: LogWriter) {
+        budget = ConnectionBudget(limit: limits.connections)
+        clients = ClientBudget(limit: limits.connectionsPerAddress)
+        bufferedBytes = max(16 << 20, (MachineMemory.limitBytes() ?? 2 << 30) / 8)
+        self.log = log
+        processes = ProcessDirectory(log: log)
+    }
 }

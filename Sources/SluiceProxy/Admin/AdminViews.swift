@@ -18,6 +18,8 @@ extension AdminServer {
             (state.connections, state.connectionLimit) = (server.shared.budget.count, server.shared.budget.limit)
             (state.droppedLines, state.reloads) = (log.dropped, server.reloads.current)
             (state.isDraining, state.workers, state.missing) = (server.isDraining, server.workerCount, missing)
+            (state.bufferBytes, state.processes) = (BufferedBytes.total, server.processes)
+            state.bufferLimit = server.configuration.limits.bufferedBytes ?? server.shared.bufferedBytes
             state.gatheringSeconds = (EventLoop.clock() - began).seconds
             let text = MetricsExposition.text(lastReports.compactMap { $0 }, state)
             reply(AdminReply(contentType: MetricsText.contentType, body: text))

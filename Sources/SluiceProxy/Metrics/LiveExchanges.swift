@@ -2,35 +2,35 @@
 /// stores; only questions walk the list.
 struct LiveExchanges {
     /// Where an exchange stands in the list.
-    typealias Place = Int
+    typealias Slot = Int
 
-    private var places: [Exchange?] = []
-    private var free: [Place] = []
+    private var slots: [Exchange?] = []
+    private var free: [Slot] = []
     private(set) var count = 0
 
-    mutating func add(_ exchange: Exchange) -> Place {
+    mutating func add(_ exchange: Exchange) -> Slot {
         count += 1
-        if let place = free.popLast() {
-            places[place] = exchange
-            return place
+        if let slot = free.popLast() {
+            slots[slot] = exchange
+            return slot
         }
-        places.append(exchange)
-        return places.count - 1
+        slots.append(exchange)
+        return slots.count - 1
     }
 
-    mutating func remove(_ place: Place) {
-        guard places.indices.contains(place), places[place] != nil else { return }
-        places[place] = nil
-        free.append(place)
+    mutating func remove(_ slot: Slot) {
+        guard slots.indices.contains(slot), slots[slot] != nil else { return }
+        slots[slot] = nil
+        free.append(slot)
         count -= 1
     }
 
     func forEach(_ body: (Exchange) -> Void) {
-        for exchange in places { if let exchange { body(exchange) } }
+        for exchange in slots { if let exchange { body(exchange) } }
     }
 
     func first(where isWanted: (Exchange) -> Bool) -> Exchange? {
-        for exchange in places { if let exchange, isWanted(exchange) { return exchange } }
+        for exchange in slots { if let exchange, isWanted(exchange) { return exchange } }
         return nil
     }
 }

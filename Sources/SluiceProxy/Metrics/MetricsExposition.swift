@@ -17,6 +17,9 @@ enum MetricsExposition {
         /// Workers that did not answer in time.
         var missing: [Int] = []
         var gatheringSeconds = 0.0
+        var bufferBytes = 0
+        var bufferLimit = 0
+        var processes: [ProcessStatus] = []
     }
 
     static func text(_ reports: [WorkerReport], _ state: ProcessState) -> [UInt8] {
@@ -178,12 +181,17 @@ enum MetricsExposition {
             }
             sum.idleConnections += gauges.idleConnections
             sum.waiting += gauges.waiting
+            sum.inFlight += gauges.inFlight
+            // Each worker has its own view; what one of them finds ill is worth a look.
             sum.isHealthy = sum.isHealthy && gauges.isHealthy
+            sum.isEjected = sum.isEjected || gauges.isEjected
             places[key] = sum
         }
         let sorted = places.values.sorted { ($0.upstream, $0.address) < ($1.upstream, $1.address) }
         let figures: [(String, String, (UpstreamGauges) -> Int)] = [
-            ("sluice_upstream_healthy", "1: requests may go there.", { $0.isHealthy ? 1 : 0 }),
+            ("sluice_upstream_healthy", "0: checks fail, as some worker sees it.", { $0.isHealthy ? 1 : 0 }),
+            ("sluice_upstream_ejected", "1: some worker sends nothing there after failures.", { $0.isEjected ? 1 : 0 }),
+            ("sluice_upstream_attempts_active", "Attempts under way.", { $0.inFlight }),
             ("sluice_upstream_idle_connections", "Connections that wait for work.", { $0.idleConnections }),
             ("sluice_upstream_waiting_requests", "Requests that wait for a connection.", { $0.waiting }),
         ]
@@ -223,6 +231,8 @@ enum MetricsExposition {
         let gauges: [(String, String, Int)] = [
             ("sluice_connections_open", "Connections of clients.", state.connections),
             ("sluice_connections_limit", "limits.connections.", state.connectionLimit),
+            ("sluice_buffer_memory_bytes", "Held by all buffers.", state.bufferBytes),
+            ("sluice_buffer_memory_limit_bytes", "limits.buffered_bytes.", state.bufferLimit),
             ("sluice_draining", "1: no new request is taken.", state.isDraining ? 1 : 0),
             ("sluice_workers", "Event loops.", state.workers),
             (
@@ -243,6 +253,12 @@ enum MetricsExposition {
             out.family(name, .gauge, help)
             out.sample([], value)
         }
+        out.family("sluice_process_ready", .gauge, "Of a managed process: 1 if it takes requests.")
+        for process in state.processes {
+            out.sample([(name: "upstream", value: process.name)], process.state == .ready ? 1 : 0)
+        }
+        out.family("sluice_process_restarts_total", .counter, "Of a managed process.")
+        for process in state.processes { out.sample([(name: "upstream", value: process.name)], process.restarts) }
         out.family("sluice_config_reloads_total", .counter, "Of the configuration, after the start.")
         out.sample([(name: "result", value: "failed")], state.reloads.failed)
         out.sample([(name: "result", value: "ok")], state.reloads.succeeded)

@@ -25,8 +25,11 @@ struct UpstreamGauges: Sendable {
     /// Connections that lie idle, and requests that wait for one.
     var idleConnections = 0
     var waiting = 0
-    /// Requests may go there.
+    /// Attempts under way.
+    var inFlight = 0
+    /// By its checks, and by what became of requests; requests go there if it is the one and not the other.
     var isHealthy = true
+    var isEjected = false
 }
 
 /// One line of the list of live streams.
@@ -60,7 +63,7 @@ extension Worker {
             counts.bufferedBytes += exchange.bufferedBytes
             report.live[exchange.record.route] = counts
         }
-        report.upstreams = upstreamGauges()
+        report.upstreams = groups.flatMap(\.gauges)
         return report
     }
 
@@ -79,8 +82,26 @@ extension Worker {
     }
 }
 
+extension UpstreamGroup {
+    var gauges: [UpstreamGauges] {
+        zip(status, pools).map { status, pool in
+            UpstreamGauges(
+                upstream: status.upstream, address: status.name, idleConnections: pool.idleCount,
+                waiting: pool.waitingCount, inFlight: status.inFlight, isHealthy: status.isHealthy,
+                isEjected: status.isEjected)
+        }
+    }
+}
+
+extension ServerSnapshot {
+    /// Models that the configuration names.
+    var modelNames: [String] {
+        configuration.routes.flatMap { route in [route.model] + route.upstreams.map(\.model) }.compactMap { $0 }
+    }
+}
+
 extension Exchange {
-    var bufferedBytes: Int { client.waitingBytes + held.count + requestBody.count }
+    var bufferedBytes: Int { client.waitingBytes + held.count + requestBody.count + errorBody.count }
 
     func entry(worker: Int) -> StreamEntry {
         StreamEntry(
@@ -95,11 +116,13 @@ extension Exchange {
     private var stateText: String {
         switch phase {
         case .request: "request"
+        case .starting: "waiting_for_process"
         case .connecting: "connecting"
         case .head: "waiting_for_head"
         case .firstToken: "waiting_for_token"
         case .body: "streaming"
         case .errorBody: "reading_error"
+        case .waiting: "between_attempts"
         case .over: "over"
         }
     }
