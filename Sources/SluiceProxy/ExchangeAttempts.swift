@@ -144,7 +144,8 @@ extension Exchange {
         if case .drain = mode { return end("client_gone") }
         let hasBytes = stream.map { $0.receivedBytes > attempts.receivedBefore } ?? false
         let circumstances = AttemptFailure.Circumstances(
-            hasAnswered: hasBytes || ![.head, .connecting, .starting].contains(phase), wasReused: stream?.isReused ?? false,
+            hasAnswered: hasBytes || ![.head, .connecting, .starting].contains(phase),
+            wasReused: stream?.isReused ?? false,
             waited: now - attempts.sent)
         var failure = failure ?? AttemptFailure(failed.error, circumstances)
         failure?.wasReused = circumstances.wasReused

@@ -96,7 +96,6 @@ final class UpstreamPool: TimerHandler {
 
     // MARK: - Called by exchanges, once each for every attempt
 
-
     /// Ends what is idle now, and the rest when its last exchange is over.
     func close() {
         isClosed = true

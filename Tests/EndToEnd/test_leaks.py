@@ -271,7 +271,7 @@ def test_a_crash_leaves_nothing_behind():
             process = subprocess.Popen([os.path.abspath(BINARY), "run", "-c", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                        cwd=folder, env=environment,
                                        preexec_fn=unlimited if hard == resource.RLIM_INFINITY else None)
-            line = json.loads(process.stdout.readline())
+            line = next(entry for entry in map(json.loads, process.stdout) if entry["event"] == "listening")
             client = connect(int(line["address"].rsplit(":", 1)[1]))
             client.sendall(request_bytes("/t", BODY, headers=CREDENTIALS))
             assert ANSWER.encode() in client.recv(65536)
