@@ -12,6 +12,10 @@ public struct Configuration: Sendable {
     public var routes: [Route]
     /// How long live streams may go on after SIGTERM.
     public var drainTimeout: Interval
+    /// nil: operators have no listener.
+    public var admin: AdminSpec?
+    /// Errors that clients get may name the upstream's address, and say why it cannot be reached.
+    public var revealsUpstream = false
     /// Name servers as `address` or `address:port`; none: those of /etc/resolv.conf.
     public var nameServers: [String] = []
     /// How long clients are still accepted after SIGTERM, while readiness is denied already.
@@ -84,6 +88,21 @@ public struct LogSpec: Sendable, Equatable {
     public var format: Format = .json
     /// One line for each exchange, at its end.
     public var access = true
+    /// How much of what clients and providers say to each other may stand in it: each includes those before it.
+    public enum Content: String, CaseIterable, Sendable, Comparable {
+        /// Nothing of it.
+        case off
+        /// The words of provider's errors, which may quote a prompt.
+        case errors
+        /// The bodies of requests.
+        case prompts
+        /// The text of answers too.
+        case all
+
+        public static func < (left: Content, right: Content) -> Bool { left.rank < right.rank }
+        private var rank: Int { Self.allCases.firstIndex(of: self) ?? 0 }
+    }
+    public var content = Content.off
 
     public init() {}
 }

@@ -32,6 +32,14 @@ protocol ClientStream: AnyObject {
     var sentBytes: Int { get }
     /// Address, and the subject of its certificate if it showed one.
     var peerText: String { get }
+    var isTLS: Bool { get }
+    /// Response bytes that wait for the client in this process.
+    var waitingBytes: Int { get }
+}
+
+extension ClientStream {
+    var isTLS: Bool { false }
+    var waitingBytes: Int { 0 }
 }
 
 /// The upstream's side of one exchange.

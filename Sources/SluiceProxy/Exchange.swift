@@ -71,14 +71,21 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     var armedFor = Instant.distantFuture
     let started: Instant
 
+    /// Where it stands among those that live, and its number in the life of its worker.
+    private(set) var liveSlot = -1
+    private(set) var serial = 0
+    /// Looks for secrets in an error that is relayed as it came.
+    var documentRedactor: Redactor?
+
     static let errorBodyLimit = 64 << 10
 
     init(_ head: RequestHead, bodyLength: BodyLength, client: any ClientStream, worker: Worker) {
         (self.head, self.bodyLength, self.client, self.worker) = (head, bodyLength, client, worker)
         started = worker.loop.now
         deadlines = ExchangeDeadlines(started: started, limits: worker.limits)
-        record = ExchangeRecord(head, client: client.peerText, worker: worker)
+        record = ExchangeRecord(head, client: client.peerText, isTLS: client.isTLS, worker: worker)
         worker.exchangeBegan()
+        (liveSlot, serial) = (worker.live.add(self), worker.metrics.exchanges)
     }
 
     var now: Instant { worker.loop.now }

@@ -30,6 +30,7 @@ extension Exchange {
             return sendDocument(head)
         }
         bridge = StreamBridge(relaying: pool.endpoint.spec.wire.makeDecoder(eventBytes: limits.eventBytes))
+        keepTranscript()
         mode = .stream
         commit(ResponseFields.relayed(head, record.requestID, route), length: .chunked)
         answerBegins()
@@ -64,6 +65,7 @@ extension Exchange {
         guard let route else { return }
         bridge = AnswerBridge.make(
             expectation, pool.endpoint, route: route, requestID: record.requestID, eventBytes: limits.eventBytes)
+        keepTranscript()
     }
 
     /// The upstream says that its answer is no stream. It may be one all the same, or one document, which some send where a stream
@@ -93,6 +95,12 @@ extension Exchange {
     func sendDocument(_ head: ResponseHead) {
         mode = .document
         let length = ResponseFields.bodyLength(head, method: self.head.method)
+        var head = head
+        if head.status >= 400 {
+            let redactor = redactor(forClient: true)
+            head = redacted(head, redactor)
+            documentRedactor = redactor
+        }
         commit(ResponseFields.relayed(head, record.requestID, route), length: length)
         answerBegins()
         enter(.body)
@@ -109,6 +117,10 @@ extension Exchange {
         case .stream: streamBody(bytes)
         case .document:
             openBody()
+            guard documentRedactor == nil else {
+                documentRedactor?.feed(bytes, into: &worker.scratch)
+                return
+            }
             worker.scratch.append(bytes)
         case .heldDocument(let head): holdDocument(head, bytes)
         case .error:
@@ -129,6 +141,8 @@ extension Exchange {
         } catch {
             return failMalformed(error)
         }
+        if bridge?.errorKind != nil { redactScratch() }
+        noteTokens()
         if phase == .firstToken { firstEvents() }
         if bridge?.progress.sawEnd == true, deadlines.streamEnded(at: now) { arm() }
     }
@@ -149,6 +163,7 @@ extension Exchange {
 
     /// What was understood before the fault is still the client's, however the network cut the two apart.
     private func failMalformed(_ error: StreamError) {
+        redactScratch()
         if phase == .firstToken { firstEvents() }
         // It may have been the provider's own error, and an attempt that is over by now.
         guard phase == .firstToken || phase == .body else { return }
@@ -159,7 +174,9 @@ extension Exchange {
 
     /// The provider's own error, before anything was sent on.
     func failInStream() {
-        let (kind, message) = (bridge?.errorKind ?? .provider, bridge?.errorMessage ?? "")
+        let kind = bridge?.errorKind ?? .provider
+        // What another upstream knows, which may be asked next, is not what this one could quote.
+        let message = redactor(forClient: true).redact(bridge?.errorMessage ?? "")
         worker.scratch.removeAll()
         attemptFailed(ProxyError(.inStream(kind), .upstream, message))
     }
@@ -234,6 +251,7 @@ extension Exchange {
         guard isUpstreamPaused, phase != .over else { return }
         isUpstreamPaused = false
         deadlines.upstreamRead(at: now)
+        record.lastToken = now  // the client's pause is no silence of the provider's
         if inflation?.isBehind == true { continueInflation() } else { upstream?.resumeReading() }
         arm()
     }
@@ -245,8 +263,10 @@ extension Exchange {
         case .stream: finishStream()
         case .document:
             endAttempt(.answered(status: record.upstreamStatus))
+            openBody()
+            documentRedactor?.finish(into: &worker.scratch)
             flushBody(isLast: true)
-            end("done")
+            end(record.status < 400 ? "done" : "upstream_status")
         case .heldDocument(let head): finishHeldDocument(head)
         case .error(let status, let fields): errorEnded(status, fields)
         case .drain:
@@ -265,6 +285,8 @@ extension Exchange {
         } catch {
             return failMalformed(error)
         }
+        if bridge?.errorKind != nil { redactScratch() }
+        noteTokens()
         let progress = bridge?.progress ?? StreamProgress()
         if !isAnswerBegun {
             guard progress.isComplete else {
@@ -307,7 +329,10 @@ extension Exchange {
         var body = ByteQueue()
         swap(&body, &errorBody)
         let document = JSONValue.parse(body.span)
-        let said = document?.errorMessage
+        let redactor = redactor(forClient: true)
+        let said = document?.errorMessage.map { redactor.redact($0) }
+        record.upstreamError = redactor.redact(Self.errorWord(document))
+        body.withUnsafeMutableBytes { _ = redactor.redact($0) }
         var failed = FailedAnswer(
             error: ProxyError(.status(status), .upstream, said ?? "upstream answered with status \(status)"))
         failed.fields = ResponseFields.passedOn(fields)

@@ -14,7 +14,8 @@ extension Exchange {
         guard phase != .over else { return }
         letGoOfUpstream()
         endAttempt(AttemptOutcome(error))
-        record.detail = error.detail.isEmpty ? error.message : "\(error.message): \(error.detail)"
+        record.detail = loggable(error)
+        let error = tellable(error)
         guard isCommitted else {
             worker.scratch.removeAll()
             var extra = passedOn
@@ -74,6 +75,7 @@ extension Exchange {
             return
         }
         letGoOfUpstream()
+        noteCancel()
         end(reason)
     }
 
@@ -88,6 +90,7 @@ extension Exchange {
         worker.loop.cancel(timer)
         letGoOfUpstream()
         endAttempt(.abandoned)
+        account()
         record.sentBytes = client.sentBytes
         record.eventCount = bridge?.progress.eventCount ?? 0
         record.usage = bridge?.usage

@@ -225,6 +225,8 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
     var waitingSince: Instant? { connection.pendingBytes > 0 ? connection.lastProgress : nil }
     var sentBytes: Int { connection.sentBytes - sentBefore }
     private(set) lazy var peerText = connection.peer.addressText
+    var isTLS: Bool { connection.isTLS }
+    var waitingBytes: Int { connection.pendingBytes }
 
     func sendHead(_ head: ResponseHead, length: BodyLength) {
         var length = length

@@ -74,4 +74,6 @@ final class HTTP2ClientStream: ClientStream {
     var waitingSince: Instant? { isGone ? nil : session.waitingSince(slot) }
     var sentBytes: Int { isGone ? 0 : session.sentBytes(slot) }
     var peerText: String { connection.peerText }
+    var isTLS: Bool { connection.isTLS }
+    var waitingBytes: Int { session.waitingBytes(slot) }
 }

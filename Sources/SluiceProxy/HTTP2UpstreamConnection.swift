@@ -51,6 +51,8 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
         !isRetired && !isOver && connection.isOpen && session.canOpen && (!isGreeting || session.streamCount == 0)
     }
 
+    var isIdle: Bool { session.streamCount == 0 }
+
     /// The peer's SETTINGS have not come: one stream may go ahead, more could be too many for it.
     private(set) var isGreeting = true
     var peerStreams: Int { session.peerConcurrentStreams }

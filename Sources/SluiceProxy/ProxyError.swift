@@ -32,6 +32,8 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case unavailable
         /// The upstream's process was not ready in time.
         case starting
+        /// The operator ended it.
+        case cancelled
     }
     public enum Phase: String, Sendable { case connect, head, firstToken, body, total }
 
@@ -81,7 +83,7 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .timeout: 504
         case .status(let status): Self.clientStatus(ofUpstream: status)
         case .inStream(let kind): Self.status(of: kind)
-        case .draining, .refused, .unavailable, .starting: 503
+        case .draining, .refused, .unavailable, .starting, .cancelled: 503
         }
     }
 
@@ -116,6 +118,7 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .draining: "drain"
         case .unavailable: "unavailable"
         case .starting: "starting"
+        case .cancelled: "cancelled"
         }
     }
 

@@ -28,6 +28,11 @@ public final class Worker {
     private var liveExchanges = 0
     private(set) var isDraining = false
     var metrics = WorkerMetrics()
+    private(set) var exchangeMetrics = ExchangeMetrics()
+    var live = LiveExchanges()
+    var log: LogWriter { shared.log }
+    /// What of the words of clients and providers may be logged.
+    var logContent: LogSpec.Content { snapshot.configuration.log.content }
     private var random: UInt64
 
     /// Scratch for the exchange whose upstream is being read; empty between reads.
@@ -50,6 +55,7 @@ public final class Worker {
         loop.owner = self
         groups = makeGroups()
         for group in groups { group.start(after: nil) }
+        shared.modelNames.configure(snapshot.modelNames)
     }
 
     private static func randomSeed() -> UInt64 {
@@ -173,6 +179,7 @@ public final class Worker {
 
     func exchangeEnded(_ record: ExchangeRecord) {
         liveExchanges -= 1
+        exchangeMetrics.count(record, shared.modelNames)
         if snapshot.configuration.log.access { shared.log.access(record) }
         stopIfDrained()
     }
@@ -212,6 +219,7 @@ public final class Worker {
         if snapshot.configuration.nameServers != nameServers { resolver = snapshot.makeResolver(on: loop) }
         groups = makeGroups()
         for group in groups { group.start(after: old.first { $0.spec.name == group.spec.name }) }
+        shared.modelNames.configure(snapshot.modelNames)
         for group in old { group.close() }
         guard !isDraining, let shares else { return }
         do throws(SystemError) {
@@ -289,6 +297,7 @@ public final class SharedState: Sendable {
     /// Where the configuration gives no `buffered_bytes`.
     let bufferedBytes: Int
     public let log: LogWriter
+    let modelNames = ModelNames()
     let processes: ProcessDirectory
 
     public init(_ limits: Limits, log: LogWriter) {

@@ -21,8 +21,11 @@ public struct StreamBridge: ~Copyable {
     public private(set) var errorMessage = "the provider reported an error"
     public private(set) var usage: Usage?
     public private(set) var finishReason: FinishReason?
-    /// Runs of visible text and of reasoning: about as many as the provider sent tokens.
+    /// Runs of visible text, of reasoning and of tool arguments: about as many as the provider sent tokens.
     public private(set) var tokenCount = 0
+    /// So much of the visible text is kept in `transcript`.
+    public var transcriptLimitBytes = 0
+    public private(set) var transcript: [UInt8] = []
     /// `finish` found that the provider had ended the stream itself.
     public private(set) var endedTruly = false
 
@@ -173,11 +176,19 @@ public struct StreamBridge: ~Copyable {
         return before == ASCII.lf || before == ASCII.cr
     }
 
+    /// Ends between two characters, and a little over the limit at most.
+    private mutating func keep(_ text: String) {
+        transcript.append(contentsOf: text.utf8.prefix(max(0, transcriptLimitBytes - transcript.count)))
+    }
+
     private mutating func take(_ batch: borrowing EventBatch, into out: inout ByteQueue) {
         if !isRelay { encoder?.encode(batch, into: &out) }
         for event in batch.events {
             switch event {
-            case .text, .reasoning, .refusal: tokenCount &+= 1
+            case .text(_, let text), .refusal(_, let text):
+                tokenCount &+= 1
+                if transcript.count < transcriptLimitBytes { keep(batch.string(text)) }
+            case .reasoning, .toolCallArguments: tokenCount &+= 1
             case .usage(let counts): usage = counts
             case .finish(choice: 0, let reason, _): finishReason = reason
             case .error(let kind, let message, _, _):
