@@ -15,11 +15,15 @@ struct ConfigurationReader {
         let log = readLog(&root)
         let workers = readWorkers(&root)
         let drainTimeout = root.duration("drain_timeout") ?? .seconds(600)
+        let access = readAccess(&root)
         root.finish()
         guard let listeners, let upstreams, let routes else { return nil }
-        return Configuration(
+        var configuration = Configuration(
             listeners: listeners, workers: workers, limits: limits, log: log, upstreams: upstreams, routes: routes,
             drainTimeout: drainTimeout)
+        (configuration.auth, configuration.cors) = (access.auth, access.cors)
+        (configuration.rateLimits, configuration.trustedProxies) = (access.rateLimits, access.trustedProxies)
+        return configuration
     }
 
     private func readWorkers(_ root: inout Section) -> Int? {

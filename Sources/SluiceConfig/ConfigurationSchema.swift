@@ -38,7 +38,7 @@ public enum ConfigurationSchema {
         Key(
             "routes", Build.list(of: Build.mapping(route)),
             "The first that matches in path, method, host and every condition takes the request.", isRequired: true),
-    ]
+    ] + AccessSchema.root
 
     // MARK: - Clients' side
 
@@ -180,7 +180,7 @@ public enum ConfigurationSchema {
             "What becomes of the upstream when the client has left."),
         Key("forward_credentials", Build.flag, "Lets the client's own Authorization and cookies through."),
         Key("headers", Build.mapping(headers), "Put on messages."),
-    ]
+    ] + AccessSchema.own
 
     private static let vercelUI = [
         Key("finish_reason", Build.flag, "true from AI SDK 5.0.92 on; older ones refuse the key."),

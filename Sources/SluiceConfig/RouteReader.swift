@@ -49,6 +49,7 @@ extension ConfigurationReader {
         readMatch(&section, &route)
         readChanges(&section, &route)
         readBehaviour(&section, &route)
+        readAccess(&section, &route)
         guard path != nil, let request, let response, let upstream else { return nil }
         check(request, response, upstreams[upstream], route, &section)
         return route

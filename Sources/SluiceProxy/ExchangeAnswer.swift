@@ -88,6 +88,7 @@ extension Exchange {
 
     private func sendDocument(_ head: ResponseHead) {
         mode = .document
+        watchDocument(head)
         let length = ResponseFields.bodyLength(head, method: self.head.method)
         commit(ResponseFields.relayed(head, record.requestID, route), length: length)
         enter(.body)
@@ -99,7 +100,7 @@ extension Exchange {
         case .stream: streamBody(bytes)
         case .document:
             openBody()
-            worker.scratch.append(bytes)
+            relayDocument(bytes)
         case .error:
             if requestBody.count + bytes.count <= Self.errorBodyLimit { requestBody.append(bytes) }
         case .drain, .undecided: break
@@ -173,7 +174,7 @@ extension Exchange {
         isCommitted = true
         record.status = head.status
         deadlines.clientWritten(at: now)
-        client.sendHead(head, length: length)
+        client.sendHead(withOwnFields(head), length: length)
         if phase != .request { arm() }
     }
 
@@ -221,6 +222,7 @@ extension Exchange {
         switch mode {
         case .stream: finishStream()
         case .document:
+            endDocument()
             flushBody(isLast: true)
             end("done")
         case .error(let status, let fields): relayError(status, fields)

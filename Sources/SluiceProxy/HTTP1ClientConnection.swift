@@ -189,6 +189,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
     var waitingSince: Instant? { connection.pendingBytes > 0 ? connection.lastProgress : nil }
     var sentBytes: Int { connection.sentBytes - sentBefore }
     private(set) lazy var peerText = connection.peer.addressText
+    var peerConnection: Connection? { connection }
 
     func sendHead(_ head: ResponseHead, length: BodyLength) {
         var length = length

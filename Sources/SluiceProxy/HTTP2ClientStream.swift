@@ -1,5 +1,6 @@
 import SluiceBytes
 import SluiceHTTP
+import SluiceIO
 
 /// One stream of an HTTP/2 client: carries what its exchange says into the session.
 final class HTTP2ClientStream: ClientStream {
@@ -67,4 +68,5 @@ final class HTTP2ClientStream: ClientStream {
     var waitingSince: Instant? { session.waitingSince(slot) }
     var sentBytes: Int { session.sentBytes(slot) }
     var peerText: String { connection.peerText }
+    var peerConnection: Connection? { connection.peerConnection }
 }

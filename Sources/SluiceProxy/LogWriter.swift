@@ -68,6 +68,7 @@ public final class LogWriter: Sendable {
         line.add("event", "exchange")
         line.add("request_id", record.requestID)
         line.add("client", record.client)
+        if !record.identity.isEmpty { line.add("key", record.identity) }
         line.add("route", record.route)
         line.add("method", record.method)
         line.add("path", record.path)

@@ -201,7 +201,7 @@ final class UpstreamRequest {
         fields.append("X-Request-Id", context.requestID)
         fields.append(context.upstream.ownFields)
         let hasNoBody = length == nil && body.isEmpty && (head.method == "GET" || head.method == "HEAD")
-        let target = relayedPath(context) + query(of: head.target)
+        let target = relayedPath(context) + RelayedQuery.text(context)
         var sent = makeHead(head.method, target, fields, context.upstream)
         try context.upstream.sign(&sent, body: body.span)
         return UpstreamRequest(
@@ -221,11 +221,6 @@ final class UpstreamRequest {
             if dialect == .raw || dialect.namesModelInTarget { return base + context.path }
             return context.upstream.target(model: "", stream: true)
         }
-    }
-
-    private static func query(of target: String) -> String {
-        guard let mark = target.firstIndex(of: "?") else { return "" }
-        return String(target[mark...])
     }
 
     private static func isReplaced(_ name: Span<UInt8>) -> Bool {

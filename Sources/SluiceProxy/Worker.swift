@@ -107,6 +107,8 @@ public final class Worker {
 
     // MARK: - Exchanges
 
+    var limiter: RateLimiter { shared.limiter }
+
     func group(_ upstream: Int) -> UpstreamGroup { groups[upstream] }
 
     func exchangeBegan() {
@@ -188,6 +190,7 @@ public final class Worker {
 public final class SharedState: Sendable {
     let budget: ConnectionBudget
     public let log: LogWriter
+    let limiter = RateLimiter(capacity: 65_536)
 
     public init(connections: Int, log: LogWriter) { (budget, self.log) = (ConnectionBudget(limit: connections), log) }
 }
