@@ -40,7 +40,8 @@ struct APIKeyFile {
 
     private mutating func read(_ words: [String], line: Int) -> APIKeySpec? {
         guard words.count > 1, let hash = Self.hash(words[1]) else {
-            report(line, "must be a name and the SHA-256 of the key, 64 hexadecimal digits; `sluice key new` makes both")
+            report(
+                line, "must be a name and the SHA-256 of the key, 64 hexadecimal digits; `sluice key new` makes both")
             return nil
         }
         guard words[0].utf8.count <= 128, words[0].utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != ASCII.quote })
@@ -110,7 +111,7 @@ struct APIKeyFile {
         }
         let (year, month, day) = (number(0, 4), number(5, 2), number(8, 2))
         guard 1...12 ~= month, 1...31 ~= day else { return nil }
-        // A year is counted from March, so that the leap day is its last (the civil calendar, in 400 years 146,097 days).
+        // A year is counted from March, so that the leap day is its last; 719,468 days lie before 1970.
         let shifted = month <= 2 ? year - 1 : year
         let ofYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1
         let days = shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400 + ofYear - 719_468

@@ -154,7 +154,8 @@ extension ConfigurationReader {
             }
         }
         if cors.allowsCredentials, cors.origins.contains(.any), let node = section.value("credentials") {
-            context.report(node, section.path(of: "credentials"), "with origins: * any page could use a visitor's login")
+            context.report(
+                node, section.path(of: "credentials"), "with origins: * any page could use a visitor's login")
         }
         cors.headers = tokens("headers", &section)
         cors.methods = tokens("methods", &section).map { $0.uppercased() }
@@ -200,7 +201,9 @@ extension ConfigurationReader {
     private func readRate(_ key: String, _ section: inout Section) -> Rate? {
         guard let text = section.string(key), let node = section.value(key) else { return nil }
         let rate = Rate(text)
-        if rate == nil { context.report(node, section.path(of: key), "'\(text)' is not a rate such as 60/m (s, m, h, d)") }
+        if rate == nil {
+            context.report(node, section.path(of: key), "'\(text)' is not a rate such as 60/m (s, m, h, d)")
+        }
         return rate
     }
 

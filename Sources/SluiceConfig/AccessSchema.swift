@@ -27,7 +27,8 @@ enum AccessSchema {
     ]
 
     private static let apiKeys = [
-        Key("file", Build.text, "A line for each key: name, SHA-256, settings. Read again on SIGHUP.", isRequired: true),
+        Key(
+            "file", Build.text, "Name, SHA-256 and settings of each key. Read again on SIGHUP.", isRequired: true),
         Key("names", texts, "Globs over the names that are allowed here: else 403."),
         Key("query", Build.text, "A query parameter that may carry a key, for EventSource."),
     ]

@@ -91,7 +91,9 @@ extension Exchange {
             let isMissing = detail == Authenticator.noCredentials
             fail(
                 ProxyError(.unauthenticated, .client, "missing or invalid credentials", detail: detail),
-                fields: [("WWW-Authenticate", "Bearer realm=\"sluice\"" + (isMissing ? "" : ", error=\"invalid_token\""))])
+                fields: [
+                    ("WWW-Authenticate", "Bearer realm=\"sluice\"" + (isMissing ? "" : ", error=\"invalid_token\""))
+                ])
         case .unknown(let detail):
             // There is no challenge for a certificate.
             worker.metrics.forbidden += 1
@@ -164,7 +166,8 @@ extension Exchange {
         if let input = record.usage?.input { return .counted(Self.sum(input, output)) }
         let wasAnswered = (200..<300).contains(record.upstreamStatus)
         // Who leaves, or waits in vain, behind a request that was sent has cost its prompt.
-        let wasAsked = record.upstreamStatus == 0 && outgoing != nil && (reason == "client_gone" || reason == "timeout_head")
+        let wasAsked =
+            record.upstreamStatus == 0 && outgoing != nil && (reason == "client_gone" || reason == "timeout_head")
         return wasAnswered || wasAsked ? .estimated(output: max(0, output)) : .counted(0)
     }
 

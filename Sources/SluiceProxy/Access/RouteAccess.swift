@@ -84,10 +84,11 @@ extension JWTVerifier {
                 try self.init(spec, keys: try JSONWebKey.set(try Self.text(path), for: spec.algorithms))
             }
         } catch {
-            let file = switch spec.keys {
-            case .secret: "secret"
-            case .file(let path), .jwks(let path): path
-            }
+            let file =
+                switch spec.keys {
+                case .secret: "secret"
+                case .file(let path), .jwks(let path): path
+                }
             throw StartError("auth.jwt: \(file): \(error)")
         }
     }
