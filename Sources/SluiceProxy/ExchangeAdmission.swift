@@ -168,7 +168,7 @@ extension Exchange {
         // Who leaves, or waits in vain, behind a request that was sent has cost its prompt.
         let wasAsked =
             record.upstreamStatus == 0 && outgoing != nil && (reason == "client_gone" || reason == "timeout_head")
-        return wasAnswered || wasAsked ? .estimated(output: max(0, output)) : .counted(0)
+        return wasAnswered || wasAsked ? .estimated(output: Self.sum(0, output)) : .counted(0)
     }
 
     /// Counts come from outside.
