@@ -17,10 +17,11 @@ import openai
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 from google import genai
+from playwright.sync_api import sync_playwright
 
-from harness import (BINARY, CHAT, HEAD, Peer, Reply, Sluice, chunk, config, connect, drain, event, fetch, request_bytes,
+from harness import (BINARY, CHAT, HEAD, TOKENS, Peer, Reply, Sluice, chunk, config, connect, drain, event, fetch, request_bytes,
                      stream, until)
-from http2_peer import connect_http2
+from http2_peer import Gone, connect_http2
 from test_requests import certificates, tls_request
 
 CANARY = "slc_canary-that-no-log-and-no-upstream-may-see"
@@ -70,6 +71,19 @@ def said(request, name):
     return [value for key, value in (entry.split(": ", 1) for entry in head) if key.lower() == name]
 
 
+def fetch_http2(client, method, path, fields, body=None):
+    """An answer may come, and the stream be over, before the body has left."""
+    fields = [(name.lower(), value) for name, value in fields]
+    if body is None:
+        return client.fetch(path, method=method, fields=fields)
+    asked = client.request(path, method=method, fields=fields, end=False)
+    try:
+        asked.data(json.dumps(body).encode() if isinstance(body, dict) else body, end=True)
+    except Gone:
+        pass
+    return asked.wait_over()
+
+
 # Keys
 
 
@@ -96,7 +110,7 @@ def test_access_keys_over_both_protocols():
                 return reply.status, reply.headers, reply.body
 
             def over_h2(path, fields):
-                answer = second.fetch(path, CHAT, fields=[(name.lower(), value) for name, value in fields])
+                answer = fetch_http2(second, "POST", path, fields, CHAT)
                 return answer.status, dict(answer.fields), bytes(answer.body)
 
             for ask in (over_h1, over_h2):
@@ -162,7 +176,7 @@ def test_access_is_decided_before_the_body():
                     reply = Reply(drain(connection))
                     assert reply.status == 401 and reply.complete and reply.headers["connection"] == "close", reply.raw
                 client = connect_http2(proxy.port)
-                refused = client.request(path, b"x", end=False, fields=[("x-api-key", "wrong")]).wait_over()
+                refused = client.request(path, method="POST", end=False, fields=[("x-api-key", "wrong")]).wait_over()
                 assert refused.status == 401 and refused.complete, refused.fields
                 # The connection is as good as before.
                 assert client.fetch("/text", CHAT, fields=[("x-api-key", CANARY)]).status == 200
@@ -370,7 +384,7 @@ def test_access_pages_of_other_origins():
 
             def over_h2(method, path, origin, fields=(), body=None):
                 given = [(name.lower(), value) for name, value in (("Origin", origin), *fields) if value]
-                answer = second.fetch(path, body, method=method, fields=given)
+                answer = fetch_http2(second, method, path, given, body)
                 headers = {}
                 for name, value in answer.fields:
                     headers[name] = headers[name] + ", " + value if name in headers else value
@@ -644,3 +658,65 @@ def test_access_as_the_sdks_see_it():
             assert not any(CANARY.encode() in request for request in peer.requests)
             until(lambda: len(proxy.exchanges()) == 9, what="log lines")
             assert CANARY not in json.dumps(proxy.log)
+
+
+PAGE_SCRIPT = """async ([url, key, credentials]) => {
+    try {
+        const response = await fetch(url, {method: 'POST', credentials, body: JSON.stringify(
+            {model: 'm', stream: true, messages: [{role: 'user', content: 'hi'}]}),
+            headers: {'Content-Type': 'application/json', 'Authorization': 'Bearer ' + key, 'X-Stainless-Lang': 'js'}});
+        return {status: response.status, text: await response.text(), id: response.headers.get('x-request-id'),
+                left: response.headers.get('x-ratelimit-remaining-requests')};
+    } catch (error) {
+        return {status: error.name};
+    }
+}"""
+LISTEN_SCRIPT = """url => new Promise(resolve => {
+    const source = new EventSource(url);
+    let text = '';
+    source.onmessage = event => text += event.data;
+    source.addEventListener('done', () => { source.close(); resolve(text); });
+    source.addEventListener('error', () => { source.close(); resolve('error'); });
+})"""
+
+
+def test_access_from_pages_in_a_browser():
+    """Chromium judges: it asks by preflight, shows a page what it may read, and hides the rest."""
+    def page(connection, request):
+        body = b"<!doctype html><link rel=icon href='data:,'>"
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    with tempfile.TemporaryDirectory() as folder, Peer(lambda c, r: stream(c)) as peer, Peer(page) as site:
+        settings = keyed(peer, folder, cors={"origins": f"http://127.0.0.1:{site.port}", "credentials": True})
+        settings["auth"]["api_keys"]["query"] = "token"
+        settings["routes"][0]["rate_limit"] = {"requests": "3/h"}
+        with Sluice(settings) as proxy, sync_playwright() as playwright:
+            chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium")
+            base = f"http://127.0.0.1:{proxy.port}"
+
+            def visit(host):
+                opened = chromium.new_page()
+                opened.goto(f"http://{host}:{site.port}/")
+                return opened
+
+            ours, strange = visit("127.0.0.1"), visit("localhost")
+
+            def ask(page, key, credentials="omit"):
+                return page.evaluate(PAGE_SCRIPT, [base + "/text", key, credentials])
+
+            answer = ask(ours, CANARY)
+            assert answer["status"] == 200 and answer["text"] == "".join(TOKENS) and answer["id"], answer
+            assert answer["left"] == "2"
+            assert ask(ours, CANARY, "include")["status"] == 200
+            assert ask(ours, "wrong")["status"] == 401
+            assert ask(strange, CANARY)["status"] == "TypeError"
+            assert ask(ours, CANARY)["status"] == 200 and ask(ours, CANARY)["status"] == 429
+            heard = ours.evaluate(LISTEN_SCRIPT, f"{base}/stream?prompt=hi&format=sse-text&token={CANARY}")
+            assert heard == "".join(TOKENS), heard
+            assert ours.evaluate(LISTEN_SCRIPT, f"{base}/stream?prompt=hi&format=sse-text&token=x") == "error"
+            assert strange.evaluate(LISTEN_SCRIPT, f"{base}/stream?prompt=hi&format=sse-text&token={CANARY}") == "error"
+            chromium.close()
+            # The stranger's preflight was refused, and the request that it was for never came.
+            until(lambda: len([e for e in proxy.exchanges() if e["path"] == "/stream"]) == 3, what="log lines")
+            chats = [(e["method"], e["status"]) for e in proxy.exchanges() if e["path"] == "/text"]
+            assert chats.count(("OPTIONS", 403)) == 1 and [s for m, s in chats if m == "POST"] == [200, 200, 401, 200, 429]

@@ -140,6 +140,18 @@ import Testing
         #expect(table.count == 4)
     }
 
+    @Test func clocksOfWorkersDiffer() throws {
+        let rule = RateRule(RateLimitSpec(requests: Rate(5, per: .seconds(60)), by: .route), scope: "r")
+        var table = RateTable(capacity: 4)
+        let subject = RateSubject(rule, nil, nil)
+        var left: [Int] = []
+        for time in [5, 3, 4, 0, 2] {
+            left.append(try table.admit(rule, subject, reserve: 0, at: at(UInt64(time))).requests)
+        }
+        #expect(left == [4, 3, 2, 1, 0])
+        #expect(throws: RateTable.Refusal.self) { _ = try table.admit(rule, subject, reserve: 0, at: at(6)) }
+    }
+
     @Test func fieldsForPeopleAndSDKs() throws {
         #expect(RateFields.duration(.milliseconds(20)) == "20ms")
         #expect(RateFields.duration(.milliseconds(1001)) == "2s")

@@ -35,6 +35,8 @@ struct RateTable {
     private var places: [RateSubject: Int] = [:]
     private var slots: [(subject: RateSubject, entry: Entry)] = []
     private var hand = 0
+    /// Workers look at the clock at different times. Whoever comes with an earlier one than the last is not made to wait for it.
+    private var latest = Instant(nanoseconds: 0)
     /// Slots that are looked at for room.
     private static let searchLength = 32
 
@@ -46,6 +48,8 @@ struct RateTable {
     mutating func admit(
         _ rule: RateRule, _ subject: RateSubject, reserve: Int, at now: Instant
     ) throws(Refusal) -> Room {
+        latest = max(latest, now)
+        let now = latest
         let known = places[subject]
         var entry = known.map { slots[$0].entry } ?? Entry()
         if let limit = rule.concurrent, entry.live >= limit { throw .concurrent }
@@ -70,6 +74,8 @@ struct RateTable {
         guard let place = places[subject] else { return }
         slots[place].entry.live -= 1
         guard let shape = rule.tokens else { return }
+        latest = max(latest, now)
+        let now = latest
         if used >= reserved {
             slots[place].entry.tokens.take(used - reserved, shape, at: now)
         } else {
