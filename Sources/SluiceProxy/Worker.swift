@@ -6,7 +6,7 @@ import SluiceIO
 import SluiceStreams
 
 /// One core: a loop, its listeners, its connections and pools. Shares nothing with the others but the snapshot of the
-/// configuration, the connection budget and the log, none of which a token passes.
+/// configuration, the connection budget, the rate limits and the log, none of which a token passes.
 public final class Worker {
     public let loop: EventLoop
     private(set) var snapshot: ServerSnapshot
