@@ -22,8 +22,8 @@ public struct APIKeysSpec: Sendable, Equatable {
     public init(keys: [APIKeySpec]) { self.keys = keys }
 }
 
-/// One line of a key file.
-public struct APIKeySpec: Sendable, Equatable {
+/// One line of a key file. Its description leaves the hash out: that of a key that somebody has chosen could be guessed.
+public struct APIKeySpec: Sendable, Equatable, CustomStringConvertible, CustomReflectable {
     /// For logs and limits; several keys may have the same one while they are changed.
     public var name: String
     /// SHA-256, 32 bytes.
@@ -36,6 +36,9 @@ public struct APIKeySpec: Sendable, Equatable {
     public init(name: String, hash: [UInt8], expires: Int? = nil, limit: RateLimitSpec? = nil) {
         (self.name, self.hash, self.expires, self.limit) = (name, hash, expires, limit)
     }
+
+    public var description: String { name }
+    public var customMirror: Mirror { Mirror(self, children: ["name": name]) }
 }
 
 /// Tokens of one issuer (RFC 7519, signed as RFC 7515 says).

@@ -195,13 +195,13 @@ final class UpstreamRequest {
         var fields = kept.filtered { index in
             let name = kept.name(at: index)
             if isReplaced(name) { return false }
-            return context.route.spec.forwardCredentials || !isCredential(name)
+            return !isCredential(name) || RelayedCredentials.forwards(kept, index, context)
         }
         // Secrets go in last, after everything of the client's has been sorted out.
         fields.append("X-Request-Id", context.requestID)
         fields.append(context.upstream.ownFields)
         let hasNoBody = length == nil && body.isEmpty && (head.method == "GET" || head.method == "HEAD")
-        let target = relayedPath(context) + RelayedQuery.text(context)
+        let target = relayedPath(context) + RelayedCredentials.query(context)
         var sent = makeHead(head.method, target, fields, context.upstream)
         try context.upstream.sign(&sent, body: body.span)
         return UpstreamRequest(

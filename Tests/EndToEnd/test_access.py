@@ -329,6 +329,26 @@ def test_access_tokens():
             assert proxy.exchanges()[0]["key"] == "user-1" and not any("eyJ" in json.dumps(e) for e in proxy.log)
 
 
+def test_access_forwards_no_key_of_its_own():
+    """`forward_credentials` is for what the client has for the upstream, never for what has let it in here."""
+    with tempfile.TemporaryDirectory() as folder, Peer(lambda c, r: stream(c)) as peer:
+        settings = keyed(peer, folder, upstream={"api_key": ""})
+        settings["auth"]["api_keys"]["query"] = "token"
+        settings["routes"][-1]["forward_credentials"] = True
+        with Sluice(settings) as proxy:
+            def passed(target, *headers):
+                assert fetch(proxy.port, target, b"x", headers=headers).status == 200
+                assert CANARY.encode() not in peer.requests[-1], peer.requests[-1]
+                return peer.requests[-1]
+
+            request = passed("/v1/x", "x-api-key: " + CANARY, "Authorization: Bearer theirs", "Cookie: a=b")
+            assert "Bearer theirs" in said(request, "authorization") and said(request, "cookie") == ["a=b"]
+            request = passed("/v1/x", "Authorization: bearer  " + CANARY, "api-key: theirs")
+            assert said(request, "api-key") == ["theirs"]
+            request = passed("/v1/x?token=" + CANARY + "&token=theirs", "api-key: wrong")
+            assert request.startswith(b"POST /v1/x?token=theirs HTTP"), request
+
+
 def test_access_certificates():
     with tempfile.TemporaryDirectory() as folder, Peer(lambda c, r: stream(c)) as peer:
         certificates(folder)

@@ -73,14 +73,16 @@ final class Authenticator: Sendable {
         return .unknown(detail: detail)
     }
 
+    /// Whether it is a key of the file, expired or not, or allowed here or not.
+    func isOwnKey(_ credential: [UInt8]) -> Bool { keys.map { $0.look(up: credential, at: 0) != .unknown } ?? false }
+
     /// Where the SDKs of OpenAI, Anthropic, Google and Azure put keys, in this order, and the query's parameters.
     private func credentials(_ head: RequestHead, _ query: [String]) -> [[UInt8]] {
         var found: [[UInt8]] = []
         guard takesCredentials else { return found }
-        if let bearer = Self.bearer(head.fields) { found.append(bearer) }
-        for name: StaticString in ["x-api-key", "x-goog-api-key", "api-key"] {
+        for name: StaticString in ["authorization", "x-api-key", "x-goog-api-key", "api-key"] {
             guard let index = head.fields.firstIndex(of: name) else { continue }
-            found.append(head.fields.value(at: index).array)
+            found.append(Self.credential(head.fields, index))
         }
         if !query.isEmpty {
             for item in RequestTarget(head.target).queryItems() where query.contains(item.name) {
@@ -90,15 +92,15 @@ final class Authenticator: Sendable {
         return Array(found.filter { !$0.isEmpty }.prefix(Self.credentialLimit))
     }
 
-    /// What follows `Bearer` and one or more spaces (RFC 6750 §2.1; the scheme's case does not count).
-    private static func bearer(_ fields: HeaderFields) -> [UInt8]? {
-        guard let index = fields.firstIndex(of: "authorization") else { return nil }
+    /// What a field carries: the whole of it, or for `Authorization` what follows `Bearer` and one or more spaces (RFC 6750
+    /// §2.1; the scheme's case does not count). Empty for another scheme.
+    static func credential(_ fields: HeaderFields, _ index: Int) -> [UInt8] {
         let value = fields.value(at: index)
+        guard ASCII.equalFolded(fields.name(at: index), "authorization") else { return value.array }
         guard value.count > 7, value[6] == ASCII.space, ASCII.equalFolded(value.extracting(0..<6), "bearer") else {
-            return nil
+            return []
         }
-        let token = value.array.dropFirst(7).drop { $0 == ASCII.space }
-        return Array(token)
+        return Array(value.array.dropFirst(7).drop { $0 == ASCII.space })
     }
 
     /// A text with an escape in it could look like two parts of a subject: only the same text matches it, no glob.

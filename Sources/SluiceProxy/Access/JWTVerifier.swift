@@ -30,6 +30,8 @@ struct JWTVerifier: Sendable {
     /// A whole token.
     static let tokenBytes = 16 << 10
     private static let subjectBytes = 256
+    /// Keys that a token without a `kid` is checked with: each costs time that anybody could make us spend.
+    private static let tries = 8
 
     /// - Throws: if there is no key for one of the algorithms.
     init(_ spec: JWTSpec, keys: [JSONWebKey]) throws(SignatureKeyError) {
@@ -78,7 +80,9 @@ struct JWTVerifier: Sendable {
         }
         let fitting = keys.filter { $0.fits(algorithm) && ($0.isOnly || id == nil || $0.id == id) }
         if fitting.isEmpty { throw .key }
-        guard fitting.contains(where: { $0.key.verifies(signature, of: message) }) else { throw .signature }
+        guard fitting.prefix(Self.tries).contains(where: { $0.key.verifies(signature, of: message) }) else {
+            throw .signature
+        }
     }
 
     // MARK: - Claims

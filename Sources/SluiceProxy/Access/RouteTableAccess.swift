@@ -15,14 +15,16 @@ extension RouteTable {
     }
 
     /// The policy that a preflight asks for: that of the first route which would take the request that is to follow, as far as
-    /// path, host and method say, and which has one that allows the page; else of the first that has one at all.
+    /// path, host and method say, and which has one that allows the page; else of the first of these that has one at all. nil: none
+    /// would take it, or none lets any page read.
     func policy(forPreflight head: RequestHead, path: String) -> CORSPolicy? {
         let method = head.fields.first("access-control-request-method") ?? ""
         var refusing: CORSPolicy?
         for entry in entries where isAt(entry, head, path) {
-            guard let policy = entry.access?.cors else { continue }
-            let isTaken = entry.spec.methods.isEmpty || entry.spec.methods.contains(method)
-            if isTaken, policy.allows(head) { return policy }
+            guard let policy = entry.access?.cors,
+                entry.spec.methods.isEmpty || entry.spec.methods.contains(method)
+            else { continue }
+            if policy.allows(head) { return policy }
             refusing = refusing ?? policy
         }
         return refusing
