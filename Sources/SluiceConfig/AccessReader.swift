@@ -33,6 +33,15 @@ extension ConfigurationReader {
         route.rateLimits = readRateLimits(&section)
     }
 
+    /// Nobody could show a certificate that no listener asks for.
+    func checkCertificates(_ root: inout Section, _ configuration: Configuration) {
+        let specs = [configuration.auth] + configuration.routes.map { $0.auth ?? nil }
+        guard specs.contains(where: { $0?.certificateSubjects.isEmpty == false }),
+            !configuration.listeners.contains(where: { $0.tls?.clientCA != nil }), let node = root.value("listeners")
+        else { return }
+        context.report(node, "listeners", "none has tls.client_ca, without which auth.mtls lets nobody in")
+    }
+
     // MARK: - Auth
 
     /// nil: nothing is said. `.some(nil)`: `none`.

@@ -23,6 +23,7 @@ struct ConfigurationReader {
             drainTimeout: drainTimeout)
         (configuration.auth, configuration.cors) = (access.auth, access.cors)
         (configuration.rateLimits, configuration.trustedProxies) = (access.rateLimits, access.trustedProxies)
+        checkCertificates(&root, configuration)
         return configuration
     }
 

@@ -37,6 +37,9 @@ struct RateBucket: Equatable, Sendable {
 
     private(set) var fullAt = Instant(nanoseconds: 0)
 
+    /// So long is waited at most until something is there again.
+    private static let longestDebt = Interval.seconds(86_400)
+
     func isFull(at now: Instant) -> Bool { fullAt <= now }
 
     /// What may be taken now; nothing if it is in debt.
@@ -60,8 +63,8 @@ struct RateBucket: Equatable, Sendable {
     /// Takes `units`, whether they are there or not.
     mutating func take(_ units: Int, _ shape: Shape, at now: Instant) {
         fullAt = max(fullAt, now) + shape.time(for: units)
-        // Never so late that it could not be told from never.
-        fullAt = min(fullAt, now + Interval(nanoseconds: .max >> 2))
+        // A provider that counts nonsense must not lock somebody out for good.
+        fullAt = min(fullAt, now + shape.time(for: shape.capacity) + Self.longestDebt)
     }
 
     /// Gives back what was taken and not used.
