@@ -115,6 +115,7 @@ public final class Connection: EventHandler, TimerHandler {
     public var pendingBytes: Int { pending.count }
     public var applicationProtocol: String? { engine?.applicationProtocol }
     public var peerSubject: String? { engine?.peerSubject }
+    public var peerNames: [String] { engine?.peerNames ?? [] }
 
     // MARK: - Sending
 

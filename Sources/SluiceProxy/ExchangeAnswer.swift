@@ -94,6 +94,7 @@ extension Exchange {
 
     func sendDocument(_ head: ResponseHead) {
         mode = .document
+        watchDocument(head)
         let length = ResponseFields.bodyLength(head, method: self.head.method)
         var head = head
         if head.status >= 400 {
@@ -121,7 +122,7 @@ extension Exchange {
                 documentRedactor?.feed(bytes, into: &worker.scratch)
                 return
             }
-            worker.scratch.append(bytes)
+            relayDocument(bytes)
         case .heldDocument(let head): holdDocument(head, bytes)
         case .error:
             if errorBody.count + bytes.count <= Self.errorBodyLimit { errorBody.append(bytes) }
@@ -213,7 +214,7 @@ extension Exchange {
         isCommitted = true
         record.status = head.status
         deadlines.clientWritten(at: now)
-        client.sendHead(head, length: length)
+        client.sendHead(withOwnFields(head), length: length)
         if phase != .request { arm() }
     }
 
@@ -265,6 +266,7 @@ extension Exchange {
             endAttempt(.answered(status: record.upstreamStatus))
             openBody()
             documentRedactor?.finish(into: &worker.scratch)
+            endDocument()
             flushBody(isLast: true)
             end(record.status < 400 ? "done" : "upstream_status")
         case .heldDocument(let head): finishHeldDocument(head)

@@ -6,7 +6,7 @@ import SluiceIO
 import SluiceStreams
 
 /// One core: a loop, its listeners, its connections and pools. Shares nothing with the others but the snapshot of the
-/// configuration, the connection budget and the log, none of which a token passes.
+/// configuration, the connection budget, the rate limits and the log, none of which a token passes.
 public final class Worker {
     public let loop: EventLoop
     private(set) var snapshot: ServerSnapshot
@@ -165,6 +165,8 @@ public final class Worker {
 
     // MARK: - Exchanges
 
+    var limiter: RateLimiter { shared.limiter }
+
     /// What this worker knows of all places of all upstreams.
     var placeStatus: [PlaceStatus] { groups.flatMap(\.status) }
 
@@ -299,6 +301,7 @@ public final class SharedState: Sendable {
     public let log: LogWriter
     let modelNames = ModelNames()
     let processes: ProcessDirectory
+    let limiter = RateLimiter(capacity: 65_536)
 
     public init(_ limits: Limits, log: LogWriter) {
         budget = ConnectionBudget(limit: limits.connections)
