@@ -69,7 +69,9 @@ struct AttemptFailure: Equatable {
         case .status(let status): self.init(.status(status))
         case .inStream(let kind): self.init(.status(kind.upstreamStatus))
         case .unavailable, .starting: self.init(.unavailable)
-        case .badRequest, .notFound, .methodNotAllowed, .limit, .requestTimeout, .draining, .cancelled: return nil
+        case .unauthenticated, .forbidden, .rateLimited, .badRequest, .notFound, .methodNotAllowed, .limit,
+            .requestTimeout, .draining, .cancelled:
+            return nil
         }
     }
 

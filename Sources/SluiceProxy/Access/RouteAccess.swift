@@ -56,8 +56,11 @@ final class RouteAccess: Sendable {
         if let query = auth?.apiKeys?.query { names.append(query) }
         let isGoogle =
             route.request == .gemini
-            || route.request == .passthrough && configuration.upstreams.indices.contains(route.upstream)
-                && configuration.upstreams[route.upstream].wire == .dialect(.gemini)
+            || route.request == .passthrough
+                && route.upstreams.contains { choice in
+                    configuration.upstreams.indices.contains(choice.upstream)
+                        && configuration.upstreams[choice.upstream].wire == .dialect(.gemini)
+                }
         if isGoogle { names.append("key") }
         return names
     }
