@@ -59,6 +59,9 @@ public final class Connection: EventHandler, TimerHandler {
     /// Bytes taken from and given to the socket.
     public private(set) var receivedBytes = 0
     public var sentBytes: Int { writtenBytes &+ corkedBytes }
+    /// Of `sentBytes`, what the peer's kernel has taken over; of a closed connection, what it had by then.
+    public var acknowledgedBytes: Int { fd >= 0 ? writtenBytes &- Int(sl_unacknowledged(fd)) : acknowledgedAtClose }
+    private var acknowledgedAtClose = 0
     private var writtenBytes = 0
     /// Sent, and still in the loop's cork.
     private var corkedBytes = 0
@@ -318,6 +321,7 @@ public final class Connection: EventHandler, TimerHandler {
         if corkedBytes > 0 { loop.uncork() }
         loop.cancel(lingerTimer)
         loop.unregister(fd)
+        acknowledgedAtClose = acknowledgedBytes
         _ = Glibc.close(fd)
         fd = -1
         pending.removeAll()

@@ -31,7 +31,6 @@ extension Exchange {
         var isFirstHere = true
         /// Not on a connection that lies idle.
         var wantsFresh = false
-        var sent = Instant.distantFuture
         /// On the same connection, for others.
         var receivedBefore = 0
         /// Of a relayed body, which nobody keeps.
@@ -140,8 +139,7 @@ extension Exchange {
         if case .drain = mode { return end("client_gone") }
         let hasBytes = stream.map { $0.receivedBytes > attempts.receivedBefore } ?? false
         let circumstances = AttemptFailure.Circumstances(
-            hasAnswered: hasBytes || phase != .head && phase != .connecting, wasReused: stream?.isReused ?? false,
-            waited: now - attempts.sent)
+            hasAnswered: hasBytes || phase != .head && phase != .connecting, wasStale: stream?.wasStale ?? false)
         let failure = failure ?? AttemptFailure(failed.error, circumstances)
         if goesOn(after: failed, failure) { return }
         endAttempt(AttemptOutcome(failed.error))
