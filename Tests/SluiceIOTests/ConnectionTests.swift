@@ -94,6 +94,27 @@ private final class Pair {
         try pair.until { pair.clientSide.received == Array("pong".utf8) }
     }
 
+    /// The difference between a request that the peer may have read and one that came too late for it.
+    @Test func whatAPeerHasTakenIsKnownAfterTheEnd() throws {
+        for closesFirst in [true, false] {
+            let pair = try Pair()
+            Pair.send(Array("once".utf8), on: pair.client)
+            try pair.until { pair.serverSide.received.count == 4 && pair.client?.acknowledgedBytes == 4 }
+            if closesFirst { pair.server?.close() }
+            // The client has not been told of the end: the loop has not turned.
+            Pair.send(Array("again".utf8), on: pair.client)
+            if !closesFirst {
+                try pair.until { pair.serverSide.received.count == 9 }
+                pair.server?.close()
+            }
+            try pair.until { pair.clientSide.hasEnded || pair.clientSide.failure != nil }
+            #expect(pair.client?.sentBytes == 9)
+            #expect(pair.client?.acknowledgedBytes == (closesFirst ? 4 : 9))
+            pair.client?.close()
+            #expect(pair.client?.acknowledgedBytes == (closesFirst ? 4 : 9))
+        }
+    }
+
     @Test func whatTheSocketDoesNotTakeWaitsAndThenArrives() throws {
         let pair = try Pair()
         pair.client?.pauseReading()
