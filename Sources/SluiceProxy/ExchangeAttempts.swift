@@ -4,17 +4,6 @@ import SluiceHTTP
 import SluiceIO
 import SluiceStreams
 
-/// A failure as the client would be told it.
-struct FailedAnswer {
-    let error: ProxyError
-    /// Of the upstream's answer: what a client can act on.
-    var fields = HeaderFields()
-    /// The upstream's own error document, where the client understands it; empty: it is written anew.
-    var body: [UInt8] = []
-    /// What the upstream asked for before it is asked again.
-    var retryAfter: Interval?
-}
-
 /// The attempts of an exchange: one upstream at a time works for it, and another one only if all that the client has seen by then are
 /// keepalives.
 extension Exchange {
@@ -223,18 +212,6 @@ extension Exchange {
         guard let pool = attempts.running else { return }
         attempts.running = nil
         pool.attemptEnded(outcome)
-    }
-
-    private func tell(_ failed: FailedAnswer) {
-        guard case .status = failed.error.kind, !isCommitted else {
-            return fail(failed.error, passedOn: failed.fields)
-        }
-        letGoOfUpstream()
-        if failed.body.isEmpty {
-            respond(failed.error, failed.fields)
-        } else {
-            respond(failed.error, body: failed.body.span, failed.fields)
-        }
     }
 }
 
