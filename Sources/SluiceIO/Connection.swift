@@ -59,9 +59,10 @@ public final class Connection: EventHandler, TimerHandler {
     /// Bytes taken from and given to the socket.
     public private(set) var receivedBytes = 0
     public var sentBytes: Int { writtenBytes &+ corkedBytes }
-    /// Of `sentBytes`, what the peer's kernel has taken over; of a closed connection, what it had by then.
-    public var acknowledgedBytes: Int { fd >= 0 ? writtenBytes &- Int(sl_unacknowledged(fd)) : acknowledgedAtClose }
-    private var acknowledgedAtClose = 0
+    /// Of `sentBytes`, what the peer has acknowledged and so may have read; of a closed connection, what it had by then. A reset
+    /// overtakes acknowledgements: after one it may be all.
+    public var takenBytes: Int { fd >= 0 ? writtenBytes &- Int(sl_unacknowledged(fd)) : takenAtClose }
+    private var takenAtClose = 0
     private var writtenBytes = 0
     /// Sent, and still in the loop's cork.
     private var corkedBytes = 0
@@ -321,7 +322,7 @@ public final class Connection: EventHandler, TimerHandler {
         if corkedBytes > 0 { loop.uncork() }
         loop.cancel(lingerTimer)
         loop.unregister(fd)
-        acknowledgedAtClose = acknowledgedBytes
+        takenAtClose = takenBytes
         _ = Glibc.close(fd)
         fd = -1
         pending.removeAll()
@@ -377,6 +378,7 @@ public final class Connection: EventHandler, TimerHandler {
         guard fd >= 0 else { return }
         let delegate = delegate
         close()
+        if case .system = error { takenAtClose = writtenBytes }
         delegate?.connection(self, failed: error)
     }
 

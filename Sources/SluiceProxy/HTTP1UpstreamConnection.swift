@@ -33,7 +33,7 @@ final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
     var isOpen: Bool { connection.isOpen }
     var isCongested: Bool { connection.pendingBytes > pool.limits.streamBufferHighBytes }
     var receivedBytes: Int { connection.receivedBytes }
-    var wasStale: Bool { wasIdle && connection.acknowledgedBytes <= sentBefore }
+    var wasStale: Bool { wasIdle && connection.takenBytes <= sentBefore }
 
     func sendRequest(_ request: UpstreamRequest) {
         parser.begin(requestMethod: request.head.method)

@@ -35,7 +35,7 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
     private var loop: EventLoop { connection.loop }
     private var now: Instant { connection.loop.now }
     var sentBytes: Int { connection.sentBytes }
-    var acknowledgedBytes: Int { connection.acknowledgedBytes }
+    var takenBytes: Int { connection.takenBytes }
     private var room: Int { max(0, session.outputLimitBytes - connection.pendingBytes) }
 
     func start() {
@@ -320,7 +320,7 @@ final class HTTP2UpstreamStream: UpstreamStream {
     func pauseReading() { if let slot { connection.setReading(slot, false) } }
     func resumeReading() { if let slot { connection.setReading(slot, true) } }
 
-    var wasStale: Bool { mayBeStale && connection.acknowledgedBytes <= sentBefore }
+    var wasStale: Bool { mayBeStale && connection.takenBytes <= sentBefore }
 
     var isCongested: Bool { slot.map { connection.session.isCongested($0) } ?? false }
 

@@ -91,24 +91,25 @@ def test_a_connection_that_had_closed_before_the_request_costs_nothing():
 
 def test_a_pooled_connection_that_took_the_request_is_not_stale():
     """The upstream dies with the request in its hands: nobody knows what it has done with it."""
-    def http1(connection, request):
-        if len(peer.requests) > 1:
-            return "close"
-        stream(connection)
+    def http1(die):
+        def script(connection, request):
+            return die(connection) if len(peer.requests) > 1 else stream(connection)
+        return Peer(script)
 
-    def http2(stream):
-        if len(peer.streams) > 1:
+    def http2(die):
+        def script(stream):
             stream.wait_body()
-            return stream.connection.close()
-        tell(stream)
+            die(stream) if len(peer.streams) > 1 else tell(stream)
+        return Http2Peer(script)
 
-    for kind, script in ((Peer, http1), (Http2Peer, http2)):
-        with kind(script) as peer, world({"u": peer}) as proxy:
+    for kind, die in ((http1, lambda c: "close"), (http1, be_reset), (http2, lambda s: s.connection.close()),
+                      (http2, lambda s: s.connection.close(reset=True))):
+        with kind(die) as peer, world({"u": peer}) as proxy:
             assert fetch(proxy.port, "/x", CHAT).complete
             assert fetch(proxy.port, "/x", CHAT).status == 502
             until(lambda: len(proxy.exchanges()) == 2, what="the log")
             assert len(said(peer)) == 2 and "attempts" not in last(proxy), proxy.exchanges()
-            connections = peer.connections if kind is Peer else len(peer.connections)
+            connections = peer.connections if kind is http1 else len(peer.connections)
             assert connections == 1, "the second request did not meet the pooled connection"
 
 
