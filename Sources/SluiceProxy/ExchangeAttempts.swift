@@ -171,13 +171,10 @@ extension Exchange {
     }
 
     private func situation(_ group: UpstreamGroup) -> AttemptPlan.Situation {
-        let other = group.pick(avoiding: attempts.tried)
-        return AttemptPlan.Situation(
+        AttemptPlan.Situation(
             now: now, deadline: deadlines.end,
             canGoOn: !isAnswerBegun && (isBodyRelayed ? !attempts.hasSentBody : attempts.isRequestKept),
-            hasNext: hasNext,
-            hasOtherPlace: other.map { other in !attempts.tried.contains { $0 === other } } ?? false,
-            random: worker.nextRandom())
+            hasNext: hasNext, hasOtherPlace: group.hasPlace(besides: attempts.tried), random: worker.nextRandom())
     }
 
     private func forgetAnswer() {

@@ -28,6 +28,11 @@ final class UpstreamGroup {
         pools.first { pool in !tried.contains { $0 === pool } } ?? pools.first
     }
 
+    /// Whether there is a place that has not failed this request. Only asks: nothing is taken.
+    func hasPlace(besides tried: [UpstreamPool]) -> Bool {
+        pools.contains { pool in !tried.contains { $0 === pool } }
+    }
+
     func close() {
         for pool in pools { pool.close() }
     }
