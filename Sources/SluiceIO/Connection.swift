@@ -66,6 +66,10 @@ public final class Connection: EventHandler, TimerHandler {
     /// Bytes taken from and given to the socket.
     public private(set) var receivedBytes = 0
     public var sentBytes: Int { writtenBytes &+ corkedBytes }
+    /// Of `sentBytes`, what the peer has acknowledged and so may have read; of a closed connection, what it had by then. A reset
+    /// overtakes acknowledgements: after one it may be all.
+    public var takenBytes: Int { fd >= 0 ? writtenBytes &- kernel.unacknowledged(fd) : takenAtClose }
+    private var takenAtClose = 0
     private var writtenBytes = 0
     /// Sent, and still in the loop's cork.
     private var corkedBytes = 0
@@ -333,6 +337,7 @@ public final class Connection: EventHandler, TimerHandler {
         if closing != .no { loop.closing[ObjectIdentifier(self)] = nil }
         loop.cancel(lingerTimer)
         loop.unregister(fd)
+        takenAtClose = takenBytes
         kernel.close(fd)
         fd = -1
         pending.removeAll()
@@ -391,6 +396,7 @@ public final class Connection: EventHandler, TimerHandler {
         guard fd >= 0 else { return }
         let delegate = delegate
         close()
+        if case .system = error { takenAtClose = writtenBytes }
         delegate?.connection(self, failed: error)
     }
 

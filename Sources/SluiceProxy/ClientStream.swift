@@ -59,8 +59,9 @@ protocol UpstreamStream: AnyObject {
     var isCongested: Bool { get }
     /// Ends the work on the other side at once.
     func cancel()
-    /// The connection had served another exchange before, so it may have been closed by the upstream meanwhile.
-    var isReused: Bool { get }
+    /// Asked when the connection has ended: it had served another exchange before, and no byte of the request has been taken
+    /// over by the other side, which had closed it by then.
+    var wasStale: Bool { get }
     var receivedBytes: Int { get }
 }
 

@@ -203,7 +203,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         dial = nil
         upstream = stream
         self.outgoing = nil
-        (attempts.sent, attempts.receivedBefore) = (now, stream.receivedBytes)
+        attempts.receivedBefore = stream.receivedBytes
         enter(.head)
         stream.sendRequest(outgoing)
         guard phase == .head, upstream === stream else { return }

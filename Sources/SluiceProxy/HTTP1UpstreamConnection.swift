@@ -12,7 +12,9 @@ final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
     private var exchange: (any UpstreamStreamDelegate)?
     private var phase = ProxyError.Phase.head
     private var isBodyChunked = false
-    private(set) var isReused = false
+    private var wasIdle = false
+    /// `Connection.sentBytes` before the request.
+    private var sentBefore = 0
     private var isPaused = false
     /// When it came back to the pool.
     var idleSince: Instant
@@ -29,16 +31,18 @@ final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
 
     /// Takes up an exchange: the first one, or a further one.
     func serve(_ exchange: any UpstreamStreamDelegate, isReused: Bool) {
-        (self.exchange, self.isReused, phase) = (exchange, isReused, .head)
+        (self.exchange, wasIdle, phase) = (exchange, isReused, .head)
         exchange.upstreamReady(self)
     }
 
     var isOpen: Bool { connection.isOpen }
     var isCongested: Bool { connection.pendingBytes > pool.limits.streamBufferHighBytes }
     var receivedBytes: Int { connection.receivedBytes }
+    var wasStale: Bool { wasIdle && connection.takenBytes <= sentBefore }
 
     func sendRequest(_ request: UpstreamRequest) {
         parser.begin(requestMethod: request.head.method)
+        sentBefore = connection.sentBytes
         isBodyChunked = request.length == .chunked
         var bytes = ByteQueue()
         swap(&bytes, &pool.scratch)

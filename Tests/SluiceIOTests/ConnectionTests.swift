@@ -94,6 +94,27 @@ private final class Pair {
         try pair.until { pair.clientSide.received == Array("pong".utf8) }
     }
 
+    private enum End: CaseIterable { case closedBefore, closedAfter, resetAfter }
+
+    /// The difference between a request that the peer may have read and one that came too late for it.
+    @Test(arguments: End.allCases)
+    private func whatAPeerHasTakenIsKnownAfterTheEnd(end: End) throws {
+        let pair = try Pair()
+        Pair.send(Array("once".utf8), on: pair.client)
+        try pair.until { pair.serverSide.received.count == 4 && pair.client?.takenBytes == 4 }
+        if end == .closedBefore { pair.server?.close() }
+        // The client has not been told of the end: the loop has not turned.
+        Pair.send(Array("again".utf8), on: pair.client)
+        if end != .closedBefore { try pair.until { pair.serverSide.received.count == 9 } }
+        if end == .closedAfter { pair.server?.close() } else if end == .resetAfter { pair.server?.abort() }
+        try pair.until { pair.clientSide.hasEnded || pair.clientSide.failure != nil }
+        #expect(pair.clientSide.hasEnded == (end != .resetAfter))
+        #expect(pair.client?.sentBytes == 9)
+        #expect(pair.client?.takenBytes == (end == .closedBefore ? 4 : 9))
+        pair.client?.close()
+        #expect(pair.client?.takenBytes == (end == .closedBefore ? 4 : 9))
+    }
+
     @Test func whatTheSocketDoesNotTakeWaitsAndThenArrives() throws {
         let pair = try Pair()
         pair.client?.pauseReading()

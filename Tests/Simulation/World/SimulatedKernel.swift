@@ -238,6 +238,8 @@ final class SimulatedKernel: Kernel {
         return result
     }
 
+    func unacknowledged(_ fd: Int32) -> Int { socket(fd, "ioctl")?.underWay ?? 0 }
+
     func shutdown(_ fd: Int32, _ how: Int32) -> CallResult {
         progress += 1
         switch entry(fd, "shutdown") {

@@ -43,7 +43,7 @@ final class Socket {
     private(set) var isClosed = false
     var resetsOnClose = false
     /// Bytes sent by this end that are not in the other's queue yet.
-    private var underWay = 0
+    private(set) var underWay = 0
     /// Raised where the network loses what is under way.
     private var epoch = 0
     private var lastArrival: UInt64 = 0
