@@ -569,6 +569,8 @@ def test_a_reload_between_two_attempts_changes_nothing_for_them():
             values["routes"][0]["upstream"] = "c"
             proxy.write(values)
             proxy.process.send_signal(signal.SIGHUP)
+            # Whoever asks before that waits for the slow one as well.
+            until(lambda: any(entry["event"] == "reloaded" for entry in list(proxy.log)), what="the reload")
             until(lambda: fetch(proxy.port, "/x", CHAT).complete and other.requests, what="the new configuration")
             reply = asked.result(20)
             assert reply.body == WHOLE and len(spare.requests) == 1, reply.raw
