@@ -68,6 +68,7 @@ extension Exchange {
         guard phase != .over else { return }
         if route?.spec.onDisconnect == .drain, reason == "client_gone", phase == .body || phase == .firstToken {
             mode = .drain
+            worker.leftBehind(self)
             if isUpstreamPaused { upstream?.resumeReading() }
             return
         }
