@@ -189,7 +189,8 @@ public enum ConfigurationSchema {
         Key("max_ejection", Build.duration, "But never longer."),
         Key(
             "max_ejected_percent", Build.number(0...100),
-            "Of the places at a time; at least one may be, never the last."),
+            "Of the places at a time; one may always be, the last never; all where a route goes on to another upstream."
+        ),
     ]
 
     private static let process = [

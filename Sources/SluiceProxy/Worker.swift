@@ -65,14 +65,17 @@ public final class Worker {
     }
 
     private func makeGroups() -> [UpstreamGroup] {
-        snapshot.configuration.upstreams.enumerated().map { index, spec in
+        // Those behind which a route has another one.
+        let backed = Set(snapshot.configuration.routes.flatMap { $0.upstreams.dropLast().map(\.upstream) })
+        return snapshot.configuration.upstreams.enumerated().map { index, spec in
             let pools = spec.places.map { place in
                 UpstreamPool(
                     UpstreamEndpoint(spec.at(place), signing: snapshot.signing[index]), loop: loop, resolver: resolver,
                     tls: snapshot.clientTLS[index], limits: snapshot.configuration.limits,
                     process: shared.processes.gate(for: spec, on: loop))
             }
-            let group = UpstreamGroup(spec, pools: pools, loop: loop, seed: random &+ UInt64(index))
+            let group = UpstreamGroup(
+                spec, pools: pools, loop: loop, seed: random &+ UInt64(index), hasFallback: backed.contains(index))
             group.onChange = { [unowned self] change in
                 metrics.count(change)
                 shared.log.write(change)
