@@ -12,6 +12,8 @@ public struct Configuration: Sendable {
     public var routes: [Route]
     /// How long live streams may go on after SIGTERM.
     public var drainTimeout: Interval
+    /// Name servers as `address` or `address:port`; none: those of /etc/resolv.conf.
+    public var nameServers: [String] = []
 
     public init(
         listeners: [ListenerSpec], workers: Int? = nil, limits: Limits = Limits(), log: LogSpec = LogSpec(),

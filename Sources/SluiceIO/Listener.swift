@@ -57,24 +57,26 @@ public final class Listener: EventHandler, TimerHandler {
         on address: SocketAddress, loop: EventLoop, budget: ConnectionBudget, options: ClientSocketOptions = .init(),
         accepted: @escaping Accepted
     ) throws(SystemError) {
-        let type = Int32(SL_STREAM) | Int32(SL_NONBLOCK) | Int32(SL_CLOEXEC)
-        socket = Descriptor(owning: try SystemError.check("socket") { Glibc.socket(address.family, type, 0) })
+        let kernel = loop.kernel
+        let fd = Int32(truncatingIfNeeded: try SystemError.check("socket") { kernel.makeSocket(for: address) })
+        socket = Descriptor(owning: fd, of: kernel)
         (self.loop, self.budget, self.accepted) = (loop, budget, accepted)
-        let fd = socket.raw
         if case .unix(let path) = address {
             unlink(path)
             ownsPath = true
         } else {
             ownsPath = false
-            try SystemError.check("setsockopt") { setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1) }
-            try SystemError.check("setsockopt") { setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1) }
-            Self.setInherited(fd, options)
+            try SystemError.check("setsockopt") { kernel.setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1) }
+            try SystemError.check("setsockopt") { kernel.setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1) }
+            Self.setInherited(fd, options, kernel)
         }
-        _ = try address.withSockaddr { pointer, length throws(SystemError) in
-            try SystemError.check("bind") { bind(fd, pointer, length) }
+        try SystemError.check("bind") { kernel.bind(fd, to: address) }
+        try SystemError.check("listen") { kernel.listen(fd, backlog: 8192) }
+        if let bound = kernel.localAddress(fd), case .ip = bound {
+            self.address = bound
+        } else {
+            self.address = address
         }
-        try SystemError.check("listen") { listen(fd, 8192) }
-        self.address = Self.boundAddress(fd) ?? address
         try loop.register(fd, interest: .readable, handler: self)
     }
 
@@ -84,7 +86,7 @@ public final class Listener: EventHandler, TimerHandler {
         isClosed = true
         loop.cancel(retry)
         loop.unregister(socket.raw)
-        shutdown(socket.raw, Int32(SHUT_RDWR))
+        _ = loop.kernel.shutdown(socket.raw, Int32(SHUT_RDWR))
         if ownsPath, case .unix(let path) = address { unlink(path) }
     }
 
@@ -92,22 +94,17 @@ public final class Listener: EventHandler, TimerHandler {
         for _ in 0..<Self.batch {
             guard !isClosed else { return }
             guard budget.take() else { return pause() }
-            var storage = sockaddr_storage()
-            var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-            let fd = withUnsafeMutablePointer(to: &storage) { pointer in
-                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    accept4(socket.raw, $0, &length, Int32(SL_NONBLOCK) | Int32(SL_CLOEXEC))
-                }
-            }
-            guard fd >= 0 else {
-                let code = errno
+            var peer: SocketAddress?
+            let result = loop.kernel.accept(socket.raw, peer: &peer)
+            let code = result.code
+            guard code == 0 else {
                 budget.give()
                 if [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(code) { return pause() }
                 if code == EAGAIN || code == EWOULDBLOCK { return }
                 continue  // ECONNABORTED and the like concern only that one client
             }
-            let peer = SocketAddress(storage) ?? .unix("")
-            accepted(Descriptor(owning: fd), peer)
+            let fd = Int32(truncatingIfNeeded: result.value)
+            accepted(Descriptor(owning: fd, of: loop.kernel), peer ?? .unix(""))
         }
     }
 
@@ -120,17 +117,17 @@ public final class Listener: EventHandler, TimerHandler {
 
     /// Options that accepted sockets take over from this one, which saves the calls on each: no waiting for more to send,
     /// and a probe after 30 s of silence, so that a client whose machine is gone is noticed within a minute.
-    private static func setInherited(_ fd: Int32, _ options: ClientSocketOptions) {
+    private static func setInherited(_ fd: Int32, _ options: ClientSocketOptions, _ kernel: any Kernel) {
         let tcp = Int32(IPPROTO_TCP)
-        _ = setOption(fd, tcp, TCP_NODELAY, 1)
-        _ = setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1)
-        _ = setOption(fd, tcp, TCP_KEEPIDLE, 30)
-        _ = setOption(fd, tcp, TCP_KEEPINTVL, 10)
-        _ = setOption(fd, tcp, TCP_KEEPCNT, 3)
-        _ = setOption(fd, tcp, TCP_NOTSENT_LOWAT, Int32(clamping: options.unsentBytes))
+        _ = kernel.setOption(fd, tcp, TCP_NODELAY, 1)
+        _ = kernel.setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1)
+        _ = kernel.setOption(fd, tcp, TCP_KEEPIDLE, 30)
+        _ = kernel.setOption(fd, tcp, TCP_KEEPINTVL, 10)
+        _ = kernel.setOption(fd, tcp, TCP_KEEPCNT, 3)
+        _ = kernel.setOption(fd, tcp, TCP_NOTSENT_LOWAT, Int32(clamping: options.unsentBytes))
         if options.unacknowledgedTimeout > .zero {
             let milliseconds = Int32(clamping: options.unacknowledgedTimeout.nanoseconds / 1_000_000)
-            _ = setOption(fd, tcp, TCP_USER_TIMEOUT, milliseconds)
+            _ = kernel.setOption(fd, tcp, TCP_USER_TIMEOUT, milliseconds)
         }
     }
 
@@ -139,20 +136,4 @@ public final class Listener: EventHandler, TimerHandler {
         try? loop.modify(socket.raw, interest: [])
         retry = loop.schedule(after: Self.retryDelay, handler: self)
     }
-
-    private static func boundAddress(_ fd: Int32) -> SocketAddress? {
-        var storage = sockaddr_storage()
-        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        let result = withUnsafeMutablePointer(to: &storage) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(fd, $0, &length) }
-        }
-        guard result == 0, case .ip(let address, let port)? = SocketAddress(storage) else { return nil }
-        return .ip(address, port: port)
-    }
-}
-
-/// Sets an integer socket option.
-func setOption(_ fd: Int32, _ level: Int32, _ name: Int32, _ value: Int32) -> Int32 {
-    var value = value
-    return setsockopt(fd, level, name, &value, socklen_t(MemoryLayout<Int32>.size))
 }

@@ -35,17 +35,24 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         parser = HTTP1RequestParser(limits: worker.limits.http1Request)
         idleSince = worker.loop.now
         connection.lowMarkBytes = worker.limits.streamBufferLowBytes
+        connection.flushPatience = worker.limits.flushPatience
         timer = worker.loop.schedule(at: idleDeadline(), handler: self)
     }
+
+    var peer: SocketAddress { connection.peer }
 
     /// No further request is taken; the connection closes when its exchange is over.
     func drain() {
         keepsAlive = false
-        if exchange == nil { closeNow() }
+        guard exchange == nil else { return }
+        // The last answer may not be all out.
+        if connection.pendingBytes > 0 { closeGently() } else { closeNow() }
     }
 
     /// Ends a live exchange with an error in its own dialect.
     func failForDrain() { exchange?.fail(ProxyError(.draining, .proxy, "the server is going down")) }
+
+    var bufferedBytes: Int { connection.pendingBytes }
 
     // MARK: - ConnectionDelegate
 
@@ -128,14 +135,17 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         exchange = nil
         waitingHead = nil
         guard keepsAlive, isRequestRead || isBodySmall, !worker.isDraining else {
-            isOver = true
-            worker.loop.cancel(timer)
-            connection.closeAfterFlush()
-            worker.forget(self)
-            return
+            return closeGently()
         }
         becomeIdle()
         if connection.hasLeftover { worker.loop.afterTurn { [weak self] in self?.connection.redeliver() } }
+    }
+
+    private func closeGently() {
+        isOver = true
+        worker.loop.cancel(timer)
+        connection.closeAfterFlush()
+        worker.forget(self)
     }
 
     private func becomeIdle() {
@@ -143,7 +153,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         worker.loop.move(timer, to: idleDeadline())
     }
 
-    private func closeNow() {
+    func closeNow() {
         guard !isOver else { return }
         isOver = true
         exchange = nil
@@ -156,8 +166,11 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
 
     private func idleDeadline() -> Instant {
         let limits = worker.limits
+        // Not idle: it still takes the last answer, or stalls in it.
+        if exchange == nil, connection.pendingBytes > 0 { return connection.lastProgress + limits.flushPatience }
         if let headStarted { return headStarted + limits.requestHeadTimeout }
-        return idleSince + (isFirstRequest ? limits.handshakeTimeout : limits.clientIdleTimeout)
+        if isFirstRequest { return idleSince + limits.handshakeTimeout }
+        return max(idleSince, connection.lastProgress) + limits.clientIdleTimeout
     }
 
     func timerFired(_ timer: TimerID, on loop: EventLoop) {
@@ -167,6 +180,9 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         let deadline = exchange == nil ? idleDeadline() : loop.now + .seconds(10)
         if deadline > loop.now {
             self.timer = loop.schedule(at: deadline, handler: self)
+        } else if connection.pendingBytes > 0 {
+            connection.abort()
+            closeNow()
         } else if headStarted != nil {
             let error = ProxyError(.requestTimeout, .client, "the request did not arrive in time")
             keepsAlive = false

@@ -122,6 +122,10 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .timeout: StreamFailure(.timeout, message)
         case .malformed, .limit: StreamFailure(.malformed, message)
         case .draining: StreamFailure(.draining, message)
+        case .inStream(let kind): StreamFailure(kind, message)
+        case .status(429): StreamFailure(.rateLimited, message)
+        case .status(503), .status(529): StreamFailure(.overloaded, message)
+        case .status: StreamFailure(.provider, message)
         default: StreamFailure(.truncated, message)
         }
     }

@@ -38,7 +38,7 @@ public final class Server: Sendable {
         _ snapshot: ServerSnapshot, log: LogWriter, ended: @escaping @Sendable () -> Void
     ) throws(StartError) {
         let configuration = snapshot.configuration
-        let shared = SharedState(connections: configuration.limits.connections, log: log)
+        let shared = SharedState(configuration.limits, log: log)
         var addresses: [SocketAddress] = []
         for listener in configuration.listeners {
             guard let address = SocketAddress(listener.address) else {
@@ -96,6 +96,7 @@ public final class Server: Sendable {
             throw StartError("listeners cannot change while the server runs; restart it for that")
         }
         current.withLock { $0 = snapshot }
+        shared.clients.change(limit: snapshot.configuration.limits.connectionsPerAddress)
         for handle in handles {
             handle.mailbox.post { loop in (loop.owner as? Worker)?.install(snapshot) }
         }

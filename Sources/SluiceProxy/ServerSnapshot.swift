@@ -41,6 +41,11 @@ public final class ServerSnapshot: Sendable {
         }
     }
 
+    func makeResolver(on loop: EventLoop) -> Resolver {
+        let servers = configuration.nameServers
+        return Resolver(loop: loop, servers: servers.isEmpty ? nil : servers.joined(separator: ","))
+    }
+
     private static func options(_ spec: ServerTLSSpec) -> TLSServerOptions {
         TLSServerOptions(
             certificates: spec.certificates.map { ($0.certificate, $0.privateKey) }, clientCAPath: spec.clientCA,
