@@ -16,12 +16,14 @@ struct ConfigurationReader {
         let workers = readWorkers(&root)
         let drainTimeout = root.duration("drain_timeout") ?? .seconds(600)
         let nameServers = readNameServers(&root)
+        let drainDelay = root.duration("drain_delay") ?? .zero
         root.finish()
         guard let listeners, let upstreams, let routes else { return nil }
         var configuration = Configuration(
             listeners: listeners, workers: workers, limits: limits, log: log, upstreams: upstreams, routes: routes,
             drainTimeout: drainTimeout)
         configuration.nameServers = nameServers
+        (configuration.drainDelay, configuration.files) = (drainDelay, context.files.sorted())
         return configuration
     }
 
@@ -110,8 +112,8 @@ struct ConfigurationReader {
             guard var section = Section(node, path: path, context: context) else { return nil }
             let address = section.requiredString("address")
             if let address, let node = section.value("address"), !Self.isAddress(address) {
-                context.report(
-                    node, section.path(of: "address"), "'\(address)' is not host:port, [v6]:port, :port or unix:/path")
+                let wanted = "host:port, [v6]:port, :port, unix:/path or systemd:NAME"
+                context.report(node, section.path(of: "address"), "'\(address)' is not \(wanted)")
             }
             var tls: ServerTLSSpec?
             if var settings = section.section("tls") { tls = readServerTLS(&settings) }
@@ -123,6 +125,7 @@ struct ConfigurationReader {
     /// Numbers only: a listener's address is not looked up.
     private static func isAddress(_ text: String) -> Bool {
         if text.hasPrefix("unix:") { return text.utf8.count > 5 && text.utf8.count < 112 }
+        if text.hasPrefix("systemd:") { return text.utf8.count > 8 }
         guard let colon = text.lastIndex(of: ":"), UInt16(text[text.index(after: colon)...]) != nil else {
             return false
         }

@@ -173,6 +173,7 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
     }
 
     func failForDrain() {
+        sendLastGoAway()
         for stream in streams {
             stream?.exchange?.fail(ProxyError(.draining, .proxy, "the server is going down"))
         }

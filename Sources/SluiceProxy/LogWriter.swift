@@ -14,14 +14,15 @@ public final class LogWriter: Sendable {
         var bytes: [UInt8] = []
         var dropped = 0
     }
-    private let spec: LogSpec
+    private let settings: Mutex<LogSpec>
+    private var spec: LogSpec { settings.withLock { $0 } }
     private let pending = Mutex(Pending())
     private let wakeup: Wakeup
     private static let limitBytes = 4 << 20
 
     /// - Throws: if the thread or its descriptor cannot be made.
     public init(_ spec: LogSpec) throws(SystemError) {
-        self.spec = spec
+        settings = Mutex(spec)
         wakeup = try Wakeup()
         try startThread(named: "log") { [self] in
             while true {
@@ -30,6 +31,9 @@ public final class LogWriter: Sendable {
             }
         }
     }
+
+    /// Lines from now on go by `spec`.
+    func change(to spec: LogSpec) { settings.withLock { $0 = spec } }
 
     /// Writes what waits; also called before the process exits.
     public func flush() {
@@ -52,6 +56,7 @@ public final class LogWriter: Sendable {
 
     /// One event with its fields. Values are plain text; a `Secret` shows as `***`.
     public func write(_ level: LogSpec.Level, _ event: String, _ fields: KeyValuePairs<String, String> = [:]) {
+        let spec = spec
         guard Self.rank(level) >= Self.rank(spec.level) else { return }
         var line = Line(spec.format)
         line.add("time", Self.timestamp())

@@ -95,6 +95,7 @@ import Testing
         gates.append(directory.gate(for: upstream("model", command: "changed"), on: loop))
         #expect(directory.statuses.map(\.name) == ["other", "model"])
         #expect(directory.statuses.allSatisfy { $0.state == .starting && $0.pid == nil && $0.restarts == 0 })
+        #expect(directory.stopLimit == .seconds(15))
         withExtendedLifetime(gates) {}
         let stopped = Shared(false)
         directory.stop { stopped.change { $0 = true } }

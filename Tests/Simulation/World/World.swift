@@ -62,7 +62,7 @@ public final class World {
         kernel = SimulatedKernel(timeline, network, setting.faults, random.fork())
         let configuration = try setting.configuration()
         let snapshot = try ServerSnapshot(configuration, environment: [:])
-        let shared = SharedState(connections: configuration.limits.connections, log: try Self.log.get())
+        let shared = SharedState(configuration.limits, log: try Self.log.get())
         let worker = try Worker(snapshot, shared: shared, kernel: kernel, seed: random.next())
         self.worker = worker
         _ = try worker.listen(on: [Setting.listener])
