@@ -199,7 +199,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     // MARK: - The upstream's answer
 
     func upstreamReady(_ stream: any UpstreamStream) {
-        guard phase == .connecting, let outgoing else { return stream.cancel() }
+        guard phase == .connecting || phase == .starting, let outgoing else { return stream.cancel() }
         dial = nil
         upstream = stream
         self.outgoing = nil
