@@ -45,6 +45,16 @@ let package = Package(
         .executableTarget(
             name: "TokenPathBenchmark", dependencies: ["SluiceBytes", "SluiceStreams", "SluiceHTTP"],
             path: "Tests/Benchmarks/TokenPath", swiftSettings: settings),
+        .target(
+            name: "SluiceSimulation",
+            dependencies: [
+                "SluiceProxy", "SluiceConfig", "SluiceIO", "SluiceHTTP", "SluiceStreams", "SluiceBytes", "CLinux",
+            ],
+            path: "Tests/Simulation/World", swiftSettings: settings),
+        .executableTarget(
+            name: "Simulation", dependencies: ["SluiceSimulation"], path: "Tests/Simulation/Runner",
+            swiftSettings: settings),
+        .testTarget(name: "SluiceSimulationTests", dependencies: ["SluiceSimulation"], swiftSettings: settings),
         .testTarget(
             name: "SluiceBytesTests", dependencies: ["SluiceBytes", "SluiceTesting"], swiftSettings: settings),
         .testTarget(

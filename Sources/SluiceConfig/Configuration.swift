@@ -12,6 +12,8 @@ public struct Configuration: Sendable {
     public var routes: [Route]
     /// How long live streams may go on after SIGTERM.
     public var drainTimeout: Interval
+    /// Name servers as `address` or `address:port`; none: those of /etc/resolv.conf.
+    public var nameServers: [String] = []
     /// How long clients are still accepted after SIGTERM, while readiness is denied already.
     public var drainDelay = Interval.zero
     /// Every file that it was read from: its own, certificates, keys, secrets.

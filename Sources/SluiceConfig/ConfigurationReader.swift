@@ -15,12 +15,14 @@ struct ConfigurationReader {
         let log = readLog(&root)
         let workers = readWorkers(&root)
         let drainTimeout = root.duration("drain_timeout") ?? .seconds(600)
+        let nameServers = readNameServers(&root)
         let drainDelay = root.duration("drain_delay") ?? .zero
         root.finish()
         guard let listeners, let upstreams, let routes else { return nil }
         var configuration = Configuration(
             listeners: listeners, workers: workers, limits: limits, log: log, upstreams: upstreams, routes: routes,
             drainTimeout: drainTimeout)
+        configuration.nameServers = nameServers
         (configuration.drainDelay, configuration.files) = (drainDelay, context.files.sorted())
         return configuration
     }
@@ -80,7 +82,15 @@ struct ConfigurationReader {
         set("http2_resets_per_second", \.http2ResetsPerSecond)
         set("upstream_receive_buffer_bytes", \.upstreamReceiveBufferBytes, atLeast: 4096)
         set("client_unsent_bytes", \.clientUnsentBytes, atLeast: 4096)
+        set("request_body_rate", \.requestBodyRate, atLeast: 0)
         set("connections", \.connections)
+        set("connections_per_address", \.connectionsPerAddress, atLeast: 0)
+        if let bytes = section.size("buffered_bytes") {
+            limits.bufferedBytes = bytes
+            if bytes < 1 << 20, let node = section.value("buffered_bytes") {
+                context.report(node, section.path(of: "buffered_bytes"), "must be at least 1MiB")
+            }
+        }
         set("idle_upstream_connections", \.idleUpstreamConnections, atLeast: 0)
         if limits.streamBufferLowBytes >= limits.streamBufferHighBytes {
             context.report(

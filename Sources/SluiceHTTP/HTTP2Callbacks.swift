@@ -41,7 +41,10 @@ enum HTTP2Callbacks {
             let stream = Unmanaged<HTTP2Stream>.fromOpaque(pointer).takeUnretainedValue()
             let available = stream.availableBytes
             if available == 0 {
-                if stream.isFailing { return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue) }
+                if stream.isFailing {
+                    stream.isResetByUs = true  // nghttp2 does it; it is nothing that the peer has caused
+                    return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
+                }
                 if !stream.isOutputComplete { return Int(NGHTTP2_ERR_DEFERRED.rawValue) }
             }
             let count = min(length, available)
@@ -119,6 +122,8 @@ enum HTTP2Callbacks {
         }
         nghttp2_session_callbacks_set_on_stream_close_callback(callbacks) { session, id, code, context in
             guard let stream = HTTP2Callbacks.stream(session, id) else { return 0 }
+            // Where the answer below ends the connection, nghttp2 keeps its stream, while ours will be gone.
+            nghttp2_session_set_stream_user_data(session, id, nil)
             return HTTP2Callbacks.streamClosed(stream, code, HTTP2Callbacks.session(context)) ? 0 : HTTP2Callbacks.fatal
         }
         nghttp2_session_callbacks_set_send_data_callback(callbacks) {

@@ -133,6 +133,8 @@ struct HTTP2HeadBuilder {
 
     func response() throws(HTTPError) -> ResponseHead {
         if let failure { throw failure }
+        // nghttp2 takes any three digits (RFC 9110 §15).
+        guard (200...599).contains(status) else { throw .malformed("status") }
         return ResponseHead(status: status, fields: withCookie())
     }
 

@@ -35,6 +35,8 @@ public protocol ConnectionDelegate: AnyObject {
 /// connection, on one loop. It owns the descriptor, and whichever way it ends, closes it once.
 public final class Connection: EventHandler, TimerHandler {
     public unowned let loop: EventLoop
+    /// That of the loop, which may be gone before the last connection.
+    private let kernel: any Kernel
     public let peer: SocketAddress
     /// Held until the connection is closed or begins to close, so that no weak reference stands on a token's way.
     private var delegate: (any ConnectionDelegate)?
@@ -52,14 +54,10 @@ public final class Connection: EventHandler, TimerHandler {
     private var closing = Closing.no
     private var lingerTimer = TimerID.none
 
-    private var closingSince = Instant.distantFuture
-
     private enum Closing { case no, afterFlush, lingering }
 
-    /// What still waits when a connection ends: given up when the peer takes nothing for so long, or not all of it within the
-    /// limit.
-    private static let flushStall = Interval.seconds(5)
-    private static let flushLimit = Interval.seconds(60)
+    /// For so long a peer may take nothing of what still waits after `closeAfterFlush`.
+    public var flushPatience = Interval.seconds(30)
 
     /// When the socket last took bytes, or when bytes first had to wait: what a stalled reader is measured from.
     public private(set) var lastProgress: Instant
@@ -77,6 +75,7 @@ public final class Connection: EventHandler, TimerHandler {
         _ socket: consuming Descriptor, peer: SocketAddress, engine: TLSEngine?, loop: EventLoop
     ) throws(SystemError) {
         (self.loop, self.peer, self.engine) = (loop, peer, engine)
+        kernel = loop.kernel
         lastProgress = loop.now
         interest = [.readable, .readClosed]
         fd = -1
@@ -84,7 +83,7 @@ public final class Connection: EventHandler, TimerHandler {
         fd = socket.release()
     }
 
-    deinit { if fd >= 0 { _ = Glibc.close(fd) } }
+    deinit { if fd >= 0 { kernel.close(fd) } }
 
     /// Begins: a TLS client says hello. `connectionEstablished` comes from here at once if there is no TLS.
     public func start(_ delegate: any ConnectionDelegate) {
@@ -174,7 +173,7 @@ public final class Connection: EventHandler, TimerHandler {
     /// Returns how many bytes the socket took.
     private func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int {
         let written = try bytes.withUnsafeBufferPointer { buffer throws(SystemError) in
-            try SystemError.attempt("send") { Glibc.send(fd, buffer.baseAddress, buffer.count, Int32(SL_NOSIGNAL)) }
+            try SystemError.attempt("send") { kernel.send(fd, buffer) }
         }
         guard let written, written > 0 else { return 0 }
         writtenBytes &+= written
@@ -253,7 +252,7 @@ public final class Connection: EventHandler, TimerHandler {
         let buffer = loop.readBuffer
         let count: Int?
         do throws(SystemError) {
-            count = try SystemError.attempt("recv") { recv(fd, buffer.baseAddress, buffer.count, 0) }
+            count = try SystemError.attempt("recv") { kernel.receive(fd, into: buffer) }
         } catch {
             return fail(.system(error))
         }
@@ -323,28 +322,28 @@ public final class Connection: EventHandler, TimerHandler {
     public func close() {
         guard fd >= 0 else { return }
         if corkedBytes > 0 { loop.uncork() }
+        if closing != .no { loop.closing[ObjectIdentifier(self)] = nil }
         loop.cancel(lingerTimer)
         loop.unregister(fd)
-        _ = Glibc.close(fd)
+        kernel.close(fd)
         fd = -1
         pending.removeAll()
         pending.releaseIfEmpty()
         leftover.removeAll()
         leftover.releaseIfEmpty()
         delegate = nil
-        if closing != .no { loop.closingConnections -= 1 }
     }
 
     /// Closes now with a reset, so that the peer cannot take what it has for complete.
     public func abort() {
         guard fd >= 0 else { return }
-        var option = linger_t(l_onoff: 1, l_linger: 0)
-        setsockopt(fd, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger_t>.size))
+        kernel.resetOnClose(fd)
         close()
     }
 
     /// Sends what waits, then FIN, and closes when the peer has closed too, or after a short while. Nothing more is
-    /// delivered. Reading goes on meanwhile, since closing over unread bytes would reset what was just sent.
+    /// delivered. Reading goes on meanwhile, since closing over unread bytes would reset what was just sent. A peer that
+    /// takes nothing for `flushPatience` gets a reset, so that it cannot take what it has for complete.
     public func closeAfterFlush() {
         guard fd >= 0, closing == .no else { return }
         if let engine {
@@ -354,21 +353,20 @@ public final class Connection: EventHandler, TimerHandler {
         }
         if corkedBytes > 0 { loop.uncork() }
         closing = .afterFlush
-        loop.closingConnections += 1
-        closingSince = loop.now
         delegate = nil
         guard fd >= 0 else { return }
+        loop.closing[ObjectIdentifier(self)] = self
         leftover.removeAll()
         isReadingPaused = false
         if hasEnded && pending.isEmpty { return close() }
         if !hasEnded { setInterest(interest.union([.readable, .readClosed])) }
-        lingerTimer = loop.schedule(after: Self.flushStall, handler: self)
+        lingerTimer = loop.schedule(after: flushPatience, handler: self)
         if pending.isEmpty { linger() }
     }
 
     private func linger() {
         closing = .lingering
-        shutdown(fd, Int32(SHUT_WR))
+        _ = kernel.shutdown(fd, Int32(SHUT_WR))
         if hasEnded { return close() }
         loop.cancel(lingerTimer)
         lingerTimer = loop.schedule(after: .seconds(2), handler: self)
@@ -376,12 +374,9 @@ public final class Connection: EventHandler, TimerHandler {
 
     public func timerFired(_ timer: TimerID, on loop: EventLoop) {
         guard timer == lingerTimer else { return }
-        lingerTimer = .none
-        // A slow reader gets the rest for as long as it takes some of it now and then.
-        guard closing == .afterFlush, loop.now - lastProgress < Self.flushStall,
-            loop.now - closingSince < Self.flushLimit
-        else { return close() }
-        lingerTimer = loop.schedule(at: lastProgress + Self.flushStall, handler: self)
+        guard closing == .afterFlush else { return close() }
+        let deadline = lastProgress + flushPatience
+        if deadline > loop.now { lingerTimer = loop.schedule(at: deadline, handler: self) } else { abort() }
     }
 
     private func fail(_ error: ConnectionError) {
@@ -402,11 +397,7 @@ public final class Connection: EventHandler, TimerHandler {
     }
 
     private func socketError() -> Int32 {
-        var code: Int32 = 0
-        var length = socklen_t(MemoryLayout<Int32>.size)
-        getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &length)
+        let code = kernel.takeError(fd)
         return code == 0 ? ECONNRESET : code
     }
 }
-
-private typealias linger_t = Glibc.linger

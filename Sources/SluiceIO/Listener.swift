@@ -40,7 +40,8 @@ public struct ClientSocketOptions: Sendable {
     }
 }
 
-/// Accepts connections from one socket, which may be shared with other loops. Out of places or descriptors, accepting pauses and is tried again soon: no spin, the backlog waits.
+/// Accepts connections from one socket, which may be shared with other loops. Out of places or descriptors, accepting pauses and
+/// is tried again soon: no spin, the backlog waits.
 public final class Listener: EventHandler, TimerHandler {
     public typealias Accepted = (_ socket: consuming Descriptor, _ peer: SocketAddress) -> Void
 
@@ -55,19 +56,27 @@ public final class Listener: EventHandler, TimerHandler {
     private let accepted: Accepted
     private var retry = TimerID.none
     private let ownsPath: Bool
+    /// To be closed with the listener; -1 if its socket does that itself.
+    private var lent: Int32 = -1
 
     /// Connections taken in one turn before others get theirs.
     private static let batch = 64
-    private static let backlog = 8192
+    private static let backlog: Int32 = 8192
     private static let retryDelay = Interval.milliseconds(50)
 
-    /// A socket of its own on `address`.
-    public convenience init(
-        on address: SocketAddress, loop: EventLoop, budget: ConnectionBudget, options: ClientSocketOptions = .init(),
-        accepted: @escaping Accepted
+    /// A socket of its own on `address`, from the loop's kernel, whichever that is.
+    package convenience init(
+        on address: SocketAddress, loop: EventLoop, budget: ConnectionBudget, accepted: @escaping Accepted
     ) throws(SystemError) {
-        let socket = try ListeningSocket(binding: address, options: options)
-        try self.init(taking: socket, ownsPath: true, loop: loop, budget: budget, accepted: accepted)
+        let kernel = loop.kernel
+        let socket = try SystemError.check("socket") { kernel.makeSocket(for: address) }
+        let descriptor = Descriptor(owning: Int32(truncatingIfNeeded: socket), of: kernel)
+        let raw = descriptor.raw
+        try SystemError.check("bind") { kernel.bind(raw, to: address) }
+        try SystemError.check("listen") { kernel.listen(raw, backlog: Self.backlog) }
+        let bound = ListeningSocket(lending: raw, at: kernel.localAddress(raw) ?? address)
+        try self.init(taking: bound, loop: loop, budget: budget, accepted: accepted)
+        lent = descriptor.release()
     }
 
     /// Accepts from `socket`, of which others may take their share.
@@ -84,11 +93,12 @@ public final class Listener: EventHandler, TimerHandler {
     /// unless it is taken first: `takingWaiting`.
     public func close(takingWaiting: Bool = false) {
         guard let socket else { return }
-        if takingWaiting { accept(from: socket, atMost: Self.backlog) }
+        if takingWaiting { accept(from: socket, atMost: Int(Self.backlog)) }
         self.socket = nil
         loop.cancel(retry)
         loop.unregister(socket.descriptor)
         if ownsPath { socket.removePath() }
+        if lent >= 0 { loop.kernel.close(lent) }
     }
 
     public func ready(_ readiness: Readiness, on loop: EventLoop) {
@@ -99,22 +109,17 @@ public final class Listener: EventHandler, TimerHandler {
         for _ in 0..<limit {
             guard socket != nil else { return }
             guard budget.take() else { return pause() }
-            var storage = sockaddr_storage()
-            var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-            let fd = withUnsafeMutablePointer(to: &storage) { pointer in
-                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    accept4(listening.descriptor, $0, &length, Int32(SL_NONBLOCK) | Int32(SL_CLOEXEC))
-                }
-            }
-            guard fd >= 0 else {
-                let code = errno
+            var peer: SocketAddress?
+            let result = loop.kernel.accept(listening.descriptor, peer: &peer)
+            let code = result.code
+            guard code == 0 else {
                 budget.give()
                 if [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(code) { return pause() }
                 if code == EAGAIN || code == EWOULDBLOCK { return }
                 continue  // ECONNABORTED and the like concern only that one client
             }
-            let peer = SocketAddress(storage) ?? .unix("")
-            accepted(Descriptor(owning: fd), peer)
+            let fd = Int32(truncatingIfNeeded: result.value)
+            accepted(Descriptor(owning: fd, of: loop.kernel), peer ?? .unix(""))
         }
     }
 
@@ -136,10 +141,4 @@ public final class Listener: EventHandler, TimerHandler {
         if isShared { loop.unregister(socket.descriptor) } else { try? loop.modify(socket.descriptor, interest: []) }
         retry = loop.schedule(after: Self.retryDelay, handler: self)
     }
-}
-
-/// Sets an integer socket option.
-func setOption(_ fd: Int32, _ level: Int32, _ name: Int32, _ value: Int32) -> Int32 {
-    var value = value
-    return setsockopt(fd, level, name, &value, socklen_t(MemoryLayout<Int32>.size))
 }

@@ -14,6 +14,7 @@ public final class ListeningSocket: Sendable {
     public let descriptor: Int32
     /// The file of a unix socket, if it is ours to remove.
     private let file: File?
+    private let isLent: Bool
 
     /// A file as it was when we bound it; another one may stand under its name later.
     private struct File: Equatable {
@@ -45,6 +46,7 @@ public final class ListeningSocket: Sendable {
         try SystemError.check("listen") { listen(raw, Self.backlog) }
         if case .unix(let path) = address { file = File(path) } else { file = nil }
         self.address = Self.boundAddress(raw) ?? address
+        isLent = false
         descriptor = socket.release()
         apply(options)
     }
@@ -64,11 +66,17 @@ public final class ListeningSocket: Sendable {
         try SystemError.check("fcntl") { fcntl(raw, F_SETFL, flags | O_NONBLOCK) }
         if ownsPath, case .unix(let path) = address { file = File(path) } else { file = nil }
         self.address = address
+        isLent = false
         descriptor = socket.release()
         apply(options)
     }
 
-    deinit { _ = close(descriptor) }
+    /// One that its listener closes.
+    init(lending raw: Int32, at address: SocketAddress) {
+        (self.address, descriptor, file, isLent) = (address, raw, nil, true)
+    }
+
+    deinit { if !isLent { _ = close(descriptor) } }
 
     public var ownsPath: Bool { file != nil }
 
@@ -142,4 +150,10 @@ public final class ListeningSocket: Sendable {
             return .unix(String(decoding: path, as: UTF8.self))
         }
     }
+}
+
+/// Sets an integer socket option.
+private func setOption(_ fd: Int32, _ level: Int32, _ name: Int32, _ value: Int32) -> Int32 {
+    var value = value
+    return setsockopt(fd, level, name, &value, socklen_t(MemoryLayout<Int32>.size))
 }

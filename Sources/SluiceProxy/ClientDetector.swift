@@ -4,10 +4,15 @@ import SluiceIO
 
 /// One client's connection as its worker sees it, whatever HTTP it speaks.
 protocol ClientConnection: AnyObject {
+    var peer: SocketAddress { get }
     /// Takes no further request; the connection ends with its last exchange.
     func drain()
     /// Ends live exchanges with an error in their own dialect.
     func failForDrain()
+    /// Ends the connection, whatever it is doing.
+    func closeNow()
+    /// That wait for the client, of all its streams.
+    var bufferedBytes: Int { get }
 }
 
 /// A new connection until its protocol is known: by ALPN over TLS; else by the preface that begins every HTTP/2
@@ -23,6 +28,8 @@ final class ClientDetector: ClientConnection, ConnectionDelegate, TimerHandler {
 
     init(_ connection: Connection, worker: Worker) { (self.connection, self.worker) = (connection, worker) }
 
+    var peer: SocketAddress { connection.peer }
+
     func start() {
         deadline = worker.loop.now + worker.limits.handshakeTimeout
         timer = worker.loop.schedule(at: deadline, handler: self)
@@ -36,6 +43,8 @@ final class ClientDetector: ClientConnection, ConnectionDelegate, TimerHandler {
     }
 
     func failForDrain() { end() }
+    func closeNow() { end() }
+    var bufferedBytes: Int { connection.pendingBytes }
 
     private func end() {
         worker.loop.cancel(timer)

@@ -36,8 +36,11 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         parser = HTTP1RequestParser(limits: worker.limits.http1Request)
         idleSince = worker.loop.now
         connection.lowMarkBytes = worker.limits.streamBufferLowBytes
+        connection.flushPatience = worker.limits.flushPatience
         timer = worker.loop.schedule(at: idleDeadline(), handler: self)
     }
+
+    var peer: SocketAddress { connection.peer }
 
     /// The answer that is next to begin says that the connection closes; until then it stays open for a moment, since a request
     /// may be on its way, and a client that loses one cannot know whether it was read.
@@ -57,6 +60,8 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         guard let exchange else { return closeNow() }
         exchange.fail(ProxyError(.draining, .proxy, "the server is going down"))
     }
+
+    var bufferedBytes: Int { connection.pendingBytes }
 
     // MARK: - ConnectionDelegate
 
@@ -139,14 +144,17 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         exchange = nil
         waitingHead = nil
         guard keepsAlive, isRequestRead || isBodySmall else {
-            isOver = true
-            worker.loop.cancel(timer)
-            connection.closeAfterFlush()
-            worker.forget(self)
-            return
+            return closeGently()
         }
         becomeIdle()
         if connection.hasLeftover { worker.loop.afterTurn { [weak self] in self?.connection.redeliver() } }
+    }
+
+    private func closeGently() {
+        isOver = true
+        worker.loop.cancel(timer)
+        connection.closeAfterFlush()
+        worker.forget(self)
     }
 
     private func becomeIdle() {
@@ -154,7 +162,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         worker.loop.move(timer, to: idleDeadline())
     }
 
-    private func closeNow() {
+    func closeNow() {
         guard !isOver else { return }
         isOver = true
         exchange = nil
@@ -175,8 +183,11 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
 
     private func idleDeadline() -> Instant {
         let limits = worker.limits
+        // Not idle: it still takes the last answer, or stalls in it.
+        if exchange == nil, connection.pendingBytes > 0 { return connection.lastProgress + limits.flushPatience }
         if let headStarted { return headStarted + limits.requestHeadTimeout }
-        let deadline = idleSince + (isFirstRequest ? limits.handshakeTimeout : limits.clientIdleTimeout)
+        let start = isFirstRequest ? idleSince : max(idleSince, connection.lastProgress)
+        let deadline = start + (isFirstRequest ? limits.handshakeTimeout : limits.clientIdleTimeout)
         guard let drainStarted else { return deadline }
         return min(deadline, max(drainStarted, idleSince) + Worker.requestGrace)
     }
@@ -188,6 +199,9 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         let deadline = exchange == nil ? idleDeadline() : loop.now + .seconds(10)
         if deadline > loop.now {
             self.timer = loop.schedule(at: deadline, handler: self)
+        } else if connection.pendingBytes > 0 {
+            connection.abort()
+            closeNow()
         } else if headStarted != nil {
             let error = ProxyError(.requestTimeout, .client, "the request did not arrive in time")
             keepsAlive = false

@@ -66,6 +66,17 @@ public final class LogWriter: Sendable {
         post(&line)
     }
 
+    /// The same where the fields depend on what happened.
+    func write(_ level: LogSpec.Level, _ event: String, fields: [(String, String)]) {
+        guard Self.rank(level) >= Self.rank(spec.level) else { return }
+        var line = Line(spec.format)
+        line.add("time", Self.timestamp())
+        line.add("level", level.rawValue)
+        line.add("event", event)
+        for (name, value) in fields { line.add(name, value) }
+        post(&line)
+    }
+
     func access(_ record: ExchangeRecord) {
         var line = Line(spec.format)
         line.add("time", Self.timestamp())
@@ -79,6 +90,7 @@ public final class LogWriter: Sendable {
         line.add("status", record.status)
         line.add("end", record.reason)
         line.add("upstream", record.upstream)
+        if !record.place.isEmpty { line.add("place", record.place) }
         line.add("format", record.format.rawValue)
         line.add("duration_ms", Int(clamping: record.duration.milliseconds))
         if let first = record.timeToFirstToken { line.add("first_token_ms", Int(clamping: first.milliseconds)) }
@@ -87,6 +99,7 @@ public final class LogWriter: Sendable {
         if let input = record.usage?.input { line.add("input_tokens", input) }
         if let output = record.usage?.output { line.add("output_tokens", output) }
         if record.retries > 0 { line.add("retries", record.retries) }
+        if let attempts = record.attempts { line.add("attempts", attempts) }
         if record.pauses > 0 { line.add("pauses", record.pauses) }
         if !record.dropped.isEmpty { line.add("dropped", record.dropped.prefix(16).joined(separator: ",")) }
         if record.pings > 0 { line.add("pings", record.pings) }

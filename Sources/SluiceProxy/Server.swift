@@ -53,7 +53,7 @@ public final class Server: Sendable {
         reloaded: @escaping @Sendable () -> Void = {}, ended: @escaping @Sendable () -> Void
     ) throws(StartError) {
         let configuration = snapshot.configuration
-        let shared = SharedState(connections: configuration.limits.connections, log: log)
+        let shared = SharedState(configuration.limits, log: log)
         var listeners = ServerListeners(
             workers: configuration.workers ?? Self.coreCount(), inherited: inherited)
         try listeners.change(to: configuration.listeners, options: configuration.limits.clientSocketOptions)
@@ -79,13 +79,17 @@ public final class Server: Sendable {
                 try startThread(named: "worker-\(index)") {
                     carrier.worker.run()
                     life.isOver.store(true, ordering: .releasing)
-                    if running.leave() { ended() }
+                    if running.leave() { shared.processes.stop(ended) }
                 }
             }
         } catch {
             throw StartError("cannot start a thread: \(error)")
         }
+        shared.processes.begin()
     }
+
+    /// The managed processes as they are now; from any thread.
+    public var processes: [ProcessStatus] { shared.processes.statuses }
 
     private final class RunningCount: Sendable {
         private let count: Atomic<Int>
@@ -138,6 +142,7 @@ public final class Server: Sendable {
             state.snapshot = snapshot
             shared.log.change(to: configuration.log)
             shared.budget.limit = configuration.limits.connections
+            shared.clients.change(limit: configuration.limits.connectionsPerAddress)
             for (handle, shares) in zip(handles, state.listeners.shares) {
                 handle.mailbox.post { loop in (loop.owner as? Worker)?.install(snapshot, shares) }
             }

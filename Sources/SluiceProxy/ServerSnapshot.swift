@@ -49,6 +49,11 @@ public final class ServerSnapshot: Sendable {
         Self.live.add(1, ordering: .relaxed)
     }
 
+    func makeResolver(on loop: EventLoop) -> Resolver {
+        let servers = configuration.nameServers
+        return Resolver(loop: loop, servers: servers.isEmpty ? nil : servers.joined(separator: ","))
+    }
+
     private static func options(_ spec: ServerTLSSpec) -> TLSServerOptions {
         TLSServerOptions(
             certificates: spec.certificates.map { ($0.certificate, $0.privateKey) }, clientCAPath: spec.clientCA,

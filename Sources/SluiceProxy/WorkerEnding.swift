@@ -11,11 +11,9 @@ final class WorkerEnding: TimerHandler {
     private unowned let worker: Worker
     private var deadline = TimerID.none
     private var isOverdue = false
-    private var nextLook = TimerID.none
 
     /// What clients are given to take the errors of streams that were ended.
     static let farewell = Interval.seconds(10)
-    private static let look = Interval.milliseconds(20)
 
     init(_ worker: Worker, timeout: Interval) {
         self.worker = worker
@@ -23,23 +21,16 @@ final class WorkerEnding: TimerHandler {
     }
 
     /// Nothing is live any more.
-    func stop() {
-        let loop = worker.loop
-        guard loop.closingConnections > 0 else { return loop.stop() }
-        if nextLook == .none { nextLook = loop.schedule(after: Self.look, handler: self) }
-    }
+    func stop() { worker.loop.stopWhenClosed() }
 
     func timerFired(_ timer: TimerID, on loop: EventLoop) {
-        if timer == nextLook {
-            nextLook = .none
-            stop()
-        } else if isOverdue {
-            loop.stop()
-        } else {
+        guard isOverdue else {
             isOverdue = true
             deadline = loop.schedule(after: Self.farewell, handler: self)
-            worker.failLive()
+            return worker.failLive()
         }
+        worker.closeClients()
+        loop.stopNow()
     }
 }
 

@@ -22,6 +22,19 @@ final class WorkerListener {
         }
     }
 
+    /// One with a socket of the loop's own kernel.
+    init(on address: SocketAddress, index: Int, worker: Worker) throws(SystemError) {
+        (self.index, takesWaiting) = (index, true)
+        listeners = [
+            try Listener(on: address, loop: worker.loop, budget: worker.shared.budget) {
+                [unowned self, unowned worker] socket, peer in
+                worker.accept(socket, peer, self)
+            }
+        ]
+    }
+
+    var addresses: [SocketAddress] { listeners.map(\.address) }
+
     /// `takingWaiting`: what waits to be accepted is, but where the socket goes on without us.
     func close(takingWaiting: Bool) {
         for listener in listeners { listener.close(takingWaiting: takingWaiting && takesWaiting) }

@@ -37,6 +37,7 @@ enum CommandLineTool {
             case "formats": return try FormatsCommand.run(rest)
             case "convert": return try ConvertCommand.run(rest)
             case "replay": return try ReplayCommand(rest).run()
+            case "supervise": return try SuperviseCommand.run(rest)
             case "version", "--version": return say("sluice \(version)\n")
             case "help", "--help", "-h": return say(usage)
             default: return refuse(arguments.first.map(unknown) ?? "no command given")

@@ -26,10 +26,11 @@ struct RunCommand {
         } catch {
             return CommandLineTool.complain(error)
         }
-        raiseDescriptorLimit()
+        let descriptors = DescriptorLimit.raise()
         do {
             let loop = try EventLoop()
             let log = try LogWriter(configuration.log)
+            warn(descriptors, configuration.limits, log)
             let mailbox = loop.mailbox
             for fault in inherited.faults { log.write(.warning, "inherited_socket", ["error": fault]) }
             let server = try Server(
@@ -96,10 +97,12 @@ struct RunCommand {
             """, to: 2)
     }
 
-    private func raiseDescriptorLimit() {
-        var limit = rlimit()
-        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
-        limit.rlim_cur = limit.rlim_max
-        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    /// Connections wait unaccepted where descriptors run out: that should be known before it happens.
+    private func warn(_ descriptors: Int?, _ limits: Limits, _ log: LogWriter) {
+        let wanted = 2 * limits.connections + 100
+        guard let descriptors, descriptors < wanted else { return }
+        log.write(
+            .warning, "few_descriptors",
+            ["limit": "\(descriptors)", "wanted": "\(wanted)", "for": "limits.connections of \(limits.connections)"])
     }
 }

@@ -30,8 +30,10 @@ private let listeners = "listeners: [{address: ':0'}]\n"
         let path = root.appending(path: "Config/sluice.yaml").path()
         let configuration = try ConfigurationLoader.load(path: path, environment: [:])
         #expect(configuration.routes.count == 3)
-        #expect(configuration.upstreams.map(\.name) == ["openai", "bedrock", "local"])
-        #expect(configuration.limits == Limits())
+        #expect(configuration.upstreams.map(\.name) == ["openai", "bedrock", "local", "fleet"])
+        var limits = Limits()
+        limits.bufferedBytes = 512 << 20
+        #expect(configuration.limits == limits)
         #expect(configuration.routes.first?.conditions.count == 3)
         #expect(configuration.routes.first?.overrides == #"{"max_tokens":1024}"#)
 
