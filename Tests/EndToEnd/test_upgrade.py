@@ -15,6 +15,7 @@ from harness import (CHAT, DONE, HEAD, TOKENS, Peer, Reply, Sluice, chunk, confi
 from http2_peer import connect_http2
 from life_world import Load, Manager, events
 from test_life import activated
+from test_process import child, free_port, managed
 
 TEXT = "".join(TOKENS).encode()
 
@@ -216,3 +217,12 @@ def test_a_service_that_was_activated():
                 assert all(fetch(port, "/text", CHAT).body == TEXT for port in ports)
             finally:
                 os.kill(proxy.current, signal.SIGKILL)
+
+
+def test_a_managed_process_is_not_handed_over():
+    port = free_port()
+    with Upgradable(managed(port, child(port))) as proxy:
+        os.kill(proxy.current, signal.SIGUSR2)
+        failed = until(lambda: events(proxy, "upgrade_failed"), 20, "upgrade_failed")[0]
+        assert "managed process" in failed["error"] and not events(proxy, "upgrading"), failed
+        assert fetch(proxy.port, "/text", CHAT).complete
