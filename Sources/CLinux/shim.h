@@ -32,6 +32,9 @@ static inline int sl_epoll_ctl(int epoll, int op, int fd, uint32_t events, uint6
     e.data.u64 = key;
     return epoll_ctl(epoll, op, fd, &e);
 }
+/* No core file, and nobody without privileges may look into the memory. */
+static inline void sl_forbid_dumps(void) { prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
+
 static const uint32_t SL_IN = EPOLLIN, SL_OUT = EPOLLOUT, SL_RDHUP = EPOLLRDHUP, SL_ERR = EPOLLERR, SL_HUP = EPOLLHUP;
 /* Wakes one of those that wait for a shared socket, not all. Only with EPOLL_CTL_ADD. */
 static const uint32_t SL_EXCLUSIVE = EPOLLEXCLUSIVE;

@@ -115,6 +115,13 @@ public struct ByteQueue: ~Copyable {
         tail += written
     }
 
+    /// To write over what waits, in place.
+    public mutating func withUnsafeMutableBytes<R, E: Error>(
+        _ body: (UnsafeMutableBufferPointer<UInt8>) throws(E) -> R
+    ) throws(E) -> R {
+        try body(UnsafeMutableBufferPointer(start: base.map { $0 + head }, count: tail - head))
+    }
+
     // MARK: - Front
 
     public mutating func consume(_ count: Int) {

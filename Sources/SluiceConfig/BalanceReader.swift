@@ -47,7 +47,9 @@ extension ConfigurationReader {
         guard let text = Scalars.text(node, path, context) else { return nil }
         if let url = UpstreamURL(text) { return url }
         context.report(
-            node, path, "'\(text)' is not http(s)://host[:port][/path] without user, query and fragment, or unix:/path")
+            node, path,
+            "'\(UpstreamURL.withoutSecrets(text))' is not http(s)://host[:port][/path] without user, query and fragment, or unix:/path"
+        )
         return nil
     }
 

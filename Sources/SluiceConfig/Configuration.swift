@@ -12,12 +12,23 @@ public struct Configuration: Sendable {
     public var routes: [Route]
     /// How long live streams may go on after SIGTERM.
     public var drainTimeout: Interval
+    /// nil: operators have no listener.
+    public var admin: AdminSpec?
+    /// Errors that clients get may name the upstream's address, and say why it cannot be reached.
+    public var revealsUpstream = false
     /// Name servers as `address` or `address:port`; none: those of /etc/resolv.conf.
     public var nameServers: [String] = []
     /// How long clients are still accepted after SIGTERM, while readiness is denied already.
     public var drainDelay = Interval.zero
     /// Every file that it was read from: its own, certificates, keys, secrets.
     public var files: [String] = []
+    /// For routes that say nothing else.
+    public var auth: AuthSpec?
+    public var cors: CORSSpec?
+    /// Over all routes together.
+    public var rateLimits: [RateLimitSpec] = []
+    /// Addresses and ranges (`10.0.0.0/8`) whose `X-Forwarded-For` is believed; `unix` is the peers of a unix socket.
+    public var trustedProxies: [String] = []
 
     public init(
         listeners: [ListenerSpec], workers: Int? = nil, limits: Limits = Limits(), log: LogSpec = LogSpec(),
@@ -84,6 +95,21 @@ public struct LogSpec: Sendable, Equatable {
     public var format: Format = .json
     /// One line for each exchange, at its end.
     public var access = true
+    /// How much of what clients and providers say to each other may stand in it: each includes those before it.
+    public enum Content: String, CaseIterable, Sendable, Comparable {
+        /// Nothing of it.
+        case off
+        /// The words of provider's errors, which may quote a prompt.
+        case errors
+        /// The bodies of requests.
+        case prompts
+        /// The text of answers too.
+        case all
+
+        public static func < (left: Content, right: Content) -> Bool { left.rank < right.rank }
+        private var rank: Int { Self.allCases.firstIndex(of: self) ?? 0 }
+    }
+    public var content = Content.off
 
     public init() {}
 }

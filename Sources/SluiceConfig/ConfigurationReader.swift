@@ -15,15 +15,22 @@ struct ConfigurationReader {
         let log = readLog(&root)
         let workers = readWorkers(&root)
         let drainTimeout = root.duration("drain_timeout") ?? .seconds(600)
+        let admin = readAdmin(&root)
+        let revealsUpstream = readErrors(&root)
         let nameServers = readNameServers(&root)
         let drainDelay = root.duration("drain_delay") ?? .zero
+        let access = readAccess(&root)
         root.finish()
         guard let listeners, let upstreams, let routes else { return nil }
         var configuration = Configuration(
             listeners: listeners, workers: workers, limits: limits, log: log, upstreams: upstreams, routes: routes,
             drainTimeout: drainTimeout)
+        (configuration.admin, configuration.revealsUpstream) = (admin, revealsUpstream)
         configuration.nameServers = nameServers
         (configuration.drainDelay, configuration.files) = (drainDelay, context.files.sorted())
+        (configuration.auth, configuration.cors) = (access.auth, access.cors)
+        (configuration.rateLimits, configuration.trustedProxies) = (access.rateLimits, access.trustedProxies)
+        checkCertificates(&root, configuration)
         return configuration
     }
 
@@ -40,6 +47,7 @@ struct ConfigurationReader {
         log.level = section.choice("level", LogSpec.Level.self) ?? log.level
         log.format = section.choice("format", LogSpec.Format.self) ?? log.format
         log.access = section.bool("access") ?? log.access
+        log.content = section.choice("content", LogSpec.Content.self) ?? log.content
         section.finish()
         return log
     }
@@ -123,7 +131,7 @@ struct ConfigurationReader {
     }
 
     /// Numbers only: a listener's address is not looked up.
-    private static func isAddress(_ text: String) -> Bool {
+    static func isAddress(_ text: String) -> Bool {
         if text.hasPrefix("unix:") { return text.utf8.count > 5 && text.utf8.count < 112 }
         if text.hasPrefix("systemd:") { return text.utf8.count > 8 }
         guard let colon = text.lastIndex(of: ":"), UInt16(text[text.index(after: colon)...]) != nil else {

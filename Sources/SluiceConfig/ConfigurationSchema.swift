@@ -12,7 +12,7 @@ public enum ConfigurationSchema {
             (key: "$schema", value: "https://json-schema.org/draft/2020-12/schema"),
             (key: "title", value: "Configuration of Sluice"),
         ]
-        members += Build.mapping(root).members ?? []
+        members += Build.mapping(root + AccessSchema.root).members ?? []
         members.append((key: "$defs", value: Build.definitions))
         return .object(members)
     }
@@ -35,12 +35,14 @@ public enum ConfigurationSchema {
             "drain_delay", Build.duration,
             "How long clients are still accepted after SIGTERM, while /readyz says 503 already."),
         Key("log", Build.mapping(log), "What is logged, and how."),
+        Key("admin", Build.mapping(admin), "Metrics, health and control, on a listener of their own; off without it."),
+        Key("errors", Build.mapping(errors), "What errors tell clients."),
         Key("resolver", Build.mapping(resolver), "Who is asked for the addresses of names."),
         Key("limits", Build.mapping(limits), "Every bound. An error or log line that comes of one repeats its name."),
         Key("dialects", Build.names(of: Build.mapping(dialect)), "Providers that nobody knows, by name."),
         Key("upstreams", Build.names(of: Build.mapping(upstream)), "Providers, by name.", isRequired: true),
         Key(
-            "routes", Build.list(of: Build.mapping(route)),
+            "routes", Build.list(of: Build.mapping(route + AccessSchema.own)),
             "The first that matches in path, method, host and every condition takes the request.", isRequired: true),
     ]
 
@@ -73,6 +75,18 @@ public enum ConfigurationSchema {
         Key("level", Build.choice(LogSpec.Level.self), "The least of what is logged."),
         Key("format", Build.choice(LogSpec.Format.self), "Of a line."),
         Key("access", Build.flag, "One line for each exchange, at its end."),
+        Key(
+            "content", Build.choice(LogSpec.Content.self),
+            "What was said: nothing, providers' errors, requests too, answers too."),
+    ]
+
+    private static let admin = [
+        Key("address", Build.text, "127.0.0.1:9910, or unix:/path; any other address needs a token.", isRequired: true),
+        Key("token", Build.secret, "Asked of all but health checks, as a bearer token."),
+    ]
+
+    private static let errors = [
+        Key("reveal_upstream", Build.flag, "They may name the upstream's address, and why it cannot be reached.")
     ]
 
     private static let resolver = [

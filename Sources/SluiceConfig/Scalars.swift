@@ -9,7 +9,9 @@ enum Scalars {
             return nil
         }
         do throws(SubstitutionFault) {
-            return try substitute(raw, context.environment)
+            let text = try substitute(raw, context.environment)
+            context.noteSubstitution(text, of: raw)
+            return text
         } catch {
             context.report(node, path, error.message)
             return nil

@@ -21,9 +21,18 @@ final class ReadingContext {
     }
 
     func report(_ node: YAMLNode, _ path: String, _ message: String) {
+        var message = message
+        for (text, raw) in substitutions { message = message.replacing("'\(text)'", with: "'\(raw)'") }
         issues.append(
             ConfigurationIssue(file: file, line: node.line, column: node.column, path: path, message: message))
     }
+
+    /// `text` came from the environment, by way of `raw`. It may be a secret, so that faults quote `raw` in its place.
+    func noteSubstitution(_ text: String, of raw: String) {
+        if text != raw, !text.isEmpty { substitutions.append((text, raw)) }
+    }
+
+    private var substitutions: [(text: String, raw: String)] = []
 
     func know(_ path: String) { knownKeys.insert(path) }
 

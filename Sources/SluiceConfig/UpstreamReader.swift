@@ -139,6 +139,19 @@ extension ConfigurationReader {
 }
 
 extension UpstreamURL {
+    /// `text` for a fault: who mistakes a URL's form may have put a password or a key into it.
+    static func withoutSecrets(_ text: String) -> String {
+        var shown = Substring(text)
+        var tail = ""
+        if let mark = shown.firstIndex(where: { $0 == "?" || $0 == "#" }) {
+            tail = "\(shown[mark])***"
+            shown = shown[..<mark]
+        }
+        guard let at = shown.lastIndex(of: "@") else { return shown + tail }
+        let slashes = shown.firstRange(of: "://")?.upperBound ?? shown.startIndex
+        return (slashes < at ? shown[..<slashes] : "") + "***" + shown[at...] + tail
+    }
+
     /// nil for what is no `http(s)` URL, or has a user, a query or a fragment in it.
     public init?(_ text: String) {
         if text.hasPrefix("unix:/") {

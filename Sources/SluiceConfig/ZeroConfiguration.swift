@@ -53,7 +53,7 @@ struct ZeroConfiguration {
 
     private static func url(_ text: String, _ variable: String) throws(ConfigurationFaults) -> UpstreamURL {
         if let url = UpstreamURL(text) { return url }
-        let message = "'\(text)' is no URL of an upstream (\(variable))"
+        let message = "'\(UpstreamURL.withoutSecrets(text))' is no URL of an upstream (\(variable))"
         throw ConfigurationFaults(
             issues: [ConfigurationIssue(file: "environment", line: 0, column: 0, path: "", message: message)])
     }

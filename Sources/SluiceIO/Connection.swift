@@ -55,6 +55,8 @@ public final class Connection: EventHandler, TimerHandler {
     private var lingerTimer = TimerID.none
 
     private enum Closing { case no, afterFlush, lingering }
+    /// Of the loop's read buffer: more than the kernel keeps of one connection.
+    private static let lastReads = 64
 
     /// For so long a peer may take nothing of what still waits after `closeAfterFlush`.
     public var flushPatience = Interval.seconds(30)
@@ -69,6 +71,9 @@ public final class Connection: EventHandler, TimerHandler {
     private var corkedBytes = 0
     /// `connectionDrained` is called when this or less waits.
     public var lowMarkBytes = 0
+    /// The peer's FIN is told although reading is paused, ahead of the bytes before it: it means that nobody waits any more. False
+    /// where those bytes are wanted first.
+    public var tellsEndWhilePaused = true
 
     /// Takes over a connected socket. Call `start` next.
     public init(
@@ -110,6 +115,7 @@ public final class Connection: EventHandler, TimerHandler {
     public var pendingBytes: Int { pending.count }
     public var applicationProtocol: String? { engine?.applicationProtocol }
     public var peerSubject: String? { engine?.peerSubject }
+    public var peerNames: [String] { engine?.peerNames ?? [] }
 
     // MARK: - Sending
 
@@ -195,11 +201,11 @@ public final class Connection: EventHandler, TimerHandler {
 
     // MARK: - Reading
 
-    /// Reads nothing more until `resumeReading`. The end of the peer's side is still noticed.
+    /// Reads nothing more until `resumeReading`. The end of the peer's side is still noticed if `tellsEndWhilePaused`.
     public func pauseReading() {
         guard !isReadingPaused else { return }
         isReadingPaused = true
-        setInterest(interest.subtracting(.readable))
+        setInterest(interest.subtracting(tellsEndWhilePaused ? .readable : [.readable, .readClosed]))
     }
 
     public func resumeReading() {
@@ -230,7 +236,7 @@ public final class Connection: EventHandler, TimerHandler {
 
     private func wantReading() {
         guard fd >= 0, !isReadingPaused, leftover.isEmpty, !hasEnded else { return }
-        setInterest(interest.union(.readable))
+        setInterest(interest.union(tellsEndWhilePaused ? .readable : [.readable, .readClosed]))
     }
 
     public func ready(_ readiness: Readiness, on loop: EventLoop) {
@@ -238,6 +244,8 @@ public final class Connection: EventHandler, TimerHandler {
             // Also after a reset: what arrived before it stands in the queue still, and `recv` reports the reset after it.
             receive()
         } else if readiness.contains(.error) {
+            // As with FIN, but there is no later: it is read now, and is as much as the kernel holds.
+            for _ in 0..<Self.lastReads where !tellsEndWhilePaused && fd >= 0 && !hasEnded { receive() }
             return fail(.system(SystemError("recv", socketError())))
         } else if !readiness.isDisjoint(with: [.readClosed, .hangup]) {
             // Reading is paused, so the FIN is all that can be learnt: say so, and do not be told again.

@@ -69,7 +69,7 @@ struct AttemptFailure: Equatable {
         case .status(let status): self.init(.status(status))
         case .inStream(let kind): self.init(.status(kind.upstreamStatus))
         case .unavailable, .starting: self.init(.unavailable)
-        case .badRequest, .notFound, .methodNotAllowed, .limit, .requestTimeout, .draining: return nil
+        case .badRequest, .notFound, .methodNotAllowed, .limit, .requestTimeout, .draining, .cancelled: return nil
         }
     }
 

@@ -38,7 +38,14 @@ struct ChatBody {
 
     /// The name in `model`, or "".
     func modelName(in text: Span<UInt8>) -> String {
-        guard let model, case .string(let name)? = JSONValue.parse(text.extracting(model)) else { return "" }
+        guard let model else { return "" }
+        let quoted = text.extracting(model)
+        if quoted.count > 2, ASCII.firstIndex(of: ASCII.backslash, in: quoted) == nil {
+            return quoted.extracting(1..<(quoted.count - 1)).withUnsafeBufferPointer {
+                String(decoding: $0, as: UTF8.self)
+            }
+        }
+        guard case .string(let name)? = JSONValue.parse(text.extracting(model)) else { return "" }
         return name.text
     }
 

@@ -1,5 +1,6 @@
 import SluiceBytes
 import SluiceHTTP
+import SluiceIO
 
 /// The client's side of one exchange: where its answer goes. HTTP/1.1 gives one a connection, HTTP/2 many.
 ///
@@ -30,8 +31,20 @@ protocol ClientStream: AnyObject {
     /// Since when the client has taken nothing of what waits for it; nil if nothing waits.
     var waitingSince: Instant? { get }
     var sentBytes: Int { get }
-    /// Address, and the subject of its certificate if it showed one.
+    /// Its address.
     var peerText: String { get }
+    var isTLS: Bool { get }
+    /// Response bytes that wait for the client in this process.
+    var waitingBytes: Int { get }
+    /// For what the connection knows of the client: its address, the certificate that it showed.
+    var peerConnection: Connection? { get }
+}
+
+extension ClientStream {
+    var isTLS: Bool { false }
+    var waitingBytes: Int { 0 }
+    /// A stream that comes over no connection.
+    var peerConnection: Connection? { nil }
 }
 
 /// The upstream's side of one exchange.

@@ -16,6 +16,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         case stream
         /// Something else, relayed as it is.
         case document
+        /// A document in the client's own dialect that may yet turn out to be an error.
+        case heldDocument(ResponseHead)
         /// The body of an error status, collected to be told in the client's dialect.
         case error(status: Int, HeaderFields)
         /// The client has gone and the route wants the upstream to finish.
@@ -49,6 +51,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     var errorBody = ByteQueue()
 
     var bridge: StreamBridge?
+    /// Set where the upstream compresses its answer.
+    var inflation: Inflation?
     var expectation = UpstreamRequest.Expectation(format: .openAIChat)
     var needsSniffing = false
     var isPlainText = false
@@ -63,9 +67,20 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     var bodyMark: ByteQueue.Mark?
     var isUpstreamPaused = false
 
+    /// What it has taken of rate limits, until it is settled.
+    var charges: [RateLimiter.Charge] = []
+    /// What is left of them, for the answer's head.
+    var limitFields: [(name: StaticString, value: String)] = []
+
     var timer = TimerID.none
     var armedFor = Instant.distantFuture
     let started: Instant
+
+    /// Where it stands among those that live, and its number in the life of its worker.
+    private(set) var liveSlot = -1
+    private(set) var serial = 0
+    /// Looks for secrets in an error that is relayed as it came.
+    var documentRedactor: Redactor?
 
     static let errorBodyLimit = 64 << 10
 
@@ -73,8 +88,9 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         (self.head, self.bodyLength, self.client, self.worker) = (head, bodyLength, client, worker)
         started = worker.loop.now
         deadlines = ExchangeDeadlines(started: started, limits: worker.limits)
-        record = ExchangeRecord(head, client: client.peerText, worker: worker)
+        record = ExchangeRecord(head, client: client.peerText, isTLS: client.isTLS, worker: worker)
         worker.exchangeBegan()
+        (liveSlot, serial) = (worker.live.add(self), worker.metrics.exchanges)
     }
 
     var now: Instant { worker.loop.now }
@@ -85,6 +101,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     /// Finds the route. Call once, before any body byte.
     func begin() {
         arm()
+        noteClient()
+        if answersPreflight() { return }
         findRoute(body: nil)
         if phase == .request, route == nil || !isBodyRelayed { client.sendContinue() }
     }
@@ -97,7 +115,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         record.path = path
         switch worker.snapshot.routes.match(head, path: path, body: body) {
         case .route(let index): choose(worker.snapshot.routes[index])
-        case .needsBody: break
+        case .needsBody: admitCandidates(path)
         case .notFound: fail(ProxyError(.notFound, .client, "no route for this path"))
         case .methodNotAllowed(let allowed):
             fail(ProxyError(.methodNotAllowed, .client, "method not allowed here"), fields: [("Allow", allowed)])
@@ -107,6 +125,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     private func choose(_ route: RouteEntry) {
         self.route = route
         record.route = route.spec.label
+        guard admit(route) else { return }
         chooseUpstream(route)
         expectation.format = route.spec.request.response
         if case .format(let format) = route.spec.response { expectation.format = format }

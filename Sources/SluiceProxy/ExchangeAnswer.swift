@@ -10,6 +10,7 @@ extension Exchange {
         guard phase == .head, let route, let pool else { return }
         deadlines.upstreamRead(at: now)
         record.upstreamStatus = head.status
+        guard let head = inflatedHead(head, isPassthrough: route.spec.request == .passthrough) else { return }
         answerHeadCame()
         let type = ContentType(head.fields)
         if route.spec.request == .passthrough {
@@ -29,6 +30,7 @@ extension Exchange {
             return sendDocument(head)
         }
         bridge = StreamBridge(relaying: pool.endpoint.spec.wire.makeDecoder(eventBytes: limits.eventBytes))
+        keepTranscript()
         mode = .stream
         commit(ResponseFields.relayed(head, record.requestID, route), length: .chunked)
         answerBegins()
@@ -42,7 +44,7 @@ extension Exchange {
         }
         let isDocument = !expectation.asksForStream && !type.isStream
         if isDocument, !expectation.wantsStream, AnswerBridge.isRelayed(expectation, pool.endpoint) {
-            return sendDocument(head)
+            return holdDocument(head)
         }
         if !isAnswerBegun { makeBridge(pool) }
         let wire = pool.endpoint.spec.wire
@@ -63,6 +65,7 @@ extension Exchange {
         guard let route else { return }
         bridge = AnswerBridge.make(
             expectation, pool.endpoint, route: route, requestID: record.requestID, eventBytes: limits.eventBytes)
+        keepTranscript()
     }
 
     /// The upstream says that its answer is no stream. It may be one all the same, or one document, which some send where a stream
@@ -89,9 +92,16 @@ extension Exchange {
         }
     }
 
-    private func sendDocument(_ head: ResponseHead) {
+    func sendDocument(_ head: ResponseHead) {
         mode = .document
+        watchDocument(head)
         let length = ResponseFields.bodyLength(head, method: self.head.method)
+        var head = head
+        if head.status >= 400 {
+            let redactor = redactor(forClient: true)
+            head = redacted(head, redactor)
+            documentRedactor = redactor
+        }
         commit(ResponseFields.relayed(head, record.requestID, route), length: length)
         answerBegins()
         enter(.body)
@@ -99,11 +109,21 @@ extension Exchange {
 
     func upstreamBody(_ bytes: Span<UInt8>) {
         deadlines.upstreamRead(at: now)
+        if inflation == nil { takeBody(bytes) } else { inflate(bytes) }
+    }
+
+    /// Bytes of the upstream's body, as they are when nothing is compressed.
+    func takeBody(_ bytes: Span<UInt8>) {
         switch mode {
         case .stream: streamBody(bytes)
         case .document:
             openBody()
-            worker.scratch.append(bytes)
+            guard documentRedactor == nil else {
+                documentRedactor?.feed(bytes, into: &worker.scratch)
+                return
+            }
+            relayDocument(bytes)
+        case .heldDocument(let head): holdDocument(head, bytes)
         case .error:
             if errorBody.count + bytes.count <= Self.errorBodyLimit { errorBody.append(bytes) }
         case .drain, .undecided: break
@@ -122,6 +142,8 @@ extension Exchange {
         } catch {
             return failMalformed(error)
         }
+        if bridge?.errorKind != nil { redactScratch() }
+        noteTokens()
         if phase == .firstToken { firstEvents() }
         if bridge?.progress.sawEnd == true, deadlines.streamEnded(at: now) { arm() }
     }
@@ -142,6 +164,7 @@ extension Exchange {
 
     /// What was understood before the fault is still the client's, however the network cut the two apart.
     private func failMalformed(_ error: StreamError) {
+        redactScratch()
         if phase == .firstToken { firstEvents() }
         // It may have been the provider's own error, and an attempt that is over by now.
         guard phase == .firstToken || phase == .body else { return }
@@ -151,8 +174,10 @@ extension Exchange {
     }
 
     /// The provider's own error, before anything was sent on.
-    private func failInStream() {
-        let (kind, message) = (bridge?.errorKind ?? .provider, bridge?.errorMessage ?? "")
+    func failInStream() {
+        let kind = bridge?.errorKind ?? .provider
+        // What another upstream knows, which may be asked next, is not what this one could quote.
+        let message = redactor(forClient: true).redact(bridge?.errorMessage ?? "")
         worker.scratch.removeAll()
         attemptFailed(ProxyError(.inStream(kind), .upstream, message))
     }
@@ -189,7 +214,7 @@ extension Exchange {
         isCommitted = true
         record.status = head.status
         deadlines.clientWritten(at: now)
-        client.sendHead(head, length: length)
+        client.sendHead(withOwnFields(head), length: length)
         if phase != .request { arm() }
     }
 
@@ -227,19 +252,24 @@ extension Exchange {
         guard isUpstreamPaused, phase != .over else { return }
         isUpstreamPaused = false
         deadlines.upstreamRead(at: now)
-        upstream?.resumeReading()
+        record.lastToken = now  // the client's pause is no silence of the provider's
+        if inflation?.isBehind == true { continueInflation() } else { upstream?.resumeReading() }
         arm()
     }
 
     func upstreamEnd() {
-        guard phase != .over else { return }
+        guard phase != .over, isInflated(before: .complete) else { return }
         upstream = nil
         switch mode {
         case .stream: finishStream()
         case .document:
             endAttempt(.answered(status: record.upstreamStatus))
+            openBody()
+            documentRedactor?.finish(into: &worker.scratch)
+            endDocument()
             flushBody(isLast: true)
-            end("done")
+            end(record.status < 400 ? "done" : "upstream_status")
+        case .heldDocument(let head): finishHeldDocument(head)
         case .error(let status, let fields): errorEnded(status, fields)
         case .drain:
             endAttempt(.answered(status: record.upstreamStatus))
@@ -257,6 +287,8 @@ extension Exchange {
         } catch {
             return failMalformed(error)
         }
+        if bridge?.errorKind != nil { redactScratch() }
+        noteTokens()
         let progress = bridge?.progress ?? StreamProgress()
         if !isAnswerBegun {
             guard progress.isComplete else {
@@ -281,11 +313,13 @@ extension Exchange {
     }
 
     func upstreamFailed(_ error: ProxyError) {
-        guard phase != .over else { return }
+        guard phase != .over, isInflated(before: .failed(error)) else { return }
         let failed = upstream
         (upstream, dial) = (nil, nil)
         // What was wrong is known by its status, whatever became of the words.
         if case .error(let status, let fields) = mode { return errorEnded(status, fields) }
+        // The dialect has said that it is over, so nothing is missing but the transfer's own last word.
+        if case .stream = mode, bridge?.progress.sawEnd == true { return finishStream() }
         attemptFailed(FailedAnswer(error: error), on: failed)
     }
 
@@ -297,7 +331,10 @@ extension Exchange {
         var body = ByteQueue()
         swap(&body, &errorBody)
         let document = JSONValue.parse(body.span)
-        let said = document?.errorMessage
+        let redactor = redactor(forClient: true)
+        let said = document?.errorMessage.map { redactor.redact($0) }
+        record.upstreamError = redactor.redact(Self.errorWord(document))
+        body.withUnsafeMutableBytes { _ = redactor.redact($0) }
         var failed = FailedAnswer(
             error: ProxyError(.status(status), .upstream, said ?? "upstream answered with status \(status)"))
         failed.fields = ResponseFields.passedOn(fields)

@@ -98,7 +98,7 @@ extension Exchange {
     private func makeRequest(_ route: RouteEntry, _ pool: UpstreamPool) throws(ProxyError) {
         let context = UpstreamRequest.Context(
             head: head, route: route, upstream: pool.endpoint, requestID: record.requestID, path: record.path,
-            position: attempts.plan.position)
+            position: attempts.plan.position, traceparent: record.trace?.child(span: record.spanID))
         // A relayed body is no part of the request: what waits of it follows.
         var body = ByteQueue()
         if !isBodyRelayed { swap(&body, &requestBody) }
@@ -110,6 +110,8 @@ extension Exchange {
         canCommitEarly = route.spec.request != .passthrough && expectation.wantsStream
         record.format = request.format
         record.dropped = request.dropped
+        record.model = request.expectation.model
+        noteRequest(body.span)
     }
 
     /// The head of an answer has come: what nobody will need any more is let go.
@@ -142,7 +144,8 @@ extension Exchange {
         if case .drain = mode { return end("client_gone") }
         let hasBytes = stream.map { $0.receivedBytes > attempts.receivedBefore } ?? false
         let circumstances = AttemptFailure.Circumstances(
-            hasAnswered: hasBytes || ![.head, .connecting, .starting].contains(phase), wasReused: stream?.isReused ?? false,
+            hasAnswered: hasBytes || ![.head, .connecting, .starting].contains(phase),
+            wasReused: stream?.isReused ?? false,
             waited: now - attempts.sent)
         var failure = failure ?? AttemptFailure(failed.error, circumstances)
         failure?.wasReused = circumstances.wasReused
@@ -198,6 +201,7 @@ extension Exchange {
     private func forgetAnswer() {
         bridge = nil
         outgoing = nil
+        inflation = nil
         held.removeAll()
         held.releaseIfEmpty()
         errorBody.removeAll()
@@ -234,6 +238,7 @@ extension Exchange {
             return fail(failed.error, passedOn: failed.fields)
         }
         letGoOfUpstream()
+        record.detail = loggable(failed.error)
         if failed.body.isEmpty {
             respond(failed.error, failed.fields)
         } else {

@@ -14,7 +14,8 @@ extension Exchange {
         guard phase != .over else { return }
         letGoOfUpstream()
         endAttempt(AttemptOutcome(error))
-        record.detail = error.detail.isEmpty ? error.message : "\(error.message): \(error.detail)"
+        record.detail = loggable(error)
+        let error = tellable(error)
         guard isCommitted else {
             worker.scratch.removeAll()
             var extra = passedOn
@@ -68,11 +69,13 @@ extension Exchange {
         guard phase != .over else { return }
         if route?.spec.onDisconnect == .drain, reason == "client_gone", phase == .body || phase == .firstToken {
             mode = .drain
+            guard dropInflation() else { return end(reason) }
             worker.leftBehind(self)
             if isUpstreamPaused { upstream?.resumeReading() }
             return
         }
         letGoOfUpstream()
+        noteCancel()
         end(reason)
     }
 
@@ -87,12 +90,15 @@ extension Exchange {
         worker.loop.cancel(timer)
         letGoOfUpstream()
         endAttempt(.abandoned)
+        account()
         record.sentBytes = client.sentBytes
         record.eventCount = bridge?.progress.eventCount ?? 0
         record.usage = bridge?.usage
+        settleCharges(reason)
         record.finish(reason, at: now, started: started)
         worker.exchangeEnded(record)
         bridge = nil
+        inflation = nil
         outgoing = nil
         attempts = Attempts()
     }

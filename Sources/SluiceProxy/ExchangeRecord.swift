@@ -5,9 +5,13 @@ import SluiceStreams
 /// What an exchange leaves behind: the fields of its access line. No prompt, no token, no secret.
 struct ExchangeRecord {
     let requestID: String
-    let traceparent: String?
+    /// The trace that the client's `traceparent` names, and the span of ours that the upstream is told.
+    let trace: TraceContext?
+    let spanID: String
     /// Its address, without the port.
-    let client: String
+    var client: String
+    /// Whom the route's `auth` knows the client as: the name of a key, the subject of a token or certificate.
+    var identity = ""
     let method: String
     var path: String
     var route = ""
@@ -36,16 +40,42 @@ struct ExchangeRecord {
     var eventCount = 0
     var usage: Usage?
 
+    /// `h1` or `h2`, and `+tls`.
+    let protocolText: String
+    /// As it was asked for; "" if nobody knows.
+    var model = ""
+    /// nil: no upstream was chosen.
+    var labels: UpstreamLabels?
+    /// A stream was decoded, or relayed with a tap.
+    var isStream = false
+    /// A request to a model, and not for something else that passes through.
+    var isGenerative = false
+    /// Runs of text, reasoning and tool arguments.
+    var tokenCount = 0
+    var lastToken = Instant(nanoseconds: 0)
+    /// The longest time between two reads that brought tokens, while the upstream was not paused.
+    var largestGap = Interval.zero
+    /// From the client's going to the upstream's end; nil if it did not go.
+    var cancelLatency: Interval?
+    /// One word: what the provider calls its error.
+    var upstreamError = ""
+    /// Only if the configuration asks for them; cut to a few KiB.
+    var prompt = ""
+    var answer = ""
+
     private(set) var reason = ""
     private(set) var duration = Interval.zero
     private(set) var timeToFirstToken: Interval?
 
-    init(_ head: RequestHead, client: String, worker: Worker) {
+    init(_ head: RequestHead, client: String, isTLS: Bool = false, worker: Worker) {
         self.client = client
         method = head.method
         path = "-"
         requestID = Self.acceptable(head.fields.first("x-request-id")) ?? worker.makeID()
-        traceparent = Self.acceptable(head.fields.first("traceparent"))
+        trace = head.fields.first("traceparent").flatMap { TraceContext($0) }
+        spanID = trace == nil ? "" : worker.makeID()
+        let version = head.version == .http2 ? "h2" : "h1"
+        protocolText = isTLS ? version + "+tls" : version
     }
 
     private static let failureLimit = 512
@@ -68,8 +98,25 @@ struct ExchangeRecord {
     /// `reason`: done, client_gone, slow_client, or a `ProxyError.reason`.
     mutating func finish(_ reason: String, at now: Instant, started: Instant) {
         self.reason = reason
+        // Of an attempt that another one has made good.
+        if reason == "done" { upstreamError = "" }
         duration = now - started
         timeToFirstToken = firstToken.map { $0 - started }
+    }
+
+    /// As the provider counted them, else as they were seen.
+    var outputTokens: Int { usage?.output ?? tokenCount }
+
+    /// For `error.type`: a status of the provider's own where there is one; "" if the exchange was whole.
+    var errorType: String {
+        if reason == "done" { return "" }
+        return reason == "upstream_status" ? "\(upstreamStatus)" : reason
+    }
+
+    /// Of those behind the first; nil for less than two, or if they all came at once.
+    var tokensPerSecond: Double? {
+        guard let firstToken, outputTokens > 1, lastToken > firstToken else { return nil }
+        return Double(outputTokens - 1) / (lastToken - firstToken).seconds
     }
 
     /// An id from outside is kept only if it cannot break a log or a header.

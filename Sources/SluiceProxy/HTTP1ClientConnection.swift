@@ -15,6 +15,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
     private var isBodySmall = false
     private var keepsAlive = true
     private var version = RequestHead.Version.http11
+    private var isHead = false
     private var isChunked = false
     private var isUntilClose = false
     /// A head that waits for the first body bytes, to leave in one write with them.
@@ -108,7 +109,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         (isRequestRead, hasSentHead, headStarted) = (false, false, nil)
         isFirstRequest = false
         keepsAlive = parser.keepsAlive && drainStarted == nil
-        version = head.version
+        (version, isHead) = (head.version, head.method == "HEAD")
         switch length {
         case .none: isBodySmall = true
         case .fixed(let count): isBodySmall = count <= worker.limits.streamBufferHighBytes
@@ -224,6 +225,9 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
     var waitingSince: Instant? { connection.pendingBytes > 0 ? connection.lastProgress : nil }
     var sentBytes: Int { connection.sentBytes - sentBefore }
     private(set) lazy var peerText = connection.peer.addressText
+    var isTLS: Bool { connection.isTLS }
+    var waitingBytes: Int { connection.pendingBytes }
+    var peerConnection: Connection? { connection }
 
     func sendHead(_ head: ResponseHead, length: BodyLength) {
         var length = length
@@ -240,7 +244,8 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
     private func writeHead(into out: inout ByteQueue) {
         guard let (head, length) = waitingHead else { return }
         waitingHead = nil
-        HTTP1Serializer.response(head, length: length, keepAlive: keepsAlive, version: version, into: &out)
+        HTTP1Serializer.response(
+            head, length: length, keepAlive: keepsAlive, version: version, isHead: isHead, into: &out)
     }
 
     func openBody(in out: inout ByteQueue) -> ByteQueue.Mark? {

@@ -24,6 +24,7 @@ final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
         parser = HTTP1ResponseParser(limits: limits)
         idleSince = connection.loop.now
         expiry = pool.makeExpiry()
+        connection.tellsEndWhilePaused = false
     }
 
     /// Takes up an exchange: the first one, or a further one.

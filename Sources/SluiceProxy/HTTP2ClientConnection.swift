@@ -40,8 +40,10 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
     /// How far `session.output` may fill up now.
     var room: Int { max(0, session.outputLimitBytes - connection.pendingBytes) }
     private(set) lazy var peerText = connection.peer.addressText
+    var isTLS: Bool { connection.isTLS }
 
     var peer: SocketAddress { connection.peer }
+    var peerConnection: Connection { connection }
 
     func start() {
         schedule(now + Self.tick)

@@ -1,5 +1,6 @@
 import SluiceBytes
 import SluiceHTTP
+import SluiceIO
 
 /// One stream of an HTTP/2 client: carries what its exchange says into the session.
 final class HTTP2ClientStream: ClientStream {
@@ -74,4 +75,7 @@ final class HTTP2ClientStream: ClientStream {
     var waitingSince: Instant? { isGone ? nil : session.waitingSince(slot) }
     var sentBytes: Int { isGone ? 0 : session.sentBytes(slot) }
     var peerText: String { connection.peerText }
+    var isTLS: Bool { connection.isTLS }
+    var waitingBytes: Int { session.waitingBytes(slot) }
+    var peerConnection: Connection? { connection.peerConnection }
 }

@@ -51,6 +51,8 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
         !isRetired && !isOver && connection.isOpen && session.canOpen && (!isGreeting || session.streamCount == 0)
     }
 
+    var isIdle: Bool { session.streamCount == 0 }
+
     /// The peer's SETTINGS have not come: one stream may go ahead, more could be too many for it.
     private(set) var isGreeting = true
     var peerStreams: Int { session.peerConcurrentStreams }
@@ -239,7 +241,7 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
 
     // MARK: - Ending
 
-    /// Nothing is lost: no stream is open.
+    /// Nothing is lost: no stream is open, unless nghttp2 has found a fault in what the upstream sent and given up.
     private func closeGently() {
         guard !isOver else { return }
         retire()
@@ -249,7 +251,7 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
         loop.cancel(timer)
         connection.send(&session.output)
         connection.closeAfterFlush()
-        failStreams(ProxyError(.closed(.body), .upstream, "upstream ended the connection"), isUnexplained: false)
+        failStreams(ProxyError(.malformed(.body), .upstream, "upstream broke HTTP/2"), isUnexplained: false)
     }
 
     private func end(_ error: ProxyError) {

@@ -16,6 +16,9 @@ public final class LogWriter: Sendable {
     }
     private let settings: Mutex<LogSpec>
     private var spec: LogSpec { settings.withLock { $0 } }
+    /// The least that is written; `spec.level` until somebody changes it.
+    private let leastRank: Atomic<Int>
+    private let droppedLines = Atomic<Int>(0)
     private let pending = Mutex(Pending())
     private let wakeup: Wakeup
     private static let limitBytes = 4 << 20
@@ -23,6 +26,7 @@ public final class LogWriter: Sendable {
     /// - Throws: if the thread or its descriptor cannot be made.
     public init(_ spec: LogSpec) throws(SystemError) {
         settings = Mutex(spec)
+        leastRank = Atomic(Self.rank(spec.level))
         wakeup = try Wakeup()
         try startThread(named: "log") { [self] in
             while true {
@@ -33,7 +37,24 @@ public final class LogWriter: Sendable {
     }
 
     /// Lines from now on go by `spec`.
-    func change(to spec: LogSpec) { settings.withLock { $0 = spec } }
+    func change(to spec: LogSpec) {
+        settings.withLock { $0 = spec }
+        level = spec.level
+    }
+
+    /// May be changed while the process runs.
+    public var level: LogSpec.Level {
+        get {
+            let rank = leastRank.load(ordering: .relaxed)
+            return LogSpec.Level.allCases.first { Self.rank($0) == rank } ?? .info
+        }
+        set { leastRank.store(Self.rank(newValue), ordering: .relaxed) }
+    }
+
+    func isWritten(_ level: LogSpec.Level) -> Bool { Self.rank(level) >= leastRank.load(ordering: .relaxed) }
+
+    /// Lines that found no room, since the start.
+    var dropped: Int { droppedLines.load(ordering: .relaxed) }
 
     /// Writes what waits; also called before the process exits.
     public func flush() {
@@ -56,8 +77,8 @@ public final class LogWriter: Sendable {
 
     /// One event with its fields. Values are plain text; a `Secret` shows as `***`.
     public func write(_ level: LogSpec.Level, _ event: String, _ fields: KeyValuePairs<String, String> = [:]) {
+        guard isWritten(level) else { return }
         let spec = spec
-        guard Self.rank(level) >= Self.rank(spec.level) else { return }
         var line = Line(spec.format)
         line.add("time", Self.timestamp())
         line.add("level", level.rawValue)
@@ -68,7 +89,7 @@ public final class LogWriter: Sendable {
 
     /// The same where the fields depend on what happened.
     func write(_ level: LogSpec.Level, _ event: String, fields: [(String, String)]) {
-        guard Self.rank(level) >= Self.rank(spec.level) else { return }
+        guard isWritten(level) else { return }
         var line = Line(spec.format)
         line.add("time", Self.timestamp())
         line.add("level", level.rawValue)
@@ -84,6 +105,8 @@ public final class LogWriter: Sendable {
         line.add("event", "exchange")
         line.add("request_id", record.requestID)
         line.add("client", record.client)
+        line.add("protocol", record.protocolText)
+        if !record.identity.isEmpty { line.add("key", record.identity) }
         line.add("route", record.route)
         line.add("method", record.method)
         line.add("path", record.path)
@@ -92,8 +115,12 @@ public final class LogWriter: Sendable {
         line.add("upstream", record.upstream)
         if !record.place.isEmpty { line.add("place", record.place) }
         line.add("format", record.format.rawValue)
+        if !record.model.isEmpty { line.add("model", String(record.model.prefix(128))) }
         line.add("duration_ms", Int(clamping: record.duration.milliseconds))
         if let first = record.timeToFirstToken { line.add("first_token_ms", Int(clamping: first.milliseconds)) }
+        if let latency = record.cancelLatency { line.add("cancel_ms", milliseconds: latency) }
+        if record.isStream, record.tokenCount > 1 { line.add("largest_gap_ms", milliseconds: record.largestGap) }
+        if let rate = record.tokensPerSecond { line.add("tokens_per_second", tenths: rate) }
         line.add("events", record.eventCount)
         line.add("bytes_sent", record.sentBytes)
         if let input = record.usage?.input { line.add("input_tokens", input) }
@@ -104,8 +131,15 @@ public final class LogWriter: Sendable {
         if !record.dropped.isEmpty { line.add("dropped", record.dropped.prefix(16).joined(separator: ",")) }
         if record.pings > 0 { line.add("pings", record.pings) }
         if record.upstreamStatus != 0 { line.add("upstream_status", record.upstreamStatus) }
-        if let trace = record.traceparent { line.add("traceparent", trace) }
+        if !record.upstreamError.isEmpty { line.add("upstream_error", record.upstreamError) }
+        if let trace = record.trace {
+            line.add("trace_id", trace.traceID)
+            line.add("span_id", record.spanID)
+            line.add("parent_id", trace.parentID)
+        }
         if !record.detail.isEmpty { line.add("detail", record.detail) }
+        if !record.prompt.isEmpty { line.add("prompt", record.prompt) }
+        if !record.answer.isEmpty { line.add("answer", record.answer) }
         post(&line)
     }
 
@@ -115,6 +149,7 @@ public final class LogWriter: Sendable {
             let wasEmpty = waiting.bytes.isEmpty
             if waiting.bytes.count + bytes.count > Self.limitBytes {
                 waiting.dropped += 1
+                droppedLines.add(1, ordering: .relaxed)
             } else {
                 waiting.bytes += bytes
             }
@@ -164,6 +199,25 @@ private struct Line: ~Copyable {
     mutating func add(_ name: String, _ value: Int) {
         open(name)
         out.append(decimal: value)
+    }
+
+    /// With three decimals, so that what is shorter than a millisecond is told too.
+    mutating func add(_ name: String, milliseconds: Interval) {
+        let micros = Int(clamping: milliseconds.nanoseconds / 1000)
+        open(name)
+        out.append(decimal: micros / 1000)
+        guard micros % 1000 > 0 else { return }
+        let decimals = String(micros % 1000)
+        out.append("." + String(repeating: "0", count: 3 - decimals.count) + decimals)
+    }
+
+    /// With one decimal.
+    mutating func add(_ name: String, tenths value: Double) {
+        let tenths = Int(exactly: (value * 10).rounded()) ?? 0
+        open(name)
+        out.append(decimal: tenths / 10)
+        out.append(".")
+        out.append(decimal: tenths % 10)
     }
 
     mutating func finished() -> [UInt8] {

@@ -11,6 +11,12 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case badRequest
         case notFound
         case methodNotAllowed
+        /// Nobody that the route's `auth` knows.
+        case unauthenticated
+        /// Known, and not allowed here.
+        case forbidden
+        /// Over the rate limit of that name.
+        case rateLimited(String)
         case limit(Limit, status: Int)
         case requestTimeout
         case resolve
@@ -32,6 +38,8 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case unavailable
         /// The upstream's process was not ready in time.
         case starting
+        /// The operator ended it.
+        case cancelled
     }
     public enum Phase: String, Sendable { case connect, head, firstToken, body, total }
 
@@ -62,7 +70,10 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
             let limit = Limit("version", 0)
             self.init(.limit(limit, status: error.requestStatus), .client, "this HTTP version is not supported")
         case .malformed(let what): self.init(.badRequest, .client, "the request is not valid HTTP: \(what)")
-        case .expectationFailed, .truncated: self.init(.badRequest, .client, "the request is not valid HTTP")
+        case .expectationFailed:
+            let limit = Limit("expectation", 0)
+            self.init(.limit(limit, status: error.requestStatus), .client, "only 100-continue can be expected")
+        case .truncated: self.init(.badRequest, .client, "the request is not valid HTTP")
         }
     }
 
@@ -72,13 +83,16 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .badRequest: 400
         case .notFound: 404
         case .methodNotAllowed: 405
+        case .unauthenticated: 401
+        case .forbidden: 403
+        case .rateLimited: 429
         case .limit(_, let status): status
         case .requestTimeout: 408
         case .resolve, .connect, .tls, .closed, .malformed: 502
         case .timeout: 504
         case .status(let status): Self.clientStatus(ofUpstream: status)
         case .inStream(let kind): Self.status(of: kind)
-        case .draining, .refused, .unavailable, .starting: 503
+        case .draining, .refused, .unavailable, .starting, .cancelled: 503
         }
     }
 
@@ -99,6 +113,9 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .badRequest: "bad_request"
         case .notFound: "no_route"
         case .methodNotAllowed: "method"
+        case .unauthenticated: "unauthenticated"
+        case .forbidden: "forbidden"
+        case .rateLimited(let name): "rate_limit_" + name
         case .limit(let limit, _): "limit_" + limit.name
         case .requestTimeout: "request_timeout"
         case .resolve: "resolve"
@@ -113,6 +130,7 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .draining: "drain"
         case .unavailable: "unavailable"
         case .starting: "starting"
+        case .cancelled: "cancelled"
         }
     }
 

@@ -17,12 +17,12 @@ public final class Server: Sendable {
     /// Reads the configuration, and builds all that is made of it. Faults of the file are `ConfigurationFaults`.
     public typealias Loader = @Sendable () throws -> ServerSnapshot
 
-    private struct Handle: Sendable {
+    struct Handle: Sendable {
         let mailbox: Mailbox
         let life: Life
     }
     /// Set by the worker's own thread.
-    private final class Life: Sendable {
+    final class Life: Sendable {
         /// Its loop has ended.
         let isOver = Atomic<Bool>(false)
         /// The last round of `askLoops` that it has answered.
@@ -37,13 +37,14 @@ public final class Server: Sendable {
         var listeners: ServerListeners
     }
 
-    private let handles: [Handle]
+    let handles: [Handle]
     private let state: Mutex<State>
-    private let shared: SharedState
+    let shared: SharedState
     private let load: Loader
     private let reloaded: @Sendable () -> Void
     private let draining = Atomic<Bool>(false)
-    private let counts = ReloadCounts()
+    /// Of the configuration's reloads, and when the last one was.
+    let reloads = ReloadHistory()
 
     /// Opens all listeners and starts the workers; when it returns, connections are accepted. Call `Signals.block` first.
     /// `inherited` are sockets that another process left for this one; those that fit no listener are closed. `load` is for
@@ -101,20 +102,12 @@ public final class Server: Sendable {
     /// Where it listens: with port 0, the port that the kernel chose.
     public var addresses: [SocketAddress] { state.withLock { $0.listeners.addresses } }
 
+    var configuration: Configuration { state.withLock { $0.snapshot.configuration } }
+
     /// The files that the configuration in force was made of.
     public var files: [String] { state.withLock { $0.snapshot.configuration.files } }
 
     // MARK: - Reload
-
-    private final class ReloadCounts: Sendable {
-        let done = Atomic<Int>(0)
-        let failed = Atomic<Int>(0)
-    }
-
-    /// Reloads that changed the configuration, and those that failed.
-    public var reloads: (done: Int, failed: Int) {
-        (counts.done.load(ordering: .relaxed), counts.failed.load(ordering: .relaxed))
-    }
 
     /// Reads the configuration and its certificates again. New exchanges go by it, live ones end on the old one. Listeners that
     /// are new are open when it returns; those that are gone accept no more.
@@ -122,11 +115,10 @@ public final class Server: Sendable {
     /// Returns what is wrong: then nothing has changed. Reloads by several threads happen one after the other.
     public func reload() -> [String] {
         let faults = state.withLock { install(&$0) }
+        reloads.note(succeeded: faults.isEmpty)
         if faults.isEmpty {
-            counts.done.add(1, ordering: .relaxed)
             reloaded()
         } else {
-            counts.failed.add(1, ordering: .relaxed)
             shared.log.write(.error, "reload_failed", ["error": faults.joined(separator: "; ")])
         }
         return faults

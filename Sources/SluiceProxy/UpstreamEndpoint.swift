@@ -9,6 +9,7 @@ final class UpstreamEndpoint: Sendable {
     let spec: UpstreamSpec
     /// In whose words requests are written.
     let dialect: Dialect
+    let labels: UpstreamLabels
     /// For `Host` and `:authority`.
     let authority: String
     /// Where requests go unless the route says otherwise; nil if that depends on the request's model.
@@ -21,7 +22,7 @@ final class UpstreamEndpoint: Sendable {
 
     init(_ spec: UpstreamSpec, signing: AWSSigning? = nil) {
         (self.spec, self.signing) = (spec, signing)
-        authority = spec.url.authority
+        (authority, labels) = (spec.url.authority, UpstreamLabels(spec))
         dialect = spec.wire.requestDialect
         let isFixed = !dialect.namesModelInTarget
         streamTarget = isFixed ? dialect.target(base: spec.url.basePath, model: "", stream: true) : nil

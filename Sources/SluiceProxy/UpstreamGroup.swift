@@ -18,7 +18,7 @@ enum AttemptOutcome: Equatable {
 /// the pools. The configuration's current groups check their places; an exchange that outlives a reload keeps its pool.
 final class UpstreamGroup {
     let spec: UpstreamSpec
-    private let pools: [UpstreamPool]
+    let pools: [UpstreamPool]
     /// Of this worker's repetitions.
     var budget: RetryBudget
     private let loop: EventLoop

@@ -54,6 +54,8 @@ final class UpstreamPool: TimerHandler {
     }
 
     var spec: UpstreamSpec { endpoint.spec }
+    var idleCount: Int { idle.count + shared.count { $0.isIdle } }
+    var waitingCount: Int { waiting.count }
 
     /// Gives `exchange` a stream: at once (and returns nil), or later; then what is returned is cancelled to give up.
     /// `fresh`: not one of the connections that lie idle.
@@ -93,7 +95,6 @@ final class UpstreamPool: TimerHandler {
     }
 
     // MARK: - Called by exchanges, once each for every attempt
-
 
     /// Ends what is idle now, and the rest when its last exchange is over.
     func close() {

@@ -14,6 +14,8 @@ final class UpstreamRequest {
         let path: String
         /// Of the upstream in the route's list.
         var position = 0
+        /// The next of the client's trace; nil if it has none.
+        var traceparent: String?
     }
     /// What the client expects of the answer.
     struct Expectation {
@@ -76,11 +78,20 @@ final class UpstreamRequest {
         var fields = upstream.jsonFields
         fields.append("Accept", expectation.asksForStream ? upstream.dialect.streamAccept : "application/json")
         fields.append("X-Request-Id", context.requestID)
-        if let trace = context.head.fields.first("traceparent") { fields.append("traceparent", trace) }
+        appendTrace(context, to: &fields)
         let target =
             context.route.spec.upstreamPath.map { upstream.spec.url.basePath + $0 }
             ?? upstream.target(model: expectation.model, stream: expectation.asksForStream)
         return makeHead("POST", target, fields, upstream)
+    }
+
+    /// What others noted of the trace goes with it (W3C Trace Context §3.3), and never without.
+    private static func appendTrace(_ context: Context, to fields: inout HeaderFields) {
+        guard let trace = context.traceparent else { return }
+        fields.append("traceparent", trace)
+        if let state = context.head.fields.first("tracestate"), state.utf8.count <= 512 {
+            fields.append("tracestate", state)
+        }
     }
 
     // MARK: - Bodies
@@ -126,6 +137,7 @@ final class UpstreamRequest {
             return Plan(body: body.array, expectation: expectation)
         }
         guard chat.stream == .yes || chat.stream == .absent && isPlain(context.head) else { return nil }
+        expectation.model = chat.modelName(in: body)
         let addsUsage = !chat.hasStreamOptions && tellsUsage(format)
         let bytes =
             switch (chat.stream, addsUsage) {
@@ -198,13 +210,14 @@ final class UpstreamRequest {
         var fields = kept.filtered { index in
             let name = kept.name(at: index)
             if isReplaced(name) { return false }
-            return context.route.spec.forwardCredentials || !isCredential(name)
+            return !isCredential(name) || RelayedCredentials.forwards(kept, index, context)
         }
         // Secrets go in last, after everything of the client's has been sorted out.
         fields.append("X-Request-Id", context.requestID)
+        if let trace = context.traceparent { fields.append("traceparent", trace) }
         fields.append(context.upstream.ownFields)
         let hasNoBody = length == nil && body.isEmpty && (head.method == "GET" || head.method == "HEAD")
-        let target = relayedPath(context) + query(of: head.target)
+        let target = relayedPath(context) + RelayedCredentials.query(context)
         var sent = makeHead(head.method, target, fields, context.upstream)
         try context.upstream.sign(&sent, body: body.span)
         return UpstreamRequest(
@@ -226,13 +239,9 @@ final class UpstreamRequest {
         }
     }
 
-    private static func query(of target: String) -> String {
-        guard let mark = target.firstIndex(of: "?") else { return "" }
-        return String(target[mark...])
-    }
-
     private static func isReplaced(_ name: Span<UInt8>) -> Bool {
-        for own: StaticString in ["accept-encoding", "x-request-id", "host"] where ASCII.equalFolded(name, own) {
+        for own: StaticString in ["accept-encoding", "x-request-id", "host", "traceparent"]
+        where ASCII.equalFolded(name, own) {
             return true
         }
         return false

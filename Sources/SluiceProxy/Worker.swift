@@ -6,7 +6,7 @@ import SluiceIO
 import SluiceStreams
 
 /// One core: a loop, its listeners, its connections and pools. Shares nothing with the others but the snapshot of the
-/// configuration, the connection budget and the log, none of which a token passes.
+/// configuration, the connection budget, the rate limits and the log, none of which a token passes.
 public final class Worker {
     public let loop: EventLoop
     private(set) var snapshot: ServerSnapshot
@@ -28,6 +28,11 @@ public final class Worker {
     private var liveExchanges = 0
     private(set) var isDraining = false
     var metrics = WorkerMetrics()
+    private(set) var exchangeMetrics = ExchangeMetrics()
+    var live = LiveExchanges()
+    var log: LogWriter { shared.log }
+    /// What of the words of clients and providers may be logged.
+    var logContent: LogSpec.Content { snapshot.configuration.log.content }
     private var random: UInt64
 
     /// Scratch for the exchange whose upstream is being read; empty between reads.
@@ -35,6 +40,8 @@ public final class Worker {
     /// What was encoded before the head could go out, while it does; empty otherwise.
     var early = ByteQueue()
     var batch = EventBatch()
+    /// What a compressed answer says, while it is looked at; empty otherwise.
+    var inflated = ByteQueue()
 
     /// `kernel`: the network and the clock that it lives on. `seed`: of its ids; nil for a random one.
     package init(
@@ -48,6 +55,7 @@ public final class Worker {
         loop.owner = self
         groups = makeGroups()
         for group in groups { group.start(after: nil) }
+        shared.modelNames.configure(snapshot.modelNames)
     }
 
     private static func randomSeed() -> UInt64 {
@@ -157,6 +165,8 @@ public final class Worker {
 
     // MARK: - Exchanges
 
+    var limiter: RateLimiter { shared.limiter }
+
     /// What this worker knows of all places of all upstreams.
     var placeStatus: [PlaceStatus] { groups.flatMap(\.status) }
 
@@ -171,6 +181,7 @@ public final class Worker {
 
     func exchangeEnded(_ record: ExchangeRecord) {
         liveExchanges -= 1
+        exchangeMetrics.count(record, shared.modelNames)
         if snapshot.configuration.log.access { shared.log.access(record) }
         stopIfDrained()
     }
@@ -210,6 +221,7 @@ public final class Worker {
         if snapshot.configuration.nameServers != nameServers { resolver = snapshot.makeResolver(on: loop) }
         groups = makeGroups()
         for group in groups { group.start(after: old.first { $0.spec.name == group.spec.name }) }
+        shared.modelNames.configure(snapshot.modelNames)
         for group in old { group.close() }
         guard !isDraining, let shares else { return }
         do throws(SystemError) {
@@ -287,7 +299,9 @@ public final class SharedState: Sendable {
     /// Where the configuration gives no `buffered_bytes`.
     let bufferedBytes: Int
     public let log: LogWriter
+    let modelNames = ModelNames()
     let processes: ProcessDirectory
+    let limiter = RateLimiter(capacity: 65_536)
 
     public init(_ limits: Limits, log: LogWriter) {
         budget = ConnectionBudget(limit: limits.connections)

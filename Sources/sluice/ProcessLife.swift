@@ -18,6 +18,8 @@ final class ProcessLife: TimerHandler {
     private var watch: FileWatch?
     private var upgrade: Upgrade?
     private var stops = 0
+    /// A signal or an operator has asked for the end.
+    private var isEnding = false
     private var drainTimer = TimerID.none
     private var watchdogTimer = TimerID.none
     private let watchdogInterval: Interval?
@@ -45,7 +47,7 @@ final class ProcessLife: TimerHandler {
 
     private func signalled(_ signal: Int32) {
         switch signal {
-        case SIGHUP: reload()
+        case SIGHUP: _ = reload()
         case SIGUSR2: startSuccessor()
         default: stop()
         }
@@ -58,6 +60,13 @@ final class ProcessLife: TimerHandler {
             log.flush()
             exit(1)
         }
+        end()
+    }
+
+    /// Drains, once, whoever asks for it.
+    func end() {
+        guard !isEnding else { return }
+        isEnding = true
         if upgrade?.isOver == true {
             // It drains already, since another process has taken over.
             return
@@ -81,10 +90,12 @@ final class ProcessLife: TimerHandler {
 
     // MARK: - Reload
 
-    private func reload() {
+    /// Returns the faults that kept the old configuration in force.
+    func reload() -> [String] {
         notifier.send(.reloading(since: EventLoop.clock()))
         let faults = server.reload()
         notifier.send(.ready(status: faults.first.map { "\(status); the last reload failed: \($0)" } ?? status))
+        return faults
     }
 
     /// Reloads when a file of the configuration has changed.
@@ -92,7 +103,7 @@ final class ProcessLife: TimerHandler {
         do throws(SystemError) {
             watch = try FileWatch(server.files, on: loop) { [unowned self] in
                 log.write(.info, "files_changed")
-                reload()
+                _ = reload()
             }
         } catch {
             log.write(.error, "watch_failed", ["error": "\(error)"])
@@ -124,7 +135,7 @@ final class ProcessLife: TimerHandler {
     }
 
     private var reasonAgainstUpgrade: String? {
-        if stops > 0 || upgrade?.isOver == true { return "the process is draining" }
+        if isEnding || upgrade?.isOver == true { return "the process is draining" }
         if upgrade != nil { return "an upgrade is under way" }
         // The successor would start it again, and find its port taken for as long as this process drains.
         if let process = server.processes.first {
@@ -142,7 +153,7 @@ final class ProcessLife: TimerHandler {
             if watchdogTimer != .none { loop.cancel(watchdogTimer) }
             watch?.close()
             watch = nil
-            guard stops == 0 else { return }
+            guard !isEnding else { return }
             log.write(.info, "draining")
             server.drain(handedOver: true)
         case .failed(let reason):

@@ -16,6 +16,7 @@ struct RunCommand {
 
     /// Returns the exit code.
     func run() -> Int32 {
+        CrashGuard.install()
         Signals.block(ProcessLife.signals)
         let environment = CommandLineTool.environment()
         let inherited = InheritedSocket.take(environment)
@@ -39,8 +40,12 @@ struct RunCommand {
                 reloaded: { mailbox.post { ($0.owner as? ProcessLife)?.watchAgain() } },
                 ended: { mailbox.post { $0.stop() } })
             for address in server.addresses { log.write(.info, "listening", ["address": "\(address)"]) }
+            if configuration.log.content != .off {
+                log.write(.warning, "log_content", ["content": configuration.log.content.rawValue])
+            }
             greet(server.addresses, isDemo: demo != nil)
             let life = try ProcessLife(server, log: log, loop: loop, environment: environment)
+            try startAdmin(configuration, server, log, mailbox)
             if watches { life.watchFiles() }
             life.begin()
             try withExtendedLifetime(life) { try loop.run() }
@@ -79,6 +84,19 @@ struct RunCommand {
             CommandLineTool.write("sluice: the demo upstream cannot start: \(error)\n", to: 2)
             return nil
         }
+    }
+
+    /// What operators ask for is done on the loop that also hears the signals, so that the two never meet.
+    private func startAdmin(
+        _ configuration: Configuration, _ server: Server, _ log: LogWriter, _ mailbox: Mailbox
+    ) throws {
+        guard let spec = configuration.admin else { return }
+        let controls = AdminControls(
+            version: CommandLineTool.version,
+            drain: { mailbox.post { ($0.owner as? ProcessLife)?.end() } },
+            reload: { done in mailbox.post { done(($0.owner as? ProcessLife)?.reload() ?? ["not yet"]) } })
+        let address = try AdminServer.start(spec, of: server, log: log, controls: controls)
+        log.write(.info, "admin_listening", ["address": "\(address)"])
     }
 
     private func greet(_ addresses: [SocketAddress], isDemo: Bool) {

@@ -1,0 +1,139 @@
+import SluiceBytes
+import SluiceStreams
+
+/// What one worker has counted of exchanges that are over. A value of one thread: others get a copy when they ask.
+struct ExchangeMetrics: Sendable {
+    /// How exchanges ended. Every part comes from the configuration or from a list in the code.
+    struct EndKey: Hashable, Sendable {
+        var route: String
+        var upstream: String
+        var format: StreamFormat
+        var reason: String
+        /// 0: none was sent.
+        var status: Int
+
+        /// Equality looks at all of it; these tell nearly all apart.
+        func hash(into hasher: inout Hasher) {
+            hasher.combine(route)
+            hasher.combine(reason)
+        }
+    }
+    struct EndCounts: Sendable {
+        var exchanges = 0
+        var bytes = 0
+        var events = 0
+        var tokens = 0
+        var pauses = 0
+        var pings = 0
+        var retries = 0
+
+        mutating func add(_ other: EndCounts) {
+            exchanges += other.exchanges
+            bytes += other.bytes
+            events += other.events
+            tokens += other.tokens
+            pauses += other.pauses
+            pings += other.pings
+            retries += other.retries
+        }
+    }
+    /// Whose tokens they were.
+    struct ModelKey: Hashable, Sendable {
+        var labels: UpstreamLabels
+        /// A name that `ModelNames` allows; "" if nobody knows it.
+        var model: String
+
+        func hash(into hasher: inout Hasher) {
+            hasher.combine(labels.upstream)
+            hasher.combine(model)
+        }
+    }
+    struct ModelCounts: Sendable {
+        /// By `error.type`; "" for those that were whole.
+        var duration: [String: Histogram] = [:]
+        var firstToken = Histogram(Buckets.firstToken)
+        var perToken = Histogram(Buckets.perToken)
+        var inputTokens = Histogram(Buckets.tokens)
+        var outputTokens = Histogram(Buckets.tokens)
+        var gap = Histogram(Buckets.gap)
+
+        mutating func add(_ other: ModelCounts) {
+            duration.merge(other.duration) { left, right in
+                var sum = left
+                sum.add(right)
+                return sum
+            }
+            firstToken.add(other.firstToken)
+            perToken.add(other.perToken)
+            inputTokens.add(other.inputTokens)
+            outputTokens.add(other.outputTokens)
+            gap.add(other.gap)
+        }
+    }
+
+    private(set) var ends: [EndKey: EndCounts] = [:]
+    private(set) var models: [ModelKey: ModelCounts] = [:]
+    private(set) var cancel = Histogram(Buckets.cancel)
+
+    /// Of either kind. Reloads may bring new routes and upstreams as long as the process lives; those that do not fit any more
+    /// are counted as `other`.
+    private static let seriesLimit = 2000
+    private static let errorLimit = 64
+
+    mutating func count(_ record: borrowing ExchangeRecord, _ names: ModelNames) {
+        countEnd(record)
+        if let labels = record.labels, record.isGenerative { countModel(record, labels, names) }
+        if let latency = record.cancelLatency { cancel.observe(latency.seconds) }
+    }
+
+    mutating func add(_ other: ExchangeMetrics) {
+        for (key, counts) in other.ends { ends[key, default: EndCounts()].add(counts) }
+        for (key, counts) in other.models { models[key, default: ModelCounts()].add(counts) }
+        cancel.add(other.cancel)
+    }
+
+    private mutating func countEnd(_ record: borrowing ExchangeRecord) {
+        var key = EndKey(
+            route: record.route, upstream: record.upstream, format: record.format, reason: record.reason,
+            status: record.status)
+        if ends.count >= Self.seriesLimit, ends[key] == nil {
+            (key.route, key.upstream, key.status) = (ModelNames.other, ModelNames.other, 0)
+        }
+        var counts = EndCounts()
+        (counts.exchanges, counts.bytes, counts.events) = (1, record.sentBytes, record.eventCount)
+        (counts.tokens, counts.pauses) = (record.outputTokens, record.pauses)
+        (counts.pings, counts.retries) = (record.pings, record.retries)
+        ends[key, default: EndCounts()].add(counts)
+    }
+
+    private mutating func countModel(
+        _ record: borrowing ExchangeRecord, _ labels: UpstreamLabels, _ names: ModelNames
+    ) {
+        var key = ModelKey(labels: labels, model: record.model)
+        // Only a name that is not here yet is asked about, since all threads ask the same list.
+        if models[key] == nil {
+            key.model = names.label(for: record.model)
+            if models.count >= Self.seriesLimit, models[key] == nil { return }
+        }
+        models[key, default: ModelCounts()].count(record, errorLimit: Self.errorLimit)
+    }
+}
+
+extension ExchangeMetrics.ModelCounts {
+    fileprivate mutating func count(_ record: borrowing ExchangeRecord, errorLimit: Int) {
+        var error = record.errorType
+        if duration.count >= errorLimit, duration[error] == nil { error = "_OTHER" }
+        duration[error, default: Histogram(Buckets.duration)].observe(record.duration.seconds)
+        if let input = record.usage?.input { inputTokens.observe(Double(input)) }
+        if let output = record.usage?.output { outputTokens.observe(Double(output)) }
+        guard record.isStream, let first = record.timeToFirstToken else { return }
+        if record.tokenCount > 1 { gap.observe(record.largestGap.seconds) }
+        // The conventions want these two of successful responses only.
+        guard error.isEmpty else { return }
+        firstToken.observe(first.seconds)
+        if record.outputTokens > 1 {
+            let rest = record.duration.seconds - first.seconds
+            perToken.observe(max(0, rest) / Double(record.outputTokens - 1))
+        }
+    }
+}
