@@ -137,6 +137,10 @@ final class ProcessLife: TimerHandler {
     private var reasonAgainstUpgrade: String? {
         if isEnding || upgrade?.isOver == true { return "the process is draining" }
         if upgrade != nil { return "an upgrade is under way" }
+        // The successor would start it again, and find its port taken for as long as this process drains.
+        if let process = server.processes.first {
+            return "the managed process of \(process.name) cannot be handed over; restart instead"
+        }
         // The end of process 1 is the end of its container, and of the successor with it.
         return getpid() == 1 ? "process 1 of a container cannot hand over; replace the container" : nil
     }
