@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 extern int accept4(int, struct sockaddr *, socklen_t *, int);
+extern int pipe2(int[2], int);
 extern int pthread_setname_np(pthread_t, const char *);
 extern int pipe2(int[2], int);
 extern int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *, int);
@@ -35,6 +36,9 @@ static inline int sl_epoll_ctl(int epoll, int op, int fd, uint32_t events, uint6
 static inline void sl_forbid_dumps(void) { prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
 
 static const uint32_t SL_IN = EPOLLIN, SL_OUT = EPOLLOUT, SL_RDHUP = EPOLLRDHUP, SL_ERR = EPOLLERR, SL_HUP = EPOLLHUP;
+/* Wakes one of those that wait for a shared socket, not all. Only with EPOLL_CTL_ADD. */
+static const uint32_t SL_EXCLUSIVE = EPOLLEXCLUSIVE;
+static const int SL_DATAGRAM = SOCK_DGRAM;
 static const int SL_NONBLOCK = SOCK_NONBLOCK, SL_CLOEXEC = SOCK_CLOEXEC, SL_STREAM = SOCK_STREAM;
 static const int SL_NOSIGNAL = MSG_NOSIGNAL, SL_DONTWAIT = MSG_DONTWAIT;
 static const short SL_SPAWN_SETSID = 0x80; /* POSIX_SPAWN_SETSID, which is GNU only */

@@ -18,6 +18,7 @@ struct ConfigurationReader {
         let admin = readAdmin(&root)
         let revealsUpstream = readErrors(&root)
         let nameServers = readNameServers(&root)
+        let drainDelay = root.duration("drain_delay") ?? .zero
         root.finish()
         guard let listeners, let upstreams, let routes else { return nil }
         var configuration = Configuration(
@@ -25,6 +26,7 @@ struct ConfigurationReader {
             drainTimeout: drainTimeout)
         (configuration.admin, configuration.revealsUpstream) = (admin, revealsUpstream)
         configuration.nameServers = nameServers
+        (configuration.drainDelay, configuration.files) = (drainDelay, context.files.sorted())
         return configuration
     }
 
@@ -114,8 +116,8 @@ struct ConfigurationReader {
             guard var section = Section(node, path: path, context: context) else { return nil }
             let address = section.requiredString("address")
             if let address, let node = section.value("address"), !Self.isAddress(address) {
-                context.report(
-                    node, section.path(of: "address"), "'\(address)' is not host:port, [v6]:port, :port or unix:/path")
+                let wanted = "host:port, [v6]:port, :port, unix:/path or systemd:NAME"
+                context.report(node, section.path(of: "address"), "'\(address)' is not \(wanted)")
             }
             var tls: ServerTLSSpec?
             if var settings = section.section("tls") { tls = readServerTLS(&settings) }
@@ -127,6 +129,7 @@ struct ConfigurationReader {
     /// Numbers only: a listener's address is not looked up.
     static func isAddress(_ text: String) -> Bool {
         if text.hasPrefix("unix:") { return text.utf8.count > 5 && text.utf8.count < 112 }
+        if text.hasPrefix("systemd:") { return text.utf8.count > 8 }
         guard let colon = text.lastIndex(of: ":"), UInt16(text[text.index(after: colon)...]) != nil else {
             return false
         }

@@ -31,6 +31,9 @@ public enum ConfigurationSchema {
         ),
         Key("workers", Build.number(1...1024, or: "auto"), "Event loops; auto is one a core."),
         Key("drain_timeout", Build.duration, "How long live streams may go on after SIGTERM."),
+        Key(
+            "drain_delay", Build.duration,
+            "How long clients are still accepted after SIGTERM, while /readyz says 503 already."),
         Key("log", Build.mapping(log), "What is logged, and how."),
         Key("admin", Build.mapping(admin), "Metrics, health and control, on a listener of their own; off without it."),
         Key("errors", Build.mapping(errors), "What errors tell clients."),
@@ -48,7 +51,7 @@ public enum ConfigurationSchema {
     private static let listener = [
         Key(
             "address", Build.text,
-            "host:port with a numeric host, [v6]:port, :port for all IPv4 addresses, or unix:/path.",
+            "host:port with a numeric host, [v6]:port, :port for all IPv4 addresses, unix:/path, or systemd:NAME.",
             isRequired: true),
         Key("tls", Build.mapping(serverTLS), "Certificates; without them, clear text."),
     ]

@@ -207,11 +207,17 @@ enum HTTP2Callbacks {
     private static func headReceived(_ stream: HTTP2Stream, _ header: nghttp2_frame_hd, _ owner: HTTP2Session) {
         let isEnd = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
         if isEnd { stream.isPeerDone = true }
-        let fields = stream.fields
+        var fields = stream.fields
         stream.fields = HTTP2HeadBuilder()
+        let isInterim = owner.role == .client && (100..<200).contains(fields.status)
+        if isInterim {
+            stream.interimBytes += fields.cost
+            // As over HTTP/1.1, all of them together count as one head.
+            if stream.interimBytes > owner.limits.headBytes { fields.fail(owner.limits.headCrossed) }
+        }
         if stream.hasHead {
             // Trailers: nobody downstream of a stream of tokens can use them.
-        } else if owner.role == .client, (100..<200).contains(fields.status) {
+        } else if isInterim, fields.failure == nil {
             owner.emit(.interim(slot: stream.slot, status: fields.status))
         } else {
             (stream.head, stream.hasHead, stream.isBodyless) = (fields, true, isEnd)

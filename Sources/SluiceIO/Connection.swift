@@ -55,6 +55,11 @@ public final class Connection: EventHandler, TimerHandler {
     private var lingerTimer = TimerID.none
 
     private enum Closing { case no, afterFlush, lingering }
+    /// Of the loop's read buffer: more than the kernel keeps of one connection.
+    private static let lastReads = 64
+
+    /// For so long a peer may take nothing of what still waits after `closeAfterFlush`.
+    public var flushPatience = Interval.seconds(30)
 
     /// When the socket last took bytes, or when bytes first had to wait: what a stalled reader is measured from.
     public private(set) var lastProgress: Instant
@@ -66,6 +71,9 @@ public final class Connection: EventHandler, TimerHandler {
     private var corkedBytes = 0
     /// `connectionDrained` is called when this or less waits.
     public var lowMarkBytes = 0
+    /// The peer's FIN is told although reading is paused, ahead of the bytes before it: it means that nobody waits any more. False
+    /// where those bytes are wanted first.
+    public var tellsEndWhilePaused = true
 
     /// Takes over a connected socket. Call `start` next.
     public init(
@@ -192,11 +200,11 @@ public final class Connection: EventHandler, TimerHandler {
 
     // MARK: - Reading
 
-    /// Reads nothing more until `resumeReading`. The end of the peer's side is still noticed.
+    /// Reads nothing more until `resumeReading`. The end of the peer's side is still noticed if `tellsEndWhilePaused`.
     public func pauseReading() {
         guard !isReadingPaused else { return }
         isReadingPaused = true
-        setInterest(interest.subtracting(.readable))
+        setInterest(interest.subtracting(tellsEndWhilePaused ? .readable : [.readable, .readClosed]))
     }
 
     public func resumeReading() {
@@ -227,7 +235,7 @@ public final class Connection: EventHandler, TimerHandler {
 
     private func wantReading() {
         guard fd >= 0, !isReadingPaused, leftover.isEmpty, !hasEnded else { return }
-        setInterest(interest.union(.readable))
+        setInterest(interest.union(tellsEndWhilePaused ? .readable : [.readable, .readClosed]))
     }
 
     public func ready(_ readiness: Readiness, on loop: EventLoop) {
@@ -235,6 +243,8 @@ public final class Connection: EventHandler, TimerHandler {
             // Also after a reset: what arrived before it stands in the queue still, and `recv` reports the reset after it.
             receive()
         } else if readiness.contains(.error) {
+            // As with FIN, but there is no later: it is read now, and is as much as the kernel holds.
+            for _ in 0..<Self.lastReads where !tellsEndWhilePaused && fd >= 0 && !hasEnded { receive() }
             return fail(.system(SystemError("recv", socketError())))
         } else if !readiness.isDisjoint(with: [.readClosed, .hangup]) {
             // Reading is paused, so the FIN is all that can be learnt: say so, and do not be told again.
@@ -319,6 +329,7 @@ public final class Connection: EventHandler, TimerHandler {
     public func close() {
         guard fd >= 0 else { return }
         if corkedBytes > 0 { loop.uncork() }
+        if closing != .no { loop.closing[ObjectIdentifier(self)] = nil }
         loop.cancel(lingerTimer)
         loop.unregister(fd)
         kernel.close(fd)
@@ -338,7 +349,8 @@ public final class Connection: EventHandler, TimerHandler {
     }
 
     /// Sends what waits, then FIN, and closes when the peer has closed too, or after a short while. Nothing more is
-    /// delivered. Reading goes on meanwhile, since closing over unread bytes would reset what was just sent.
+    /// delivered. Reading goes on meanwhile, since closing over unread bytes would reset what was just sent. A peer that
+    /// takes nothing for `flushPatience` gets a reset, so that it cannot take what it has for complete.
     public func closeAfterFlush() {
         guard fd >= 0, closing == .no else { return }
         if let engine {
@@ -350,11 +362,12 @@ public final class Connection: EventHandler, TimerHandler {
         closing = .afterFlush
         delegate = nil
         guard fd >= 0 else { return }
+        loop.closing[ObjectIdentifier(self)] = self
         leftover.removeAll()
         isReadingPaused = false
         if hasEnded && pending.isEmpty { return close() }
         if !hasEnded { setInterest(interest.union([.readable, .readClosed])) }
-        lingerTimer = loop.schedule(after: .seconds(5), handler: self)
+        lingerTimer = loop.schedule(after: flushPatience, handler: self)
         if pending.isEmpty { linger() }
     }
 
@@ -368,7 +381,9 @@ public final class Connection: EventHandler, TimerHandler {
 
     public func timerFired(_ timer: TimerID, on loop: EventLoop) {
         guard timer == lingerTimer else { return }
-        close()
+        guard closing == .afterFlush else { return close() }
+        let deadline = lastProgress + flushPatience
+        if deadline > loop.now { lingerTimer = loop.schedule(at: deadline, handler: self) } else { abort() }
     }
 
     private func fail(_ error: ConnectionError) {

@@ -52,7 +52,10 @@ public final class EventLoop {
 
     private var turnHandlers: [any TurnHandler] = []
     private var deferred: [() -> Void] = []
-    private var isStopped = false
+    package private(set) var isStopped = false
+    private var stopsWhenClosed = false
+    /// Connections that still send what waits, or wait for their peer's end, and belong to nobody else any more.
+    var closing: [ObjectIdentifier: Connection] = [:]
 
     /// Read once a turn, after waiting: every deadline within a turn is measured from the same point.
     public private(set) var now: Instant
@@ -154,6 +157,17 @@ public final class EventLoop {
 
     public func stop() { isStopped = true }
 
+    /// Stops when the last connection that is being closed has sent what waits: `Connection.flushPatience` bounds it.
+    public func stopWhenClosed() { stopsWhenClosed = true }
+
+    /// Ends the connections that are being closed, those that still have something to send by a reset, and stops.
+    public func stopNow() {
+        for connection in closing.values.sorted(by: { $0.descriptor < $1.descriptor }) {
+            if connection.pendingBytes > 0 { connection.abort() } else { connection.close() }
+        }
+        stop()
+    }
+
     /// Waits for events, at most `maximumWait` milliseconds (-1: no limit) or until the next timer, and handles them.
     public func turn(maximumWait: Int32) throws(SystemError) {
         var wait = turnHandlers.isEmpty && deferred.isEmpty ? maximumWait : 0
@@ -168,6 +182,7 @@ public final class EventLoop {
         uncork()
         fireTimers()
         endTurn()
+        if stopsWhenClosed, closing.isEmpty { isStopped = true }
     }
 
     /// Takes `run` to be written soon, or returns false: then it is to be written now.

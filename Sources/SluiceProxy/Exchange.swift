@@ -16,6 +16,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         case stream
         /// Something else, relayed as it is.
         case document
+        /// A document in the client's own dialect that may yet turn out to be an error.
+        case heldDocument(ResponseHead)
         /// The body of an error status, collected to be told in the client's dialect.
         case error(status: Int, HeaderFields)
         /// The client has gone and the route wants the upstream to finish.
@@ -49,6 +51,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     var errorBody = ByteQueue()
 
     var bridge: StreamBridge?
+    /// Set where the upstream compresses its answer.
+    var inflation: Inflation?
     var expectation = UpstreamRequest.Expectation(format: .openAIChat)
     var needsSniffing = false
     var isPlainText = false

@@ -10,6 +10,7 @@ extension Exchange {
         guard phase == .head, let route, let pool else { return }
         deadlines.upstreamRead(at: now)
         record.upstreamStatus = head.status
+        guard let head = inflatedHead(head, isPassthrough: route.spec.request == .passthrough) else { return }
         answerHeadCame()
         let type = ContentType(head.fields)
         if route.spec.request == .passthrough {
@@ -43,7 +44,7 @@ extension Exchange {
         }
         let isDocument = !expectation.asksForStream && !type.isStream
         if isDocument, !expectation.wantsStream, AnswerBridge.isRelayed(expectation, pool.endpoint) {
-            return sendDocument(head)
+            return holdDocument(head)
         }
         if !isAnswerBegun { makeBridge(pool) }
         let wire = pool.endpoint.spec.wire
@@ -91,7 +92,7 @@ extension Exchange {
         }
     }
 
-    private func sendDocument(_ head: ResponseHead) {
+    func sendDocument(_ head: ResponseHead) {
         mode = .document
         let length = ResponseFields.bodyLength(head, method: self.head.method)
         var head = head
@@ -107,6 +108,11 @@ extension Exchange {
 
     func upstreamBody(_ bytes: Span<UInt8>) {
         deadlines.upstreamRead(at: now)
+        if inflation == nil { takeBody(bytes) } else { inflate(bytes) }
+    }
+
+    /// Bytes of the upstream's body, as they are when nothing is compressed.
+    func takeBody(_ bytes: Span<UInt8>) {
         switch mode {
         case .stream: streamBody(bytes)
         case .document:
@@ -116,6 +122,7 @@ extension Exchange {
                 return
             }
             worker.scratch.append(bytes)
+        case .heldDocument(let head): holdDocument(head, bytes)
         case .error:
             if errorBody.count + bytes.count <= Self.errorBodyLimit { errorBody.append(bytes) }
         case .drain, .undecided: break
@@ -166,7 +173,7 @@ extension Exchange {
     }
 
     /// The provider's own error, before anything was sent on.
-    private func failInStream() {
+    func failInStream() {
         let kind = bridge?.errorKind ?? .provider
         // What another upstream knows, which may be asked next, is not what this one could quote.
         let message = redactor(forClient: true).redact(bridge?.errorMessage ?? "")
@@ -245,12 +252,12 @@ extension Exchange {
         isUpstreamPaused = false
         deadlines.upstreamRead(at: now)
         record.lastToken = now  // the client's pause is no silence of the provider's
-        upstream?.resumeReading()
+        if inflation?.isBehind == true { continueInflation() } else { upstream?.resumeReading() }
         arm()
     }
 
     func upstreamEnd() {
-        guard phase != .over else { return }
+        guard phase != .over, isInflated(before: .complete) else { return }
         upstream = nil
         switch mode {
         case .stream: finishStream()
@@ -260,6 +267,7 @@ extension Exchange {
             documentRedactor?.finish(into: &worker.scratch)
             flushBody(isLast: true)
             end(record.status < 400 ? "done" : "upstream_status")
+        case .heldDocument(let head): finishHeldDocument(head)
         case .error(let status, let fields): errorEnded(status, fields)
         case .drain:
             endAttempt(.answered(status: record.upstreamStatus))
@@ -303,11 +311,13 @@ extension Exchange {
     }
 
     func upstreamFailed(_ error: ProxyError) {
-        guard phase != .over else { return }
+        guard phase != .over, isInflated(before: .failed(error)) else { return }
         let failed = upstream
         (upstream, dial) = (nil, nil)
         // What was wrong is known by its status, whatever became of the words.
         if case .error(let status, let fields) = mode { return errorEnded(status, fields) }
+        // The dialect has said that it is over, so nothing is missing but the transfer's own last word.
+        if case .stream = mode, bridge?.progress.sawEnd == true { return finishStream() }
         attemptFailed(FailedAnswer(error: error), on: failed)
     }
 

@@ -201,6 +201,7 @@ extension Exchange {
     private func forgetAnswer() {
         bridge = nil
         outgoing = nil
+        inflation = nil
         held.removeAll()
         held.releaseIfEmpty()
         errorBody.removeAll()

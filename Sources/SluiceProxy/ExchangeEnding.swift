@@ -69,6 +69,8 @@ extension Exchange {
         guard phase != .over else { return }
         if route?.spec.onDisconnect == .drain, reason == "client_gone", phase == .body || phase == .firstToken {
             mode = .drain
+            guard dropInflation() else { return end(reason) }
+            worker.leftBehind(self)
             if isUpstreamPaused { upstream?.resumeReading() }
             return
         }
@@ -95,6 +97,7 @@ extension Exchange {
         record.finish(reason, at: now, started: started)
         worker.exchangeEnded(record)
         bridge = nil
+        inflation = nil
         outgoing = nil
         attempts = Attempts()
     }

@@ -5,7 +5,7 @@ import SluiceIO
 /// One HTTP/1.1 connection to an upstream: serves one exchange at a time, and goes back to its pool in between.
 final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
     private let connection: Connection
-    /// A cycle while the connection lies idle there; a pool that is closed lets go of its idle ones.
+    /// A cycle while it lies idle, broken when the pool is closed: one that is still busy then outlives its pool's owner.
     private let pool: UpstreamPool
     private var parser: HTTP1ResponseParser
     /// A cycle while the exchange is served; broken where it ends, fails or is cancelled.
@@ -24,6 +24,7 @@ final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
         parser = HTTP1ResponseParser(limits: limits)
         idleSince = connection.loop.now
         expiry = pool.makeExpiry()
+        connection.tellsEndWhilePaused = false
     }
 
     /// Takes up an exchange: the first one, or a further one.

@@ -32,6 +32,7 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
         session = try HTTP2Session(.server, limits: worker.limits.http2Client)
         (started, idleSince, lastReceived) = (worker.loop.now, worker.loop.now, worker.loop.now)
         connection.lowMarkBytes = limits.streamBufferLowBytes
+        connection.flushPatience = limits.flushPatience
     }
 
     private var limits: Limits { worker.limits }
@@ -47,6 +48,8 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
         schedule(now + Self.tick)
         setNeedsFlush()
     }
+
+    var bufferedBytes: Int { session.waitingBytes + session.output.count + connection.pendingBytes }
 
     // MARK: - ConnectionDelegate
 
@@ -171,6 +174,7 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
     }
 
     func failForDrain() {
+        sendLastGoAway()
         for stream in streams {
             stream?.exchange?.fail(ProxyError(.draining, .proxy, "the server is going down"))
         }
@@ -191,7 +195,7 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
         worker.forget(self)
     }
 
-    private func closeNow() {
+    func closeNow() {
         guard !isOver else { return }
         end()
         connection.close()

@@ -241,7 +241,7 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
 
     // MARK: - Ending
 
-    /// Nothing is lost: no stream is open.
+    /// Nothing is lost: no stream is open, unless nghttp2 has found a fault in what the upstream sent and given up.
     private func closeGently() {
         guard !isOver else { return }
         retire()
@@ -251,7 +251,7 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
         loop.cancel(timer)
         connection.send(&session.output)
         connection.closeAfterFlush()
-        failStreams(ProxyError(.closed(.body), .upstream, "upstream ended the connection"), isUnexplained: false)
+        failStreams(ProxyError(.malformed(.body), .upstream, "upstream broke HTTP/2"), isUnexplained: false)
     }
 
     private func end(_ error: ProxyError) {

@@ -14,8 +14,9 @@ public final class LogWriter: Sendable {
         var bytes: [UInt8] = []
         var dropped = 0
     }
-    private let spec: LogSpec
-    /// The least that is written; `spec.level` until somebody changes it.
+    private let settings: Mutex<LogSpec>
+    private var spec: LogSpec { settings.withLock { $0 } }
+    /// The least that is written; that of the configuration until somebody changes it.
     private let leastRank: Atomic<Int>
     private let droppedLines = Atomic<Int>(0)
     private let pending = Mutex(Pending())
@@ -24,7 +25,7 @@ public final class LogWriter: Sendable {
 
     /// - Throws: if the thread or its descriptor cannot be made.
     public init(_ spec: LogSpec) throws(SystemError) {
-        self.spec = spec
+        settings = Mutex(spec)
         leastRank = Atomic(Self.rank(spec.level))
         wakeup = try Wakeup()
         try startThread(named: "log") { [self] in
@@ -35,7 +36,13 @@ public final class LogWriter: Sendable {
         }
     }
 
-    /// May be changed while the process runs.
+    /// Lines from now on go by `spec`.
+    func change(to spec: LogSpec) {
+        settings.withLock { $0 = spec }
+        leastRank.store(Self.rank(spec.level), ordering: .relaxed)
+    }
+
+    /// May be changed while the process runs, and stays until the configuration is read again.
     public var level: LogSpec.Level {
         get {
             let rank = leastRank.load(ordering: .relaxed)
@@ -71,6 +78,7 @@ public final class LogWriter: Sendable {
     /// One event with its fields. Values are plain text; a `Secret` shows as `***`.
     public func write(_ level: LogSpec.Level, _ event: String, _ fields: KeyValuePairs<String, String> = [:]) {
         guard isWritten(level) else { return }
+        let spec = spec
         var line = Line(spec.format)
         line.add("time", Self.timestamp())
         line.add("level", level.rawValue)

@@ -64,7 +64,10 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
             let limit = Limit("version", 0)
             self.init(.limit(limit, status: error.requestStatus), .client, "this HTTP version is not supported")
         case .malformed(let what): self.init(.badRequest, .client, "the request is not valid HTTP: \(what)")
-        case .expectationFailed, .truncated: self.init(.badRequest, .client, "the request is not valid HTTP")
+        case .expectationFailed:
+            let limit = Limit("expectation", 0)
+            self.init(.limit(limit, status: error.requestStatus), .client, "only 100-continue can be expected")
+        case .truncated: self.init(.badRequest, .client, "the request is not valid HTTP")
         }
     }
 

@@ -67,6 +67,10 @@ final class UpstreamGroup {
         for pool in pools { pool.close() }
     }
 
+    func count(into census: inout WorkerCensus) {
+        for pool in pools { pool.count(into: &census) }
+    }
+
     // MARK: - Attempts
 
     /// The place for one attempt; nil if there is none that may be tried now. `tried`: those that have failed this request,

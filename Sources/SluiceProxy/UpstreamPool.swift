@@ -130,6 +130,13 @@ final class UpstreamPool: TimerHandler {
             + Interval(nanoseconds: .random(in: 0...tenth * 2, using: &random))
     }
 
+    func count(into census: inout WorkerCensus) {
+        census.idleUpstreams += idle.count
+        census.sharedUpstreams += shared.count
+        census.waiting += waiting.count
+        census.dials += dials.count
+    }
+
     // MARK: - Called by those who wait, and by dials
 
     func giveUp(_ wait: UpstreamWait) {
@@ -296,6 +303,9 @@ final class UpstreamWait {
 }
 
 extension Limits {
+    /// What is over for us still has to reach its client, but even where `slow_client` is off not for ever.
+    var flushPatience: Interval { slowClient > .zero ? slowClient : .seconds(300) }
+
     var http1Request: HTTP1Limits {
         var limits = HTTP1Limits()
         limits.headBytes = requestHeadBytes

@@ -12,12 +12,19 @@ public final class Worker {
     private(set) var snapshot: ServerSnapshot
     /// Those of `snapshot`, here because they are asked for at every turn.
     private(set) var limits: Limits
-    private let shared: SharedState
+    let shared: SharedState
     private var resolver: Resolver
     /// In the order of the configuration.
     private(set) var groups: [UpstreamGroup]
-    private var listeners: [Listener] = []
-    private var clients: [ObjectIdentifier: any ClientConnection] = [:]
+    /// By listener of the configuration; the same object for as long as reloads keep it.
+    private var listeners: [ListenerKey: WorkerListener] = [:]
+    private var clients: [ObjectIdentifier: Client] = [:]
+    private struct Client {
+        let connection: any ClientConnection
+        let listener: WorkerListener
+        let serial: Int
+    }
+    private var clientCount = 0
     private var liveExchanges = 0
     private(set) var isDraining = false
     var metrics = WorkerMetrics()
@@ -33,6 +40,8 @@ public final class Worker {
     /// What was encoded before the head could go out, while it does; empty otherwise.
     var early = ByteQueue()
     var batch = EventBatch()
+    /// What a compressed answer says, while it is looked at; empty otherwise.
+    var inflated = ByteQueue()
 
     /// `kernel`: the network and the clock that it lives on. `seed`: of its ids; nil for a random one.
     package init(
@@ -74,40 +83,49 @@ public final class Worker {
 
     // MARK: - Listening
 
-    /// Opens this worker's sockets on `addresses`, and returns where they are bound.
+    /// Opens sockets of the loop's own kernel. They are not in the configuration's care.
     package func listen(on addresses: [SocketAddress]) throws(SystemError) -> [SocketAddress] {
         var bound: [SocketAddress] = []
         for (index, address) in addresses.enumerated() {
-            let listener = try Listener(
-                on: address, loop: loop, budget: shared.budget, options: socketOptions
-            ) { [unowned self] socket, peer in
-                accept(socket, peer, listener: index)
-            }
-            listeners.append(listener)
-            bound.append(listener.address)
+            let listener = try WorkerListener(on: address, index: index, worker: self)
+            listeners[ListenerKey(place: .address(address), occurrence: index)] = listener
+            bound += listener.addresses
         }
         return bound
     }
 
-    /// A client that takes nothing is ours to judge, by `slow_client`; the kernel only finds those that are gone.
-    private var socketOptions: ClientSocketOptions {
-        let limits = snapshot.configuration.limits
-        return ClientSocketOptions(
-            unsentBytes: limits.clientUnsentBytes,
-            unacknowledgedTimeout: limits.slowClient == .zero ? .zero : max(.seconds(60), limits.slowClient))
+    /// Accepts from this worker's sockets, listed as the configuration lists its listeners. Those that are open stay so.
+    func listen(_ shares: [ListenerShare]) throws(SystemError) {
+        for (index, share) in shares.enumerated() {
+            if let listener = listeners[share.key] {
+                listener.index = index
+            } else {
+                listeners[share.key] = try WorkerListener(share, index: index, worker: self)
+            }
+        }
     }
 
-    private func accept(_ socket: consuming Descriptor, _ peer: SocketAddress, listener: Int) {
+    /// Who waits to be accepted still is; connections end with their last exchange.
+    private func closeListeners(except kept: Set<ListenerKey>) {
+        for (key, listener) in listeners where !kept.contains(key) {
+            listeners[key] = nil
+            listener.close(takingWaiting: true)
+            let own = clients.values.filter { $0.listener === listener }.sorted { $0.serial < $1.serial }
+            for client in own { client.connection.drain() }
+        }
+    }
+
+    func accept(_ socket: consuming Descriptor, _ peer: SocketAddress, _ listener: WorkerListener) {
         guard shared.clients.take(peer) else {
             metrics.refusedConnections &+= 1
             shared.budget.give()
             return
         }
         do {
-            let engine = try snapshot.serverTLS[listener]?.makeServerEngine()
+            let engine = try snapshot.serverTLS[listener.index]?.makeServerEngine()
             let connection = try Connection(socket, peer: peer, engine: engine, loop: loop)
             let client = ClientDetector(connection, worker: self)
-            clients[ObjectIdentifier(client)] = client
+            add(client, listener)
             client.start()
         } catch {
             shared.clients.give(peer)
@@ -118,9 +136,19 @@ public final class Worker {
 
     /// The protocol of a connection is known: another object serves it from here.
     func replace(_ client: any ClientConnection, by heir: any ClientConnection) {
-        guard clients.removeValue(forKey: ObjectIdentifier(client)) != nil else { return }
-        clients[ObjectIdentifier(heir)] = heir
-        if isDraining { heir.drain() }
+        guard let listener = clients.removeValue(forKey: ObjectIdentifier(client))?.listener else { return }
+        add(heir, listener)
+        if isDraining || listener.isClosed { heir.drain() }
+    }
+
+    private func add(_ client: any ClientConnection, _ listener: WorkerListener) {
+        clientCount &+= 1
+        clients[ObjectIdentifier(client)] = Client(connection: client, listener: listener, serial: clientCount)
+    }
+
+    /// In the order in which they came, whatever their addresses in memory are.
+    private var clientsInOrder: [any ClientConnection] {
+        clients.values.sorted { $0.serial < $1.serial }.map(\.connection)
     }
 
     /// A client that broke the protocol or asked for too much, and whose connection is closed for it.
@@ -180,7 +208,10 @@ public final class Worker {
     // MARK: - Life
 
     /// New exchanges go by `snapshot`; those that run end on what they began with.
-    func install(_ snapshot: ServerSnapshot) {
+    package func install(_ snapshot: ServerSnapshot) { install(snapshot, nil) }
+
+    func install(_ snapshot: ServerSnapshot, _ shares: [ListenerShare]?) {
+        if let shares { closeListeners(except: Set(shares.map(\.key))) }
         let (old, nameServers) = (groups, self.snapshot.configuration.nameServers)
         self.snapshot = snapshot
         limits = snapshot.configuration.limits
@@ -190,32 +221,45 @@ public final class Worker {
         for group in groups { group.start(after: old.first { $0.spec.name == group.spec.name }) }
         shared.modelNames.configure(snapshot.modelNames)
         for group in old { group.close() }
-    }
-
-    /// Takes no new connection or request, and stops the loop when the last exchange is over.
-    func drain(timeout: Interval) {
-        guard !isDraining else { return }
-        isDraining = true
-        for listener in listeners { listener.close() }
-        for client in Array(clients.values) { client.drain() }
-        drainTimer = DrainTimer(self)
-        if let drainTimer { _ = loop.schedule(after: timeout, handler: drainTimer) }
-        stopIfDrained()
-    }
-
-    private var drainTimer: DrainTimer?
-
-    private final class DrainTimer: TimerHandler {
-        unowned let worker: Worker
-        init(_ worker: Worker) { self.worker = worker }
-
-        func timerFired(_ timer: TimerID, on loop: EventLoop) {
-            for client in Array(worker.clients.values) { client.failForDrain() }
+        guard !isDraining, let shares else { return }
+        do throws(SystemError) {
+            try listen(shares)
+        } catch {
+            shared.log.write(.error, "listen", ["error": "\(error)"])
         }
     }
 
+    /// Takes no new connection but, with `takingWaiting`, those that wait to be accepted, and stops the loop when the last
+    /// exchange is over.
+    package func drain(timeout: Interval, takingWaiting: Bool = true) {
+        guard !isDraining else { return }
+        for listener in listeners.values { listener.close(takingWaiting: takingWaiting) }
+        isDraining = true
+        for client in clientsInOrder { client.drain() }
+        ending = WorkerEnding(self, timeout: timeout)
+        stopIfDrained()
+    }
+
+    private var ending: WorkerEnding?
+    private var orphans = ExchangeOrphans()
+
+    /// An exchange goes on though its client has gone.
+    func leftBehind(_ exchange: Exchange) { orphans.add(exchange) }
+
+    /// The time for draining is over.
+    func failLive() {
+        for client in clientsInOrder { client.failForDrain() }
+        orphans.end()
+        stopIfDrained()
+    }
+
+    func closeClients() {
+        for client in clientsInOrder { client.closeNow() }
+    }
+
     private func stopIfDrained() {
-        if isDraining && clients.isEmpty && liveExchanges == 0 { loop.stop() }
+        guard isDraining, clients.isEmpty, liveExchanges == 0 else { return }
+        ending?.stop()
     }
 
     func run() {
@@ -224,8 +268,25 @@ public final class Worker {
         } catch {
             shared.log.write(.error, "worker stopped", ["error": "\(error)"])
         }
+        close()
+    }
+
+    /// Lets go of what is left when the loop has stopped.
+    package func close() {
         for group in groups { group.close() }
+        // HTTP/2 connections say GOAWAY at the end of a turn.
+        try? loop.turn(maximumWait: 0)
+        loop.stopNow()
         resolver.close()
+    }
+
+    package var census: WorkerCensus {
+        var census = WorkerCensus()
+        (census.clients, census.exchanges) = (clients.count, liveExchanges)
+        (census.timers, census.budget) = (loop.timerCount, shared.budget.count)
+        for group in groups { group.count(into: &census) }
+        census.mostBuffered = clients.values.map(\.connection.bufferedBytes).max() ?? 0
+        return census
     }
 }
 

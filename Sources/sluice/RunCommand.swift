@@ -7,15 +7,19 @@ import Synchronization
 
 /// `sluice run`: starts the server and waits for signals until it has drained.
 ///
-/// SIGTERM and SIGINT drain; a second one exits at once. SIGHUP reads the configuration and its certificates again.
+/// SIGTERM and SIGINT drain; a second one exits at once. SIGHUP reads the configuration and its certificates again. SIGUSR2
+/// hands over to a new process. `ProcessLife` carries them out.
 struct RunCommand {
     let file: String?
     let listen: String?
+    let watches: Bool
 
     /// Returns the exit code.
     func run() -> Int32 {
         CrashGuard.install()
-        Signals.block([SIGTERM, SIGINT, SIGHUP])
+        Signals.block(ProcessLife.signals)
+        let environment = CommandLineTool.environment()
+        let inherited = InheritedSocket.take(environment)
         let demo = demoURL()
         let configuration: Configuration
         do throws(ConfigurationFaults) {
@@ -29,28 +33,22 @@ struct RunCommand {
             let log = try LogWriter(configuration.log)
             warn(descriptors, configuration.limits, log)
             let mailbox = loop.mailbox
-            let server = try Server(try snapshot(configuration), log: log) { mailbox.post { $0.stop() } }
+            for fault in inherited.faults { log.write(.warning, "inherited_socket", ["error": fault]) }
+            let server = try Server(
+                try snapshot(configuration), log: log, inherited: inherited.sockets,
+                load: { try snapshot(try load(demo: demo)) },
+                reloaded: { mailbox.post { ($0.owner as? ProcessLife)?.watchAgain() } },
+                ended: { mailbox.post { $0.stop() } })
             for address in server.addresses { log.write(.info, "listening", ["address": "\(address)"]) }
-            try startAdmin(configuration, server, log, demo, mailbox)
+            try startAdmin(configuration, server, log, environment, mailbox)
             if configuration.log.content != .off {
                 log.write(.warning, "log_content", ["content": configuration.log.content.rawValue])
             }
             greet(server.addresses, isDemo: demo != nil)
-            var stops = 0
-            let signals = try Signals([SIGTERM, SIGINT, SIGHUP], on: loop) { signal in
-                if signal == SIGHUP {
-                    _ = reload(server, log, demo)
-                    return
-                }
-                stops += 1
-                if stops > 1 {
-                    log.flush()
-                    exit(1)
-                }
-                log.write(.info, "draining")
-                server.drain()
-            }
-            try withExtendedLifetime(signals) { try loop.run() }
+            let life = try ProcessLife(server, log: log, loop: loop, environment: environment)
+            if watches { life.watchFiles() }
+            life.begin()
+            try withExtendedLifetime(life) { try loop.run() }
             log.write(.info, "stopped")
             log.flush()
             return 0
@@ -88,36 +86,25 @@ struct RunCommand {
         }
     }
 
-    /// A file with a fault in it changes nothing and is reported. Returns its faults.
-    private func reload(_ server: Server, _ log: LogWriter, _ demo: String?) -> [String] {
-        do {
-            try server.install(try snapshot(try load(demo: demo)))
-            server.reloads.note(succeeded: true)
-            log.write(.info, "reloaded")
-            return []
-        } catch {
-            let faults = (error as? ConfigurationFaults)?.issues.map(\.description) ?? ["\(error)"]
-            server.reloads.note(succeeded: false)
-            log.write(.error, "reload_failed", ["error": faults.joined(separator: "; ")])
-            return faults
-        }
-    }
-
     /// What operators ask for is done on the loop that also hears the signals, so that the two never meet.
     private func startAdmin(
-        _ configuration: Configuration, _ server: Server, _ log: LogWriter, _ demo: String?, _ mailbox: Mailbox
+        _ configuration: Configuration, _ server: Server, _ log: LogWriter, _ environment: [String: String],
+        _ mailbox: Mailbox
     ) throws {
         guard let spec = configuration.admin else { return }
         let controls = AdminControls(
             version: CommandLineTool.version,
             drain: {
-                mailbox.post { _ in
-                    log.write(.info, "draining")
-                    server.drain()
+                mailbox.post { loop in
+                    // A second SIGTERM ends the process at once; asking twice does not.
+                    if !server.isDraining { (loop.owner as? ProcessLife)?.stop() }
                 }
             },
-            reload: { done in mailbox.post { _ in done(reload(server, log, demo)) } })
-        let address = try AdminServer.start(spec, of: server, log: log, controls: controls)
+            reload: { done in
+                mailbox.post { loop in done((loop.owner as? ProcessLife)?.reload() ?? server.reload()) }
+            })
+        let address = try AdminServer.start(
+            spec, of: server, log: log, controls: controls, isSuccessor: Successor.isOne(environment))
         log.write(.info, "admin_listening", ["address": "\(address)"])
     }
 

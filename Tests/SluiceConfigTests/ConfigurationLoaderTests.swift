@@ -143,11 +143,11 @@ private let listeners = "listeners: [{address: ':0'}]\n"
         ("listeners: 5\n", "test.yaml:1:12: listeners: must be a list, not a single value"),
         (
             "listeners: [{address: nope}]\n",
-            "test.yaml:1:23: listeners[0].address: 'nope' is not host:port, [v6]:port, :port or unix:/path"
+            "test.yaml:1:23: listeners[0].address: 'nope' is not host:port, [v6]:port, :port, unix:/path or systemd:NAME"
         ),
         (
             "listeners: [{address: '1.2.3:4'}]\n",
-            "test.yaml:1:23: listeners[0].address: '1.2.3:4' is not host:port, [v6]:port, :port or unix:/path"
+            "test.yaml:1:23: listeners[0].address: '1.2.3:4' is not host:port, [v6]:port, :port, unix:/path or systemd:NAME"
         ),
         ("listeners: [{}]\n", "test.yaml:1:13: listeners[0].address: is required"),
         (

@@ -275,7 +275,7 @@ import Testing
         #expect(outcome(.malformed(.body)) == .failed)
         #expect(outcome(.status(503)) == .answered(status: 503))
         #expect(outcome(.inStream(.overloaded)) == .answered(status: 503))
-        #expect(outcome(.refused) == .abandoned)
+        #expect(outcome(.refused) == .failed)
         #expect(outcome(.timeout(.total)) == .abandoned)
         #expect(outcome(.draining, .proxy) == .abandoned)
         #expect(outcome(.badRequest, .client) == .abandoned)

@@ -5,12 +5,10 @@ import Synchronization
 
 /// What those may ask of a running server who are not on one of its threads.
 extension Server {
-    public var isDraining: Bool { draining.load(ordering: .acquiring) }
-    var configuration: Configuration { current.withLock { $0.configuration } }
     var workerCount: Int { handles.count }
 
     /// Workers whose loop has not ended.
-    var livingWorkers: [Int] { handles.indices.filter { !handles[$0].finished.flag.load(ordering: .acquiring) } }
+    var livingWorkers: [Int] { handles.indices.filter { !handles[$0].life.isOver.load(ordering: .acquiring) } }
 
     /// Has `body` run by that worker on its own thread, if it still turns.
     func ask(_ worker: Int, _ body: @escaping @Sendable (Worker) -> Void) {
@@ -22,7 +20,7 @@ extension Server {
 }
 
 /// How often the configuration was read again, and when last.
-public final class ReloadHistory: Sendable {
+final class ReloadHistory: Sendable {
     struct State: Sendable {
         var succeeded = 0
         var failed = 0
@@ -38,7 +36,7 @@ public final class ReloadHistory: Sendable {
         state = Mutex(first)
     }
 
-    public func note(succeeded: Bool) {
+    func note(succeeded: Bool) {
         let now = EventLoop.unixTime()
         state.withLock { state in
             state.isLastGood = succeeded
