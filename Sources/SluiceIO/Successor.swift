@@ -33,6 +33,9 @@ public struct Successor: ~Copyable {
         return Successor(process: process, pipe: reading)
     }
 
+    /// Whether this process was started to take over from another one.
+    public static func isOne(_ environment: [String: String]) -> Bool { environment[readyVariable] != nil }
+
     /// Tells the predecessor, if there is one that waits, that this process serves. Call once.
     public static func reportReady(_ environment: [String: String]) {
         guard let raw = environment[readyVariable].flatMap({ Int32($0) }), raw > 2 else { return }

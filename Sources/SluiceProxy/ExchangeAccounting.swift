@@ -21,7 +21,8 @@ extension Exchange {
 
     /// Once, when the exchange is over and its bridge still there.
     func account() {
-        if case .stream = mode { record.isStream = true }
+        // A document has no first token that anybody waits for, and no gaps.
+        if case .stream = mode, bridge?.isDocument != true { record.isStream = true }
         record.labels = pool?.endpoint.labels
         record.isGenerative = pool != nil && (record.isStream || route?.spec.request != .passthrough)
         record.tokenCount = bridge?.tokenCount ?? 0

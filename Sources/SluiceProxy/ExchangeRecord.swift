@@ -46,7 +46,7 @@ struct ExchangeRecord {
     var model = ""
     /// nil: no upstream was chosen.
     var labels: UpstreamLabels?
-    /// A stream was decoded, or relayed with a tap.
+    /// A stream was decoded, or relayed with a tap, and went out as one.
     var isStream = false
     /// A request to a model, and not for something else that passes through.
     var isGenerative = false

@@ -16,7 +16,7 @@ public final class LogWriter: Sendable {
     }
     private let settings: Mutex<LogSpec>
     private var spec: LogSpec { settings.withLock { $0 } }
-    /// The least that is written; `spec.level` until somebody changes it.
+    /// The least that is written; that of the configuration until somebody changes it.
     private let leastRank: Atomic<Int>
     private let droppedLines = Atomic<Int>(0)
     private let pending = Mutex(Pending())
@@ -39,10 +39,10 @@ public final class LogWriter: Sendable {
     /// Lines from now on go by `spec`.
     func change(to spec: LogSpec) {
         settings.withLock { $0 = spec }
-        level = spec.level
+        leastRank.store(Self.rank(spec.level), ordering: .relaxed)
     }
 
-    /// May be changed while the process runs.
+    /// May be changed while the process runs, and stays until the configuration is read again.
     public var level: LogSpec.Level {
         get {
             let rank = leastRank.load(ordering: .relaxed)

@@ -43,8 +43,8 @@ public final class Server: Sendable {
     private let load: Loader
     private let reloaded: @Sendable () -> Void
     private let draining = Atomic<Bool>(false)
-    /// Of the configuration's reloads, and when the last one was.
-    let reloads = ReloadHistory()
+    let history = ReloadHistory()
+    private let successorServes = Mutex<(@Sendable () -> Void)?>(nil)
 
     /// Opens all listeners and starts the workers; when it returns, connections are accepted. Call `Signals.block` first.
     /// `inherited` are sockets that another process left for this one; those that fit no listener are closed. `load` is for
@@ -102,12 +102,19 @@ public final class Server: Sendable {
     /// Where it listens: with port 0, the port that the kernel chose.
     public var addresses: [SocketAddress] { state.withLock { $0.listeners.addresses } }
 
-    var configuration: Configuration { state.withLock { $0.snapshot.configuration } }
-
     /// The files that the configuration in force was made of.
     public var files: [String] { state.withLock { $0.snapshot.configuration.files } }
 
     // MARK: - Reload
+
+    /// Reloads that changed the configuration, and those that failed.
+    public var reloads: (done: Int, failed: Int) {
+        let history = history.current
+        return (history.succeeded, history.failed)
+    }
+
+    /// The configuration in force.
+    var configuration: Configuration { state.withLock { $0.snapshot.configuration } }
 
     /// Reads the configuration and its certificates again. New exchanges go by it, live ones end on the old one. Listeners that
     /// are new are open when it returns; those that are gone accept no more.
@@ -115,7 +122,7 @@ public final class Server: Sendable {
     /// Returns what is wrong: then nothing has changed. Reloads by several threads happen one after the other.
     public func reload() -> [String] {
         let faults = state.withLock { install(&$0) }
-        reloads.note(succeeded: faults.isEmpty)
+        history.note(succeeded: faults.isEmpty)
         if faults.isEmpty {
             reloaded()
         } else {
@@ -179,6 +186,7 @@ public final class Server: Sendable {
     /// process accepts from the same sockets.
     public func drain(handedOver: Bool = false) {
         draining.store(true, ordering: .releasing)
+        if handedOver { successorServes.withLock { $0 }?() }
         let timeout = state.withLock { state in
             state.listeners.close(handedOver: handedOver)
             return state.snapshot.configuration.drainTimeout
@@ -189,6 +197,9 @@ public final class Server: Sendable {
             }
         }
     }
+
+    /// Has `body` called when another process has taken over; on any thread.
+    func whenSuccessorServes(_ body: @escaping @Sendable () -> Void) { successorServes.withLock { $0 = body } }
 
     /// All sockets, for a process that takes over.
     public var sockets: [InheritedSocket] { state.withLock { $0.listeners.all } }

@@ -53,7 +53,8 @@ final class ProcessLife: TimerHandler {
         }
     }
 
-    private func stop() {
+    /// As SIGTERM asks for it; the second time at once.
+    func stop() {
         stops += 1
         if stops > 1 {
             log.write(.warning, "stopped", ["reason": "a second signal"])

@@ -40,12 +40,12 @@ struct RunCommand {
                 reloaded: { mailbox.post { ($0.owner as? ProcessLife)?.watchAgain() } },
                 ended: { mailbox.post { $0.stop() } })
             for address in server.addresses { log.write(.info, "listening", ["address": "\(address)"]) }
+            try startAdmin(configuration, server, log, environment, mailbox)
             if configuration.log.content != .off {
                 log.write(.warning, "log_content", ["content": configuration.log.content.rawValue])
             }
             greet(server.addresses, isDemo: demo != nil)
             let life = try ProcessLife(server, log: log, loop: loop, environment: environment)
-            try startAdmin(configuration, server, log, mailbox)
             if watches { life.watchFiles() }
             life.begin()
             try withExtendedLifetime(life) { try loop.run() }
@@ -88,14 +88,18 @@ struct RunCommand {
 
     /// What operators ask for is done on the loop that also hears the signals, so that the two never meet.
     private func startAdmin(
-        _ configuration: Configuration, _ server: Server, _ log: LogWriter, _ mailbox: Mailbox
+        _ configuration: Configuration, _ server: Server, _ log: LogWriter, _ environment: [String: String],
+        _ mailbox: Mailbox
     ) throws {
         guard let spec = configuration.admin else { return }
         let controls = AdminControls(
             version: CommandLineTool.version,
             drain: { mailbox.post { ($0.owner as? ProcessLife)?.end() } },
-            reload: { done in mailbox.post { done(($0.owner as? ProcessLife)?.reload() ?? ["not yet"]) } })
-        let address = try AdminServer.start(spec, of: server, log: log, controls: controls)
+            reload: { done in
+                mailbox.post { loop in done((loop.owner as? ProcessLife)?.reload() ?? server.reload()) }
+            })
+        let address = try AdminServer.start(
+            spec, of: server, log: log, controls: controls, isSuccessor: Successor.isOne(environment))
         log.write(.info, "admin_listening", ["address": "\(address)"])
     }
 

@@ -119,7 +119,7 @@ def settings(peers, folder, cert, key):
     own = {"dialect": "openai-chat", "api_key": SECRETS["api-key"], "headers": headers,
            "timeouts": {"connect": "3s", "headers": "5s"}}
     upstreams = {name: {"url": peer.url, **own} for name, peer in peers.items()}
-    upstreams["refused"] = {"url": f"http://127.0.0.1:{nobody}/v1", **own}
+    upstreams["refused"] = {"url": f"http://127.0.0.1:{nobody}/v1", **own, "api_key": "another-upstream's-key", "headers": {}}
     upstreams["unknown"] = {"url": f"http://{HOST}:8443/v1", **own}
     upstreams["notls"] = {"url": peers["notls"].url.replace("http:", "https:"), **own}
     upstreams["anthropic"] = {**upstreams["r401"], "dialect": "anthropic-messages"}
@@ -134,6 +134,10 @@ def settings(peers, folder, cert, key):
                            "model": "m", "drop_unsupported": True})
         routes.append({"path": f"/{name}/raw", "request": "passthrough", "response": "passthrough", "upstream": name,
                        "upstream_path": f"/x?key={SECRETS['query']}&v=1"})
+    # What the first one says is told when the second, which knows other secrets, cannot be reached.
+    for first in ("r500", "early", "html"):
+        routes.append({"path": f"/over/{first}", "request": "openai-chat", "response": "openai-chat",
+                       "upstream": [first, "refused"]})
     routes.append({"path": "/forwarded", "request": "passthrough", "response": "passthrough", "upstream": "r401",
                    "forward_credentials": True})
     routes.append({"path": "/asked", "request": "prompt", "response": "text", "upstream": "fine", "model": "m"})
@@ -176,6 +180,9 @@ def test_no_canary_gets_out():
                     none_of([*own, *CLIENTS.values()], reply.raw, f"the answer of /{upstream}/{form}")
                     none_of([HOST], reply.raw, f"the answer of /{upstream}/{form}") if upstream == "unknown" else None
                     asked += 1
+            for first in ("r500", "early", "html"):
+                reply = fetch(proxy.port, f"/over/{first}", BODY, headers=CREDENTIALS)
+                none_of([*own, *CLIENTS.values()], reply.raw, f"the answer of /over/{first}")
             reply = fetch(proxy.port, "/forwarded", BODY, headers=CREDENTIALS)
             assert reply.status == 401 and CLIENTS["authorization"].encode() in peers["r401"].requests[-1]
             none_of([*own, *CLIENTS.values()], reply.raw, "an answer to forwarded credentials")

@@ -135,6 +135,29 @@ def test_models_that_clients_make_up_have_no_series():
             now, "gen_ai_server_request_duration_seconds_count", gen_ai_request_model="other") == 30
 
 
+def test_failover_and_ejection_show():
+    def broken(connection, request):
+        connection.sendall(b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n")
+
+    with Peer(broken) as ill, Peer(lambda c, r: stream(c)) as well:
+        settings = operated(well.url)
+        settings["upstreams"]["u"] = {"urls": [ill.url, well.url], "dialect": "openai-chat", "balance": "round_robin",
+                                      "outlier": {"consecutive_failures": 1, "ejection": "60s"}}
+        settings["upstreams"]["ill"] = {"url": ill.url, "dialect": "openai-chat"}
+        settings["routes"].append({"path": "/over", "request": "openai-chat", "response": "text", "upstream": ["ill", "u"]})
+        with Sluice(settings) as proxy:
+            admin = admin_port(proxy)
+            until(lambda: fetch(proxy.port, "/text", CHAT) and exposition.value(
+                metrics(admin), "sluice_upstream_ejected", address=f"127.0.0.1:{ill.port}") == 1)
+            assert fetch(proxy.port, "/over", CHAT).complete
+            now = until(lambda: exposition.value(now := metrics(admin), "sluice_retries_total", route="/over") and now)
+            assert exposition.value(now, "sluice_upstream_ejected", address=f"127.0.0.1:{well.port}") == 0
+            assert exposition.value(now, "sluice_upstream_healthy", upstream="u") == 2
+            assert exposition.value(now, "sluice_ejections_total") == 1 and exposition.value(now, "sluice_failovers_total") == 1
+            line = next(entry for entry in proxy.exchanges() if entry["route"] == "/over")
+            assert line["end"] == "done" and line["upstream"] == "u" and "upstream_error" not in line, line
+
+
 def test_a_client_that_leaves_is_measured():
     with Peer(hold) as peer, Sluice(operated(peer.url)) as proxy:
         admin = admin_port(proxy)

@@ -99,7 +99,7 @@ import Testing
         let document = try #require(JSONValue.parse(text))
         #expect(document.text(at: ["upstreams", "0", "api_key"]) == "***")
         #expect(document.text(at: ["upstreams", "0", "headers", "0", "name"]) == "X-Auth")
-        #expect(document.text(at: ["routes", "0", "upstream"]) == "u")
+        #expect(document.text(at: ["routes", "0", "upstreams", "0", "upstream"]) == "u")
         #expect(document.text(at: ["routes", "0", "upstream_path"]) == "/x?api_key=***&v=1&token")
         #expect(document.text(at: ["routes", "0", "request"]) == "openai-chat")
         #expect(document.text(at: ["limits", "slow_client"]) == "30s")

@@ -59,16 +59,21 @@ public final class AdminServer {
         loop.owner = self
     }
 
-    /// Opens the listener and starts its thread, which lives as long as the process. Returns where it is bound.
+    /// Opens the listener and starts its thread, which lives as long as the process. Returns where it is bound. A successor opens
+    /// it beside that of the process it takes over from, which closes its own when it hears that it can.
     public static func start(
-        _ spec: AdminSpec, of server: Server, log: LogWriter, controls: AdminControls
+        _ spec: AdminSpec, of server: Server, log: LogWriter, controls: AdminControls, isSuccessor: Bool = false
     ) throws(StartError) -> SocketAddress {
         guard let address = SocketAddress(spec.address) else {
             throw StartError("\(spec.address) is not an address to listen on")
         }
         do throws(SystemError) {
             let admin = try AdminServer(server, log: log, controls: controls, spec: spec)
-            let bound = try admin.listen(on: address)
+            let bound = try admin.listen(on: address, isSuccessor: isSuccessor)
+            let mailbox = admin.loop.mailbox
+            server.whenSuccessorServes {
+                mailbox.post { loop in (loop.owner as? AdminServer)?.listener?.close(takingWaiting: true) }
+            }
             let carrier = Carrier(server: admin)
             try startThread(named: "admin") {
                 try? carrier.server.loop.run()
@@ -79,13 +84,19 @@ public final class AdminServer {
         }
     }
 
-    private func listen(on address: SocketAddress) throws(SystemError) -> SocketAddress {
+    private func listen(on address: SocketAddress, isSuccessor: Bool) throws(SystemError) -> SocketAddress {
         let budget = ConnectionBudget(limit: Self.connectionLimit)
         // A socket in the file system is its owner's alone from its first moment on.
         let mask = umask(0o177)
         defer { umask(mask) }
+        if !isSuccessor {
+            try ListeningSocket.checkIsFree(address)
+        } else if case .unix(let path) = address {
+            unlink(path)
+        }
         let socket = try ListeningSocket(binding: address)
-        let listener = try Listener(taking: socket, ownsPath: true, loop: loop, budget: budget) { [unowned self] socket, peer in
+        let listener = try Listener(taking: socket, ownsPath: true, loop: loop, budget: budget) {
+            [unowned self] socket, peer in
             guard let connection = try? Connection(socket, peer: peer, engine: nil, loop: loop) else {
                 return budget.give()
             }

@@ -16,7 +16,7 @@ extension AdminServer {
             var state = MetricsExposition.ProcessState()
             (state.version, state.started, state.process) = (controls.version, started, ProcessMetrics.read())
             (state.connections, state.connectionLimit) = (server.shared.budget.count, server.shared.budget.limit)
-            (state.droppedLines, state.reloads) = (log.dropped, server.reloads.current)
+            (state.droppedLines, state.reloads) = (log.dropped, server.history.current)
             (state.isDraining, state.workers, state.missing) = (server.isDraining, server.workerCount, missing)
             (state.bufferBytes, state.processes) = (BufferedBytes.total, server.processes)
             state.bufferLimit = server.configuration.limits.bufferedBytes ?? server.shared.bufferedBytes
