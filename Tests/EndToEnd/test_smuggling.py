@@ -11,9 +11,9 @@ import threading
 import smuggling_cases as cases
 from frames import END_HEADERS, END_STREAM, FrameClient, GOAWAY, HEADERS, RST_STREAM
 from frames import DATA as DATA_FRAME
-from harness import Sluice, connect
+from harness import Sluice, connect, until
 from http2_peer import CANCEL, Http2Peer, frame
-from recorders import Recorder1, Recorder2, field_block, response_frames
+from recorders import Odd, Recorder1, Recorder2, field_block, response_frames
 
 PATIENCE = 10
 AFTER = b"GET /@/after HTTP/1.1\r\nHost: sluice.test\r\nConnection: close\r\n\r\n"
@@ -451,3 +451,37 @@ def test_half_a_request_is_never_ended_as_if_it_were_whole():
                     assert not received[0].endswith(b"0\r\n\r\n") and received[0].count(b"HTTP/1.1") == 1, received
                 else:
                     assert received[0] == CANCEL, f"ended, or reset with {received[0]}"
+
+
+def test_the_recorders_know_what_is_odd():
+    plain = b"POST /v1/a HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello"
+    odd = [
+        plain.replace(b"content", b"transfer-encoding: chunked\r\ncontent", 1), plain.replace(b"host: a", b"host: a\r\nhost: b"),
+        plain.replace(b": 5", b": +5"), plain.replace(b"\r\nhost", b"\nhost"), plain.replace(b"a\r\nc", b"a\r\n c"),
+        plain.replace(b"HTTP/1.1", b"HTTP/1.0"), plain.replace(b"POST /", b"POST  /"), plain.replace(b"host:", b"host :"),
+        b"POST /v1/a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5;a\r\nhello\r\n0\r\n\r\n",
+    ]
+    recorder = Recorder1()
+    for data in (plain, *odd):
+        before = len(recorder.problems)
+        with socket.create_connection(("127.0.0.1", recorder.port), PATIENCE) as sock:
+            sock.sendall(data)
+            sock.settimeout(PATIENCE)
+            try:
+                answer = sock.recv(4096)
+            except ConnectionError:
+                answer = b""
+        if data == plain:
+            assert answer.startswith(b"HTTP/1.1 200") and not recorder.problems, recorder.problems
+        else:
+            until(lambda: len(recorder.problems) > before, what=f"a problem with {data!r}")
+    recorder.close()
+    pseudo = [(b":method", b"POST"), (b":path", b"/"), (b":scheme", b"http"), (b":authority", b"a")]
+    Recorder2.check([*pseudo, (b"content-length", b"5")], cases.BODY)
+    for more in ([(b"content-length", b"4")], [(b"X-A", b"b")], [(b"x-a", b"b\r\nc")], [(b"transfer-encoding", b"chunked")],
+                 [(b":path", b"/b")], [(b"content-length", b"5")] * 2, [(b"host", b"b")], [(b"x a", b"b")]):
+        try:
+            Recorder2.check([*pseudo, *more], cases.BODY)
+        except Odd:
+            continue
+        raise AssertionError(f"taken for good: {more}")
