@@ -59,6 +59,12 @@ public final class Connection: EventHandler, TimerHandler {
     /// For so long a peer may take nothing of what still waits after `closeAfterFlush`.
     public var flushPatience = Interval.seconds(30)
 
+    /// While reading is paused, the peer's end is not noticed before all that it sent has been read. For peers whose every
+    /// byte counts even if they have gone: upstreams, and not clients, who are to be noticed when they go.
+    public var readsToEnd = false
+    /// The socket is broken and `readsToEnd`: out of the loop until reading goes on, since epoll always reports that.
+    private var isDetached = false
+
     /// When the socket last took bytes, or when bytes first had to wait: what a stalled reader is measured from.
     public private(set) var lastProgress: Instant
     /// Bytes taken from and given to the socket.
@@ -230,13 +236,17 @@ public final class Connection: EventHandler, TimerHandler {
 
     private func wantReading() {
         guard fd >= 0, !isReadingPaused, leftover.isEmpty, !hasEnded else { return }
-        setInterest(interest.union(.readable))
+        setInterest(interest.union(readsToEnd ? [.readable, .readClosed] : .readable))
+        reattach()
     }
 
     public func ready(_ readiness: Readiness, on loop: EventLoop) {
         if readiness.contains(.readable), interest.contains(.readable) {
             // Also after a reset: what arrived before it stands in the queue still, and `recv` reports the reset after it.
             receive()
+        } else if readsToEnd, isReadingPaused, !readiness.isDisjoint(with: [.error, .readClosed, .hangup]) {
+            setInterest(interest.subtracting(.readClosed))
+            guard readiness.isDisjoint(with: [.error, .hangup]) else { return detach() }
         } else if readiness.contains(.error) {
             return fail(.system(SystemError("recv", socketError())))
         } else if !readiness.isDisjoint(with: [.readClosed, .hangup]) {
@@ -246,6 +256,21 @@ public final class Connection: EventHandler, TimerHandler {
             endReading()
         }
         if readiness.contains(.writable), fd >= 0 { flush() }
+    }
+
+    private func detach() {
+        loop.unregister(fd)
+        isDetached = true
+    }
+
+    private func reattach() {
+        guard isDetached else { return }
+        isDetached = false
+        do throws(SystemError) {
+            try loop.register(fd, interest: interest, handler: self)
+        } catch {
+            failLater(.system(error))
+        }
     }
 
     private func receive() {
@@ -393,6 +418,7 @@ public final class Connection: EventHandler, TimerHandler {
     private func setInterest(_ wanted: Readiness) {
         guard wanted != interest, fd >= 0 else { return }
         interest = wanted
+        if isDetached { return }
         do throws(SystemError) { try loop.modify(fd, interest: wanted) } catch { failLater(.system(error)) }
     }
 

@@ -20,6 +20,7 @@ final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
     init(_ connection: Connection, pool: UpstreamPool, limits: HTTP1Limits) {
         (self.connection, self.pool) = (connection, pool)
         parser = HTTP1ResponseParser(limits: limits)
+        connection.readsToEnd = true
         idleSince = connection.loop.now
     }
 

@@ -81,13 +81,17 @@ final class HTTP1Client: ClientActor {
         let piece = outgoing.prefix(plan.bodyPiece)
         guard let count = socket.send(piece) else { return read() }
         outgoing.removeFirst(count)
-        if count > 0 { world.active(plan) }
+        if count > 0 { noteActivity() }
         guard !outgoing.isEmpty, count > 0 else { return }
         isSending = true
         world.timeline.after(plan.bodyPause) { [weak self] in
             self?.isSending = false
             self?.send()
         }
+    }
+
+    private func noteActivity() {
+        for plan in plans where plan.outcome == nil && plan.lastActivity > 0 { world.active(plan) }
     }
 
     // MARK: - Answers
@@ -107,7 +111,7 @@ final class HTTP1Client: ClientActor {
     }
 
     private func take(_ bytes: [UInt8]) {
-        if let plan { world.active(plan) }
+        noteActivity()
         var offset = 0
         do throws(HTTPError) {
             while !isOver {
@@ -172,6 +176,7 @@ final class HTTP1Client: ClientActor {
         close()
         // What was asked after an answer that ended the connection was not lost by itself.
         let first = plan
+        if socket.peer?.isSacrificed == true { first?.excuses.insert("ECONNABORTED") }
         for plan in plans where plan.outcome == nil {
             if plan !== first { plan.excuses.insert("behind an aborted answer") }
             world.finish(plan, .aborted)

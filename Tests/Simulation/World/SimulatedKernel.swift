@@ -206,7 +206,9 @@ final class SimulatedKernel: Kernel {
                 return .failure(EMFILE)
             case 1: return .failure(EINTR)
             default:
-                backlog.waiting.removeFirst().socket.abort()
+                let lost = backlog.waiting.removeFirst().socket
+                lost.isSacrificed = true
+                lost.abort()
                 return .failure(ECONNABORTED)
             }
         }

@@ -93,6 +93,10 @@ public final class World {
                 if traces { print(plan.summary(isHTTP2: isHTTP2)) }
                 own.append(plan)
             }
+            // Who stalls in one thing stalls in all that share its connection.
+            if own.contains(where: { $0.excuses.contains("client fault") }) {
+                for plan in own { plan.excuses.insert("client fault") }
+            }
             let closesAfter = random.chance(75) ? random.skewed(0...seconds(3)) : nil
             let pipelines = random.chance(30)
             let weather = setting.weather(&random)
