@@ -6,7 +6,7 @@ final class HTTP1Client: ClientActor {
     private unowned let world: World
     private let socket: Socket
     private let pipelines: Bool
-    private let version: Version
+    private let version: ClientProtocol
     /// Nanoseconds from the last answer to the end of the connection; nil: the proxy may end it.
     private let closesAfter: Int?
     let plans: [Plan]
@@ -20,16 +20,8 @@ final class HTTP1Client: ClientActor {
     private var parser = HTTP1ResponseParser()
     private var hasBegun = false
 
-    enum Version {
-        /// HTTP/1.1 that keeps its connection, or asks for its end.
-        case keeping
-        case closing
-        /// HTTP/1.0, where the end of the connection is the end of the answer.
-        case old
-    }
-
     init(
-        _ plans: [Plan], world: World, socket: Socket, version: Version, pipelines: Bool, closesAfter: Int?
+        _ plans: [Plan], world: World, socket: Socket, version: ClientProtocol, pipelines: Bool, closesAfter: Int?
     ) {
         (self.plans, self.world, self.socket) = (plans, world, socket)
         (self.version, self.pipelines, self.closesAfter) = (version, pipelines, closesAfter)

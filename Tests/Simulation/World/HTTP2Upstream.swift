@@ -196,7 +196,7 @@ final class HTTP2Upstream {
         switch answer.fault {
         case .stall?, .neverEnds?: break
         case .close?: end()
-        case .garbage?: 
+        case .garbage?:
             var garbage = ByteQueue()
             garbage.append("\u{1}}]]<<garbage\n\n\n")
             session.send(answer.slot, &garbage, isLast: true, room: 64 << 10, now: now)
