@@ -24,9 +24,9 @@ final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
     init(_ connection: Connection, pool: UpstreamPool, limits: HTTP1Limits) {
         (self.connection, self.pool) = (connection, pool)
         parser = HTTP1ResponseParser(limits: limits)
+        connection.readsToEnd = true
         idleSince = connection.loop.now
         expiry = pool.makeExpiry()
-        connection.tellsEndWhilePaused = false
     }
 
     /// Takes up an exchange: the first one, or a further one.

@@ -42,6 +42,8 @@ final class Socket {
     private(set) var isDead = false
     private(set) var isClosed = false
     var resetsOnClose = false
+    /// `accept` has taken it away.
+    var isSacrificed = false
     /// Bytes sent by this end that are not in the other's queue yet.
     private(set) var underWay = 0
     /// Raised where the network loses what is under way.
