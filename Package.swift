@@ -18,10 +18,11 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .systemLibrary(name: "CAres", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         .target(name: "SluiceBytes", swiftSettings: settings),
         .target(name: "SluiceStreams", dependencies: ["SluiceBytes"], swiftSettings: settings),
-        .target(name: "SluiceHTTP", dependencies: ["SluiceBytes", "CNghttp2"], swiftSettings: settings),
+        .target(name: "SluiceHTTP", dependencies: ["SluiceBytes", "CNghttp2", "CZlib"], swiftSettings: settings),
         .target(
             name: "SluiceIO", dependencies: ["SluiceBytes", "CLinux", "COpenSSL", "CAres"], swiftSettings: settings),
         .target(
@@ -45,6 +46,16 @@ let package = Package(
         .executableTarget(
             name: "TokenPathBenchmark", dependencies: ["SluiceBytes", "SluiceStreams", "SluiceHTTP"],
             path: "Tests/Benchmarks/TokenPath", swiftSettings: settings),
+        .target(
+            name: "SluiceSimulation",
+            dependencies: [
+                "SluiceProxy", "SluiceConfig", "SluiceIO", "SluiceHTTP", "SluiceStreams", "SluiceBytes", "CLinux",
+            ],
+            path: "Tests/Simulation/World", swiftSettings: settings),
+        .executableTarget(
+            name: "Simulation", dependencies: ["SluiceSimulation"], path: "Tests/Simulation/Runner",
+            swiftSettings: settings),
+        .testTarget(name: "SluiceSimulationTests", dependencies: ["SluiceSimulation"], swiftSettings: settings),
         .testTarget(
             name: "SluiceBytesTests", dependencies: ["SluiceBytes", "SluiceTesting"], swiftSettings: settings),
         .testTarget(

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -19,7 +20,10 @@
 #include <unistd.h>
 
 extern int accept4(int, struct sockaddr *, socklen_t *, int);
+extern int pipe2(int[2], int);
 extern int pthread_setname_np(pthread_t, const char *);
+extern int pipe2(int[2], int);
+extern int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *, int);
 extern void *memmem(const void *, size_t, const void *, size_t);
 
 static inline int sl_epoll_ctl(int epoll, int op, int fd, uint32_t events, uint64_t key) {
@@ -29,6 +33,17 @@ static inline int sl_epoll_ctl(int epoll, int op, int fd, uint32_t events, uint6
     return epoll_ctl(epoll, op, fd, &e);
 }
 static const uint32_t SL_IN = EPOLLIN, SL_OUT = EPOLLOUT, SL_RDHUP = EPOLLRDHUP, SL_ERR = EPOLLERR, SL_HUP = EPOLLHUP;
+/* Wakes one of those that wait for a shared socket, not all. Only with EPOLL_CTL_ADD. */
+static const uint32_t SL_EXCLUSIVE = EPOLLEXCLUSIVE;
+static const int SL_DATAGRAM = SOCK_DGRAM;
 static const int SL_NONBLOCK = SOCK_NONBLOCK, SL_CLOEXEC = SOCK_CLOEXEC, SL_STREAM = SOCK_STREAM;
-static const int SL_NOSIGNAL = MSG_NOSIGNAL;
+static const int SL_NOSIGNAL = MSG_NOSIGNAL, SL_DONTWAIT = MSG_DONTWAIT;
+static const short SL_SPAWN_SETSID = 0x80; /* POSIX_SPAWN_SETSID, which is GNU only */
+
+/* For `sluice supervise`, a process of one thread: nowhere else may it be called. */
+static inline pid_t sl_fork(void) { return fork(); }
+/* Descendants whose parents have ended become ours. */
+static inline int sl_become_subreaper(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }
+/* SIGKILL when the parent's thread ends, kept over exec. */
+static inline int sl_die_with_parent(void) { return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); }
 #endif

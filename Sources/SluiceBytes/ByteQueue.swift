@@ -12,7 +12,11 @@ public struct ByteQueue: ~Copyable {
 
     public init() {}
 
-    deinit { free(base) }
+    deinit {
+        guard let base else { return }
+        free(base)
+        BufferedBytes.gaveBack(capacity)
+    }
 
     public var count: Int { tail - head }
     public var isEmpty: Bool { tail == head }
@@ -125,6 +129,7 @@ public struct ByteQueue: ~Copyable {
     public mutating func releaseIfEmpty() {
         guard head == tail, base != nil else { return }
         free(base)
+        BufferedBytes.gaveBack(capacity)
         (base, capacity, head, tail) = (nil, 0, 0, 0)
     }
 
@@ -192,6 +197,7 @@ public struct ByteQueue: ~Copyable {
         }
         if let base { memcpy(fresh, base + head, live) }
         free(base)
+        BufferedBytes.took(wanted - capacity)
         (base, capacity, head, tail) = (fresh, wanted, 0, live)
         return fresh + live
     }

@@ -19,6 +19,12 @@ public struct Configuration: Sendable {
     public var rateLimits: [RateLimitSpec] = []
     /// Addresses and ranges (`10.0.0.0/8`) whose `X-Forwarded-For` is believed; `unix` is the peers of a unix socket.
     public var trustedProxies: [String] = []
+    /// Name servers as `address` or `address:port`; none: those of /etc/resolv.conf.
+    public var nameServers: [String] = []
+    /// How long clients are still accepted after SIGTERM, while readiness is denied already.
+    public var drainDelay = Interval.zero
+    /// Every file that it was read from: its own, certificates, keys, secrets.
+    public var files: [String] = []
 
     public init(
         listeners: [ListenerSpec], workers: Int? = nil, limits: Limits = Limits(), log: LogSpec = LogSpec(),
@@ -41,10 +47,14 @@ public struct Secret: Sendable, Equatable, CustomStringConvertible, CustomDebugS
     public var customMirror: Mirror { Mirror(self, children: []) }
 }
 
-/// Where clients connect: `host:port`, `[v6]:port` or `unix:/path`.
+/// Where clients connect: `host:port`, `[v6]:port`, `unix:/path`, or `systemd:NAME` for a socket that the service manager
+/// passes under that name.
 public struct ListenerSpec: Sendable, Equatable {
     public var address: String
     public var tls: ServerTLSSpec?
+
+    /// The name of a socket that is passed; nil for one of our own.
+    public var inheritedName: String? { address.hasPrefix("systemd:") ? String(address.dropFirst(8)) : nil }
 
     public init(address: String, tls: ServerTLSSpec? = nil) { (self.address, self.tls) = (address, tls) }
 }

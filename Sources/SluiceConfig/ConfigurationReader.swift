@@ -16,6 +16,8 @@ struct ConfigurationReader {
         let workers = readWorkers(&root)
         let drainTimeout = root.duration("drain_timeout") ?? .seconds(600)
         let access = readAccess(&root)
+        let nameServers = readNameServers(&root)
+        let drainDelay = root.duration("drain_delay") ?? .zero
         root.finish()
         guard let listeners, let upstreams, let routes else { return nil }
         var configuration = Configuration(
@@ -24,6 +26,8 @@ struct ConfigurationReader {
         (configuration.auth, configuration.cors) = (access.auth, access.cors)
         (configuration.rateLimits, configuration.trustedProxies) = (access.rateLimits, access.trustedProxies)
         checkCertificates(&root, configuration)
+        configuration.nameServers = nameServers
+        (configuration.drainDelay, configuration.files) = (drainDelay, context.files.sorted())
         return configuration
     }
 
@@ -82,7 +86,15 @@ struct ConfigurationReader {
         set("http2_resets_per_second", \.http2ResetsPerSecond)
         set("upstream_receive_buffer_bytes", \.upstreamReceiveBufferBytes, atLeast: 4096)
         set("client_unsent_bytes", \.clientUnsentBytes, atLeast: 4096)
+        set("request_body_rate", \.requestBodyRate, atLeast: 0)
         set("connections", \.connections)
+        set("connections_per_address", \.connectionsPerAddress, atLeast: 0)
+        if let bytes = section.size("buffered_bytes") {
+            limits.bufferedBytes = bytes
+            if bytes < 1 << 20, let node = section.value("buffered_bytes") {
+                context.report(node, section.path(of: "buffered_bytes"), "must be at least 1MiB")
+            }
+        }
         set("idle_upstream_connections", \.idleUpstreamConnections, atLeast: 0)
         if limits.streamBufferLowBytes >= limits.streamBufferHighBytes {
             context.report(
@@ -104,8 +116,8 @@ struct ConfigurationReader {
             guard var section = Section(node, path: path, context: context) else { return nil }
             let address = section.requiredString("address")
             if let address, let node = section.value("address"), !Self.isAddress(address) {
-                context.report(
-                    node, section.path(of: "address"), "'\(address)' is not host:port, [v6]:port, :port or unix:/path")
+                let wanted = "host:port, [v6]:port, :port, unix:/path or systemd:NAME"
+                context.report(node, section.path(of: "address"), "'\(address)' is not \(wanted)")
             }
             var tls: ServerTLSSpec?
             if var settings = section.section("tls") { tls = readServerTLS(&settings) }
@@ -117,6 +129,7 @@ struct ConfigurationReader {
     /// Numbers only: a listener's address is not looked up.
     private static func isAddress(_ text: String) -> Bool {
         if text.hasPrefix("unix:") { return text.utf8.count > 5 && text.utf8.count < 112 }
+        if text.hasPrefix("systemd:") { return text.utf8.count > 8 }
         guard let colon = text.lastIndex(of: ":"), UInt16(text[text.index(after: colon)...]) != nil else {
             return false
         }

@@ -31,7 +31,11 @@ public enum ConfigurationSchema {
         ),
         Key("workers", Build.number(1...1024, or: "auto"), "Event loops; auto is one a core."),
         Key("drain_timeout", Build.duration, "How long live streams may go on after SIGTERM."),
+        Key(
+            "drain_delay", Build.duration,
+            "How long clients are still accepted after SIGTERM, while /readyz says 503 already."),
         Key("log", Build.mapping(log), "What is logged, and how."),
+        Key("resolver", Build.mapping(resolver), "Who is asked for the addresses of names."),
         Key("limits", Build.mapping(limits), "Every bound. An error or log line that comes of one repeats its name."),
         Key("dialects", Build.names(of: Build.mapping(dialect)), "Providers that nobody knows, by name."),
         Key("upstreams", Build.names(of: Build.mapping(upstream)), "Providers, by name.", isRequired: true),
@@ -45,7 +49,7 @@ public enum ConfigurationSchema {
     private static let listener = [
         Key(
             "address", Build.text,
-            "host:port with a numeric host, [v6]:port, :port for all IPv4 addresses, or unix:/path.",
+            "host:port with a numeric host, [v6]:port, :port for all IPv4 addresses, unix:/path, or systemd:NAME.",
             isRequired: true),
         Key("tls", Build.mapping(serverTLS), "Certificates; without them, clear text."),
     ]
@@ -71,6 +75,12 @@ public enum ConfigurationSchema {
         Key("access", Build.flag, "One line for each exchange, at its end."),
     ]
 
+    private static let resolver = [
+        Key(
+            "servers", Build.list(of: Build.text),
+            "IPv4 addresses or [v6], with or without :port, in place of those in /etc/resolv.conf.")
+    ]
+
     private static let limits = [
         Key("request_head_bytes", Build.size, "A request's head: 431."),
         Key("request_fields", Build.size, "Fields of a request: 431."),
@@ -85,6 +95,7 @@ public enum ConfigurationSchema {
         Key("handshake_timeout", Build.duration, "From the connection to the first byte of a request, TLS included."),
         Key("request_head_timeout", Build.duration, "From a head's first byte to its last."),
         Key("request_body_timeout", Build.duration, "Between two reads of a body: 408."),
+        Key("request_body_rate", Build.size, "Bytes a second that a body must bring in the long run: 408. 0: any."),
         Key("client_idle_timeout", Build.duration, "Between two requests of a client."),
         Key("upstream_idle_timeout", Build.duration, "Of a pooled connection."),
         Key("slow_client", Build.duration, "A client that takes nothing while data waits: reset, upstream cancelled."),
@@ -97,6 +108,12 @@ public enum ConfigurationSchema {
         Key("http2_resets", Build.size, "Streams reset by a client or because of it, at once."),
         Key("http2_resets_per_second", Build.size, "The same, after that."),
         Key("connections", Build.size, "All workers together; above it, accepting pauses."),
+        Key(
+            "connections_per_address", Build.size,
+            "From one address, or one IPv6 /64; further ones are closed. 0: any."),
+        Key(
+            "buffered_bytes", Build.size,
+            "In all buffers of the process: new requests get 503 above it. An eighth of memory if it is not given."),
         Key("idle_upstream_connections", Build.size, "Kept for each upstream and worker."),
     ]
 
@@ -111,7 +128,13 @@ public enum ConfigurationSchema {
     ]
 
     private static let upstream = [
-        Key("url", Build.text, "http, https, or unix:/path/of.sock.", isRequired: true),
+        Key("url", Build.text, "http, https, or unix:/path/of.sock. This or `urls` is needed."),
+        Key("urls", place, "Several places of the same kind, over which requests are spread."),
+        Key("balance", Build.choice(Balance.self), "Which place gets the next request."),
+        Key("health_check", Build.mapping(healthCheck), "Each place is asked by a request of our own."),
+        Key("outlier", Build.mapping(outlier), "Places whose requests fail get none for a while."),
+        Key("slow_start", Build.duration, "How long a place that comes back takes to its full share."),
+        Key("max_connection_age", Build.duration, "After this a connection takes no more requests; 0 is never."),
         Key(
             "dialect", Build.openChoice(Dialect.self), "What it speaks; also a name under `dialects`.", isRequired: true
         ),
@@ -122,6 +145,59 @@ public enum ConfigurationSchema {
         Key("keepalive", Build.mapping(keepalive), "HTTP/2: a PING when streams are open and nothing comes."),
         Key("tls", Build.mapping(clientTLS), "How it is verified, and what it is shown."),
         Key("timeouts", Build.mapping(timeouts), "0 is no limit."),
+        Key("retries", Build.mapping(retries), "What is sent once more, before the first byte of an answer goes out."),
+        Key("process", Build.mapping(process), "The server itself, where it is to come and go with the proxy."),
+    ]
+
+    private static let place = Build.list(
+        of: [
+            "anyOf": [
+                Build.text,
+                Build.mapping([
+                    Key("url", Build.text, "http, https, or unix:/path/of.sock.", isRequired: true),
+                    Key("weight", Build.number(PlaceSpec.weights), "Its part of the work, beside the others'."),
+                ]),
+            ]
+        ], minimum: 1)
+
+    private static let healthCheck = [
+        Key("path", Build.text, "From the root of the host, not behind the URL's path.", isRequired: true),
+        Key("interval", Build.duration, "Between two checks of a place."),
+        Key("timeout", Build.duration, "For one check."),
+        Key("unhealthy_after", Build.number(1...100), "Failed checks in a row."),
+        Key("healthy_after", Build.number(1...100), "Passed checks in a row."),
+        Key("expect", Build.text, "Statuses of one who is well: 200-299."),
+    ]
+
+    private static let outlier = [
+        Key("consecutive_failures", Build.number(0...10_000), "That eject a place; 0 is never."),
+        Key("ejection", Build.duration, "How long, the first time; the n-th time in a row n times as long."),
+        Key("max_ejection", Build.duration, "But never longer."),
+        Key(
+            "max_ejected_percent", Build.number(0...100),
+            "Of the places at a time; at least one may be, never the last."),
+    ]
+
+    private static let process = [
+        Key(
+            "command", Build.list(of: Build.text, minimum: 1), "The program, looked up in PATH, and its arguments.",
+            isRequired: true),
+        Key("directory", Build.text, "Where it runs; default: where the proxy does."),
+        Key("environment", Build.names(of: Build.secret), "On top of the proxy's own."),
+        Key("ready", Build.mapping(ready), "When it may be asked; without a path, when its port accepts."),
+        Key("restart", Build.choice(ProcessSpec.Restart.self), "When it has ended."),
+        Key("backoff", Build.duration, "Before a restart; doubled at each further one."),
+        Key("max_backoff", Build.duration, "The longest; a run that was ready for so long begins anew."),
+        Key("stop_signal", Build.choice(ProcessSpec.StopSignal.self), "How it is asked to end."),
+        Key("stop_timeout", Build.duration, "Then it, and all that it started, is killed."),
+        Key("wait", Build.duration, "How long a request waits for a process that is starting: then 503."),
+        Key("output", Build.choice(ProcessSpec.Output.self), "What becomes of the lines that it writes."),
+    ]
+
+    private static let ready = [
+        Key("path", Build.text, "Answers GET with a 2xx once it is ready."),
+        Key("timeout", Build.duration, "Then the start has failed; 0 is no limit."),
+        Key("interval", Build.duration, "Between two questions."),
     ]
 
     private static let aws = [
@@ -154,6 +230,18 @@ public enum ConfigurationSchema {
         Key("total", Build.duration, "The whole exchange."),
     ]
 
+    private static let retries = [
+        Key("attempts", Build.number(0...10), "How often more, at most, a request goes to this upstream."),
+        Key("backoff", Build.duration, "The wait is a random part of this, doubled each time."),
+        Key("max_backoff", Build.duration, "The longest of these spans."),
+        Key("max_retry_after", Build.duration, "An upstream that asks for more patience is not waited for."),
+        Key(
+            "on", Build.list(of: Build.number(408...599, or: RetrySpec.Word.allCases.map(\.rawValue))),
+            "Statuses, and what may happen beside them."),
+        Key("budget_percent", Build.number(0...1000), "Repetitions, of the requests of the last ten seconds."),
+        Key("min_per_second", Build.number(0...1_000_000), "Repetitions that are always allowed, a worker."),
+    ]
+
     // MARK: - Routes
 
     private static let route = [
@@ -165,7 +253,10 @@ public enum ConfigurationSchema {
             "All must hold; * is any run of characters, ? is one."),
         Key("request", Build.choice(RequestFormat.self), "What the client sends.", isRequired: true),
         Key("response", Build.choice(StreamFormat.self, more: ["auto"]), "What the client gets.", isRequired: true),
-        Key("upstream", Build.text, "A name under `upstreams`.", isRequired: true),
+        Key(
+            "upstream", Build.either(choice, orListOf: choice),
+            "A name under `upstreams`, or several: the next is asked if one fails before its first token.",
+            isRequired: true),
         Key("upstream_path", Build.text, "Behind the upstream's URL, in place of the dialect's own path."),
         Key("model", Build.text, "In place of the client's."),
         Key("system", Build.text, "Put before the client's messages."),
@@ -181,6 +272,13 @@ public enum ConfigurationSchema {
         Key("forward_credentials", Build.flag, "Lets the client's own Authorization and cookies through."),
         Key("headers", Build.mapping(headers), "Put on messages."),
     ]
+
+    private static let choice = Build.either(
+        Build.text,
+        Build.mapping([
+            Key("name", Build.text, "A name under `upstreams`.", isRequired: true),
+            Key("model", Build.text, "In place of the route's and the client's."),
+        ]))
 
     private static let vercelUI = [
         Key("finish_reason", Build.flag, "true from AI SDK 5.0.92 on; older ones refuse the key."),

@@ -17,8 +17,10 @@ public struct Limits: Sendable, Equatable {
     /// TLS handshake, request head, HTTP/2 preface.
     public var handshakeTimeout = Interval.seconds(10)
     public var requestHeadTimeout = Interval.seconds(10)
-    /// Between two reads of a request body.
+    /// Between two reads of a request body; also the head start of a body that comes at less than `requestBodyRate`.
     public var requestBodyTimeout = Interval.seconds(30)
+    /// Bytes a second that a body must bring in the long run; zero: any.
+    public var requestBodyRate = 1 << 10
     public var clientIdleTimeout = Interval.seconds(60)
     public var upstreamIdleTimeout = Interval.seconds(55)
     /// For the answer to a PING that asks a silent HTTP/2 client whether it is still there.
@@ -37,6 +39,11 @@ public struct Limits: Sendable, Equatable {
     public var slowClient = Interval.seconds(30)
     /// All workers together.
     public var connections = 10_000
+    /// From one address, or one IPv6 /64, over all workers; zero: any.
+    public var connectionsPerAddress = 0
+    /// What all buffers of the process may hold together before new requests are refused; nil: an eighth of the memory that the
+    /// machine, or the process's control group, has.
+    public var bufferedBytes: Int?
     /// Idle connections kept for each upstream and worker.
     public var idleUpstreamConnections = 64
 

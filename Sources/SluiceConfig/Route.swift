@@ -20,6 +20,16 @@ public struct Route: Sendable {
         /// By `?format=`, `Accept`, then the dialect of the request.
         case auto
     }
+    /// An upstream that a route may ask.
+    public struct Choice: Sendable, Equatable {
+        /// An index into `Configuration.upstreams`.
+        public var upstream: Int
+        /// In place of the route's model and the client's.
+        public var model: String?
+
+        public init(upstream: Int, model: String? = nil) { (self.upstream, self.model) = (upstream, model) }
+    }
+    public static let choiceLimit = 16
     public enum OnDisconnect: String, Sendable, CaseIterable { case cancel, drain }
 
     public var path: Path
@@ -30,8 +40,8 @@ public struct Route: Sendable {
     public var conditions: [(subject: Subject, glob: String)] = []
     public var request: RequestFormat
     public var response: Response
-    /// An index into `Configuration.upstreams`.
-    public var upstream: Int
+    /// In the order in which they are asked: the next one if the one before has failed before its first token. At least one.
+    public var upstreams: [Choice]
     /// The path put behind the upstream's base, in place of the one that the upstream's dialect defines.
     public var upstreamPath: String?
     public var model: String?
@@ -58,7 +68,8 @@ public struct Route: Sendable {
     public var rateLimits: [RateLimitSpec] = []
 
     public init(path: Path, request: RequestFormat, response: Response, upstream: Int) {
-        (self.path, self.request, self.response, self.upstream) = (path, request, response, upstream)
+        (self.path, self.request, self.response) = (path, request, response)
+        upstreams = [Choice(upstream: upstream)]
     }
 
     /// As in the configuration: for logs and metrics.

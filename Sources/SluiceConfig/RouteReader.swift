@@ -32,26 +32,16 @@ extension ConfigurationReader {
         let path = readPath(&section)
         let request = readRequired("request", RequestFormat.self, &section)
         let response = readResponse(&section)
-        var upstream: Int?
-        if let name = section.requiredString("upstream"), let node = section.value("upstream"), checksUpstream {
-            upstream = upstreams.firstIndex { $0.name == name }
-            if upstream == nil {
-                let known = upstreams.map(\.name)
-                let near = Names.nearest(to: name, in: known).map { ", did you mean '\($0)'?" } ?? ""
-                context.report(
-                    node, section.path(of: "upstream"),
-                    "no upstream is named '\(name)' (known: \(known.joined(separator: ", "))\(near))")
-            }
-        }
+        let choices = readUpstreamChoices(&section, checksUpstream ? upstreams : nil)
         var route = Route(
-            path: path ?? .exact("/"), request: request ?? .passthrough, response: response ?? .auto,
-            upstream: upstream ?? 0)
+            path: path ?? .exact("/"), request: request ?? .passthrough, response: response ?? .auto, upstream: 0)
+        if let choices { route.upstreams = choices }
         readMatch(&section, &route)
         readChanges(&section, &route)
         readBehaviour(&section, &route)
         readAccess(&section, &route)
-        guard path != nil, let request, let response, let upstream else { return nil }
-        check(request, response, upstreams[upstream], route, &section)
+        guard path != nil, let request, let response, let choices else { return nil }
+        check(request, response, choices.map { upstreams[$0.upstream] }, route, &section)
         return route
     }
 
@@ -179,7 +169,7 @@ extension ConfigurationReader {
 
     /// What only makes sense together.
     private func check(
-        _ request: RequestFormat, _ response: Route.Response, _ upstream: UpstreamSpec, _ route: Route,
+        _ request: RequestFormat, _ response: Route.Response, _ upstreams: [UpstreamSpec], _ route: Route,
         _ section: inout Section
     ) {
         func report(_ key: String, _ message: String) {
@@ -192,12 +182,13 @@ extension ConfigurationReader {
         if request != .passthrough && relays {
             report("response", "only a passthrough request can have a passthrough response")
         }
-        if upstream.wire == .dialect(.raw) && request != .passthrough {
+        for upstream in upstreams where upstream.wire == .dialect(.raw) && request != .passthrough {
             report("upstream", "'\(upstream.name)' has the dialect raw, which only passthrough can use")
         }
         guard request == .passthrough else { return }
         let changes = [
-            ("model", route.model), ("system", route.system), ("defaults", route.defaults),
+            ("model", route.model), ("upstream", route.upstreams.lazy.compactMap(\.model).first),
+            ("system", route.system), ("defaults", route.defaults),
             ("overrides", route.overrides),
         ]
         for (key, value) in changes where value != nil {

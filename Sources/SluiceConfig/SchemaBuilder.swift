@@ -27,11 +27,19 @@ enum SchemaBuilder {
     /// A mapping that goes elsewhere as it is.
     static let anyMapping: JSONValue = ["type": "object"]
 
-    static func number(_ range: ClosedRange<Int>, or word: String? = nil) -> JSONValue {
+    static func either(_ first: JSONValue, _ second: JSONValue) -> JSONValue { ["anyOf": [first, second]] }
+
+    static func either(_ one: JSONValue, orListOf items: JSONValue) -> JSONValue {
+        either(one, list(of: items, minimum: 1))
+    }
+
+    static func number(_ range: ClosedRange<Int>, or word: String) -> JSONValue { number(range, or: [word]) }
+
+    static func number(_ range: ClosedRange<Int>, or words: [String] = []) -> JSONValue {
         let number: JSONValue = [
             "type": "integer", "minimum": JSONValue(range.lowerBound), "maximum": JSONValue(range.upperBound),
         ]
-        return ["anyOf": .array([number] + (word.map { [["const": JSONValue($0)]] } ?? []) + [variable])]
+        return ["anyOf": .array([number] + words.map { ["const": JSONValue($0)] } + [variable])]
     }
 
     /// One of the names of an enumeration, or of `more`. YAML takes `1.1` for a number, so that stands there too.

@@ -11,9 +11,12 @@ final class ReadingContext {
     private(set) var issues: [ConfigurationIssue] = []
     /// `listeners.address`, without indexes: every key that was asked for, whether it stood there or not.
     private(set) var knownKeys: Set<String> = []
+    /// The configuration's own, and those that it names.
+    private(set) var files: Set<String> = []
 
     init(file: String, environment: [String: String], readFile: @escaping (String) -> [UInt8]?) {
         (self.file, self.environment, self.readFile) = (file, environment, readFile)
+        if !file.isEmpty { files.insert(file) }
         folder = file.lastIndex(of: "/").map { String(file[..<$0]) } ?? "."
     }
 
@@ -24,7 +27,12 @@ final class ReadingContext {
 
     func know(_ path: String) { knownKeys.insert(path) }
 
-    func absolute(_ path: String) -> String { path.hasPrefix("/") ? path : folder + "/" + path }
+    /// Where a file that the configuration names is; it counts as one of its files from then on.
+    func absolute(_ path: String) -> String {
+        let absolute = path.hasPrefix("/") ? path : folder + "/" + path
+        files.insert(absolute)
+        return absolute
+    }
 }
 
 /// One mapping of the file. Each key is asked for once; `finish` reports those that nobody asked for.

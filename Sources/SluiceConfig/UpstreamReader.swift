@@ -7,27 +7,22 @@ extension ConfigurationReader {
             if root.value("upstreams") == nil { root.missing("upstreams") }
             return nil
         }
-        return section.entries.compactMap { name, _, value in
+        let specs: [UpstreamSpec] = section.entries.compactMap { name, _, value in
             guard var upstream = Section(value, path: section.path(of: name), context: context) else { return nil }
             let spec = readUpstream(name, &upstream, dialects)
             upstream.finish()
             return spec
         }
+        checkProcesses(specs, section)
+        return specs
     }
 
     private func readUpstream(
         _ name: String, _ section: inout Section, _ dialects: [String: CustomDialect]
     ) -> UpstreamSpec? {
-        var url: UpstreamURL?
-        if let text = section.requiredString("url"), let node = section.value("url") {
-            url = UpstreamURL(text)
-            if url == nil {
-                context.report(
-                    node, section.path(of: "url"),
-                    "'\(text)' is not http(s)://host[:port][/path] without user, query and fragment, or unix:/path")
-            }
-        }
-        var spec = UpstreamSpec(name: name, url: url ?? UpstreamURL(isTLS: false, host: "", port: 80))
+        let places = readPlaces(&section)
+        var spec = UpstreamSpec(name: name, url: places.first?.url ?? UpstreamURL(isTLS: false, host: "", port: 80))
+        if !places.isEmpty { spec.places = places }
         if let wire = readWire(&section, dialects) { spec.wire = wire }
         if let node = section.value("api_key") {
             spec.apiKey = Scalars.secret(node, section.path(of: "api_key"), context)
@@ -38,6 +33,14 @@ extension ConfigurationReader {
         spec.http = section.choice("http", UpstreamSpec.HTTPVersion.self) ?? spec.http
         if var keepalive = section.section("keepalive") { spec.keepalive = readKeepalive(&keepalive) }
         if var timeouts = section.section("timeouts") { spec.timeouts = readTimeouts(&timeouts) }
+        if var retries = section.section("retries") { spec.retries = readRetries(&retries) }
+        readBalance(&section, &spec)
+        if var process = section.section("process") {
+            spec.process = readProcess(&process, places.first?.url)
+            if places.count > 1 {
+                context.report(process.node, process.path, "a process is one place: give url, not urls")
+            }
+        }
         return spec
     }
 

@@ -9,17 +9,31 @@ public struct UpstreamSpec: Sendable {
         case custom(CustomDialect)
     }
     public var name: String
+    /// The first of `places`, or the one that this is about.
     public var url: UpstreamURL
+    /// Where it is found; at least one.
+    public var places: [PlaceSpec]
+    public var balance = Balance.leastRequests
+    /// nil: places count as well until their requests fail.
+    public var healthCheck: HealthCheckSpec?
+    public var outlier = OutlierSpec()
+    /// How long a place that comes back takes to its full share. Zero: it has it at once.
+    public var slowStart = Interval.seconds(30)
+    /// After this a connection takes no more requests, so that new addresses of a name get their share. Zero: never.
+    public var maxConnectionAge = Interval.seconds(600)
     public var wire: Wire
     public var apiKey: Secret?
     /// Put on each request after hop-by-hop fields are gone; values may be secrets.
     public var headers: [(name: String, value: Secret)]
     public var tls: ClientTLSSpec
     public var timeouts: Timeouts
+    public var retries = RetrySpec()
     public var http = HTTPVersion.auto
     public var keepalive = KeepaliveSpec()
     /// Requests are signed (SigV4); nil: they are not.
     public var aws: AWSSpec?
+    /// The server itself, started and ended with the proxy; nil: somebody else runs it.
+    public var process: ProcessSpec?
 
     /// What is spoken to it. `auto`: what ALPN agrees on over TLS, HTTP/1.1 without.
     public enum HTTPVersion: String, Sendable, CaseIterable {
@@ -35,6 +49,14 @@ public struct UpstreamSpec: Sendable {
     ) {
         (self.name, self.url, self.wire, self.apiKey) = (name, url, wire, apiKey)
         (self.headers, self.tls, self.timeouts) = (headers, tls, timeouts)
+        places = [PlaceSpec(url)]
+    }
+
+    /// The same upstream at one of its places only.
+    public func at(_ place: PlaceSpec) -> UpstreamSpec {
+        var spec = self
+        (spec.url, spec.places) = (place.url, [place])
+        return spec
     }
 }
 

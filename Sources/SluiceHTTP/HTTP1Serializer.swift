@@ -31,11 +31,11 @@ public enum HTTP1Serializer {
     /// `.untilClose` where an HTTP/1.0 client knows no chunks. After `.untilClose` the caller closes the connection; the
     /// head then says so.
     ///
-    /// For the answer to HEAD pass the length that GET would have and send no body. With status 204 and 304 no length is
+    /// For the answer to HEAD (`isHead`) pass the length that GET would have, `.none` if nobody knows, and send no body. With status 204 and 304 no length is
     /// written. `.none` with another status says `content-length: 0`: silence would mean "until close".
     @discardableResult
     public static func response(
-        _ head: ResponseHead, length: BodyLength, keepAlive: Bool, version: RequestHead.Version,
+        _ head: ResponseHead, length: BodyLength, keepAlive: Bool, version: RequestHead.Version, isHead: Bool = false,
         into queue: inout ByteQueue
     ) -> BodyLength {
         let isBodiless = head.status < 200 || head.status == 204 || head.status == 304
@@ -44,7 +44,7 @@ public enum HTTP1Serializer {
         appendStatusLine(head.status, into: &queue)
         appendFields(head.fields, leavingOutHost: false, into: &queue)
         switch framing {
-        case .none: if !isBodiless { appendContentLength(0, into: &queue) }
+        case .none: if !isBodiless, !isHead { appendContentLength(0, into: &queue) }
         case .fixed(let count): appendContentLength(count, into: &queue)
         case .chunked: queue.append("transfer-encoding: chunked\r\n")
         case .untilClose: break

@@ -41,7 +41,10 @@ enum HTTP2Callbacks {
             let stream = Unmanaged<HTTP2Stream>.fromOpaque(pointer).takeUnretainedValue()
             let available = stream.availableBytes
             if available == 0 {
-                if stream.isFailing { return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue) }
+                if stream.isFailing {
+                    stream.isResetByUs = true  // nghttp2 does it; it is nothing that the peer has caused
+                    return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
+                }
                 if !stream.isOutputComplete { return Int(NGHTTP2_ERR_DEFERRED.rawValue) }
             }
             let count = min(length, available)
@@ -119,6 +122,8 @@ enum HTTP2Callbacks {
         }
         nghttp2_session_callbacks_set_on_stream_close_callback(callbacks) { session, id, code, context in
             guard let stream = HTTP2Callbacks.stream(session, id) else { return 0 }
+            // Where the answer below ends the connection, nghttp2 keeps its stream, while ours will be gone.
+            nghttp2_session_set_stream_user_data(session, id, nil)
             return HTTP2Callbacks.streamClosed(stream, code, HTTP2Callbacks.session(context)) ? 0 : HTTP2Callbacks.fatal
         }
         nghttp2_session_callbacks_set_send_data_callback(callbacks) {
@@ -202,11 +207,17 @@ enum HTTP2Callbacks {
     private static func headReceived(_ stream: HTTP2Stream, _ header: nghttp2_frame_hd, _ owner: HTTP2Session) {
         let isEnd = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
         if isEnd { stream.isPeerDone = true }
-        let fields = stream.fields
+        var fields = stream.fields
         stream.fields = HTTP2HeadBuilder()
+        let isInterim = owner.role == .client && (100..<200).contains(fields.status)
+        if isInterim {
+            stream.interimBytes += fields.cost
+            // As over HTTP/1.1, all of them together count as one head.
+            if stream.interimBytes > owner.limits.headBytes { fields.fail(owner.limits.headCrossed) }
+        }
         if stream.hasHead {
             // Trailers: nobody downstream of a stream of tokens can use them.
-        } else if owner.role == .client, (100..<200).contains(fields.status) {
+        } else if isInterim, fields.failure == nil {
             owner.emit(.interim(slot: stream.slot, status: fields.status))
         } else {
             (stream.head, stream.hasHead, stream.isBodyless) = (fields, true, isEnd)

@@ -30,12 +30,16 @@ public final class HTTP2Session {
     private var freeSlots: [Int] = []
     private var events: [HTTP2Event] = []
     private var nextIndex = 0
+    /// Streams that are to be reset when all that could be framed is.
+    private var resetsBehindHeads: [HTTP2Stream] = []
 
     // Known while a call lasts.
     private(set) var now = Instant(nanoseconds: 0)
     var inputBase: UnsafePointer<UInt8>?
     private var room = 0
     var violation: HTTP2Error?
+    /// What a callback found while something was sent: the connection can do nothing more.
+    public private(set) var failure: HTTP2Error?
     private var violationCode = HTTP2Code.protocolError
 
     private var resets: TokenBucket
@@ -90,19 +94,26 @@ public final class HTTP2Session {
     /// - Throws: for what ends the connection; send `output` and close.
     public func receive(_ bytes: Span<UInt8>, now: Instant) throws(HTTP2Error) {
         self.now = now
+        if let failure { throw failure }
         let used = bytes.withUnsafeBufferPointer { buffer in
             inputBase = buffer.baseAddress
             return nghttp2_session_mem_recv(session, buffer.baseAddress, buffer.count)
         }
         inputBase = nil
         if used >= 0 { return }
+        throw end(used)
+    }
+
+    /// Writes the last word of a connection that nghttp2 gave up with `used`.
+    private func end(_ used: Int) -> HTTP2Error {
         let error = violation ?? .malformed(String(cString: nghttp2_strerror(Int32(clamping: used))))
         var code = violationCode
         if case .limit = error { code = HTTP2Code.enhanceYourCalm }
         let floods = [NGHTTP2_ERR_FLOODED.rawValue, NGHTTP2_ERR_TOO_MANY_CONTINUATIONS.rawValue]
         if floods.contains(Int32(clamping: used)) { code = HTTP2Code.enhanceYourCalm }
         appendGoAway(code)
-        throw error
+        failure = error
+        return error
     }
 
     /// nghttp2 says nothing more after a fatal error, so the last word is written here (RFC 9113 §6.8).
@@ -265,7 +276,7 @@ public final class HTTP2Session {
             return
         }
         if isLast { stream.isOutputComplete = true }
-        self.now = now
+        (self.room, self.now) = (room, now)
         guard stream.waiting.isEmpty, output.count < room else { return hold(bytes.span, stream) }
         bytes.withUnsafeBytes { buffer in
             stream.direct = buffer
@@ -289,10 +300,14 @@ public final class HTTP2Session {
     @discardableResult
     public func pump(room: Int, now: Instant) -> Bool {
         (self.room, self.now) = (room, now)
-        while output.count < room {
+        while failure == nil, output.count < room {
             var bytes: UnsafePointer<UInt8>?
             let count = nghttp2_session_mem_send(session, &bytes)
-            guard count > 0, let bytes else { break }
+            if count < 0 { _ = end(count) }
+            guard count > 0, let bytes else {
+                if resetBehindHeads() { continue }
+                break
+            }
             output.append(UnsafeBufferPointer(start: bytes, count: count))
         }
         return output.count >= room && wantsToSend
@@ -362,8 +377,21 @@ public final class HTTP2Session {
     /// for complete.
     public func resetAfterSending(_ slot: Int) {
         guard let stream = streams[slot], !stream.isClosed, !stream.isResetByUs else { return }
-        guard !stream.waiting.isEmpty else { return submitReset(stream, HTTP2Code.internalError) }
+        // For nghttp2 a reset overtakes a head that it has not framed yet, and the peer would never see the status.
+        let mayHoldHead = stream.isHeadSent && output.count >= room
+        guard mayHoldHead || !stream.waiting.isEmpty else { return submitReset(stream, HTTP2Code.internalError) }
         stream.isFailing = true
+        if stream.waiting.isEmpty { resetsBehindHeads.append(stream) }
+    }
+
+    /// All that could be framed is: the heads that these streams waited for are out. True if there is more to frame now.
+    private func resetBehindHeads() -> Bool {
+        guard !resetsBehindHeads.isEmpty else { return false }
+        for stream in resetsBehindHeads where !stream.isClosed && !stream.isResetByUs && stream.waiting.isEmpty {
+            submitReset(stream, HTTP2Code.internalError)
+        }
+        resetsBehindHeads = []
+        return true
     }
 
     func submitReset(_ stream: HTTP2Stream, _ code: UInt32) {
@@ -383,10 +411,12 @@ public final class HTTP2Session {
     public func ping() { nghttp2_submit_ping(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil) }
 
     /// Nothing more is to be said or heard: close when `output` is sent.
-    public var isOver: Bool { nghttp2_session_want_read(session) == 0 && nghttp2_session_want_write(session) == 0 }
+    public var isOver: Bool {
+        failure != nil || nghttp2_session_want_read(session) == 0 && nghttp2_session_want_write(session) == 0
+    }
 
     /// Something can be framed as soon as there is room.
-    public var wantsToSend: Bool { nghttp2_session_want_write(session) != 0 }
+    public var wantsToSend: Bool { failure == nil && nghttp2_session_want_write(session) != 0 }
 
     // MARK: - Clients
 
@@ -397,7 +427,8 @@ public final class HTTP2Session {
 
     /// A request can be sent now, and not only be queued.
     public var canOpen: Bool {
-        role == .client && nghttp2_session_check_request_allowed(session) != 0 && streamCount < peerConcurrentStreams
+        role == .client && failure == nil && nghttp2_session_check_request_allowed(session) != 0
+            && streamCount < peerConcurrentStreams
     }
 
     /// No request will ever be taken again: GOAWAY, or the identifiers are used up.

@@ -12,6 +12,8 @@ final class HTTP2Stream {
     var head = HTTP2HeadBuilder()
     /// A head was handed over, so what follows are trailers.
     var hasHead = false
+    /// Of the heads before it, those of interim responses.
+    var interimBytes = 0
     /// The head came with END_STREAM.
     var isBodyless = false
     var expectsContinue = false
@@ -76,6 +78,12 @@ struct HTTP2HeadBuilder {
         return true
     }
 
+    /// As RFC 7541 §4.1 counts fields.
+    var cost: Int { byteCount + 32 * fieldCount }
+
+    /// Whatever was wrong before is the first fault.
+    mutating func fail(_ error: HTTPError) { failure = failure ?? error }
+
     private mutating func addPseudo(_ name: Span<UInt8>, _ value: Span<UInt8>, _ limits: HTTP2Limits) {
         let text = HTTP1Grammar.string(value)
         if ASCII.equal(name, ":status") {
@@ -92,6 +100,9 @@ struct HTTP2HeadBuilder {
         } else if ASCII.equal(name, ":authority") {
             authority = text
             if !Authority.isValid(value) { failure = .malformed(":authority") }
+        } else if ASCII.equal(name, ":scheme") {
+            let isHTTP = ASCII.equalFolded(value, "https") || ASCII.equalFolded(value, "http")
+            if !isHTTP { failure = .malformed(":scheme") }
         }
     }
 
@@ -133,6 +144,8 @@ struct HTTP2HeadBuilder {
 
     func response() throws(HTTPError) -> ResponseHead {
         if let failure { throw failure }
+        // nghttp2 takes any three digits (RFC 9110 §15).
+        guard (200...599).contains(status) else { throw .malformed("status") }
         return ResponseHead(status: status, fields: withCookie())
     }
 

@@ -35,6 +35,8 @@ public protocol ConnectionDelegate: AnyObject {
 /// connection, on one loop. It owns the descriptor, and whichever way it ends, closes it once.
 public final class Connection: EventHandler, TimerHandler {
     public unowned let loop: EventLoop
+    /// That of the loop, which may be gone before the last connection.
+    private let kernel: any Kernel
     public let peer: SocketAddress
     /// Held until the connection is closed or begins to close, so that no weak reference stands on a token's way.
     private var delegate: (any ConnectionDelegate)?
@@ -53,6 +55,11 @@ public final class Connection: EventHandler, TimerHandler {
     private var lingerTimer = TimerID.none
 
     private enum Closing { case no, afterFlush, lingering }
+    /// Of the loop's read buffer: more than the kernel keeps of one connection.
+    private static let lastReads = 64
+
+    /// For so long a peer may take nothing of what still waits after `closeAfterFlush`.
+    public var flushPatience = Interval.seconds(30)
 
     /// When the socket last took bytes, or when bytes first had to wait: what a stalled reader is measured from.
     public private(set) var lastProgress: Instant
@@ -64,12 +71,16 @@ public final class Connection: EventHandler, TimerHandler {
     private var corkedBytes = 0
     /// `connectionDrained` is called when this or less waits.
     public var lowMarkBytes = 0
+    /// The peer's FIN is told although reading is paused, ahead of the bytes before it: it means that nobody waits any more. False
+    /// where those bytes are wanted first.
+    public var tellsEndWhilePaused = true
 
     /// Takes over a connected socket. Call `start` next.
     public init(
         _ socket: consuming Descriptor, peer: SocketAddress, engine: TLSEngine?, loop: EventLoop
     ) throws(SystemError) {
         (self.loop, self.peer, self.engine) = (loop, peer, engine)
+        kernel = loop.kernel
         lastProgress = loop.now
         interest = [.readable, .readClosed]
         fd = -1
@@ -77,7 +88,7 @@ public final class Connection: EventHandler, TimerHandler {
         fd = socket.release()
     }
 
-    deinit { if fd >= 0 { _ = Glibc.close(fd) } }
+    deinit { if fd >= 0 { kernel.close(fd) } }
 
     /// Begins: a TLS client says hello. `connectionEstablished` comes from here at once if there is no TLS.
     public func start(_ delegate: any ConnectionDelegate) {
@@ -168,7 +179,7 @@ public final class Connection: EventHandler, TimerHandler {
     /// Returns how many bytes the socket took.
     private func write(_ bytes: Span<UInt8>) throws(SystemError) -> Int {
         let written = try bytes.withUnsafeBufferPointer { buffer throws(SystemError) in
-            try SystemError.attempt("send") { Glibc.send(fd, buffer.baseAddress, buffer.count, Int32(SL_NOSIGNAL)) }
+            try SystemError.attempt("send") { kernel.send(fd, buffer) }
         }
         guard let written, written > 0 else { return 0 }
         writtenBytes &+= written
@@ -190,11 +201,11 @@ public final class Connection: EventHandler, TimerHandler {
 
     // MARK: - Reading
 
-    /// Reads nothing more until `resumeReading`. The end of the peer's side is still noticed.
+    /// Reads nothing more until `resumeReading`. The end of the peer's side is still noticed if `tellsEndWhilePaused`.
     public func pauseReading() {
         guard !isReadingPaused else { return }
         isReadingPaused = true
-        setInterest(interest.subtracting(.readable))
+        setInterest(interest.subtracting(tellsEndWhilePaused ? .readable : [.readable, .readClosed]))
     }
 
     public func resumeReading() {
@@ -225,7 +236,7 @@ public final class Connection: EventHandler, TimerHandler {
 
     private func wantReading() {
         guard fd >= 0, !isReadingPaused, leftover.isEmpty, !hasEnded else { return }
-        setInterest(interest.union(.readable))
+        setInterest(interest.union(tellsEndWhilePaused ? .readable : [.readable, .readClosed]))
     }
 
     public func ready(_ readiness: Readiness, on loop: EventLoop) {
@@ -233,6 +244,8 @@ public final class Connection: EventHandler, TimerHandler {
             // Also after a reset: what arrived before it stands in the queue still, and `recv` reports the reset after it.
             receive()
         } else if readiness.contains(.error) {
+            // As with FIN, but there is no later: it is read now, and is as much as the kernel holds.
+            for _ in 0..<Self.lastReads where !tellsEndWhilePaused && fd >= 0 && !hasEnded { receive() }
             return fail(.system(SystemError("recv", socketError())))
         } else if !readiness.isDisjoint(with: [.readClosed, .hangup]) {
             // Reading is paused, so the FIN is all that can be learnt: say so, and do not be told again.
@@ -247,7 +260,7 @@ public final class Connection: EventHandler, TimerHandler {
         let buffer = loop.readBuffer
         let count: Int?
         do throws(SystemError) {
-            count = try SystemError.attempt("recv") { recv(fd, buffer.baseAddress, buffer.count, 0) }
+            count = try SystemError.attempt("recv") { kernel.receive(fd, into: buffer) }
         } catch {
             return fail(.system(error))
         }
@@ -317,9 +330,10 @@ public final class Connection: EventHandler, TimerHandler {
     public func close() {
         guard fd >= 0 else { return }
         if corkedBytes > 0 { loop.uncork() }
+        if closing != .no { loop.closing[ObjectIdentifier(self)] = nil }
         loop.cancel(lingerTimer)
         loop.unregister(fd)
-        _ = Glibc.close(fd)
+        kernel.close(fd)
         fd = -1
         pending.removeAll()
         pending.releaseIfEmpty()
@@ -331,13 +345,13 @@ public final class Connection: EventHandler, TimerHandler {
     /// Closes now with a reset, so that the peer cannot take what it has for complete.
     public func abort() {
         guard fd >= 0 else { return }
-        var option = linger_t(l_onoff: 1, l_linger: 0)
-        setsockopt(fd, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger_t>.size))
+        kernel.resetOnClose(fd)
         close()
     }
 
     /// Sends what waits, then FIN, and closes when the peer has closed too, or after a short while. Nothing more is
-    /// delivered. Reading goes on meanwhile, since closing over unread bytes would reset what was just sent.
+    /// delivered. Reading goes on meanwhile, since closing over unread bytes would reset what was just sent. A peer that
+    /// takes nothing for `flushPatience` gets a reset, so that it cannot take what it has for complete.
     public func closeAfterFlush() {
         guard fd >= 0, closing == .no else { return }
         if let engine {
@@ -349,17 +363,18 @@ public final class Connection: EventHandler, TimerHandler {
         closing = .afterFlush
         delegate = nil
         guard fd >= 0 else { return }
+        loop.closing[ObjectIdentifier(self)] = self
         leftover.removeAll()
         isReadingPaused = false
         if hasEnded && pending.isEmpty { return close() }
         if !hasEnded { setInterest(interest.union([.readable, .readClosed])) }
-        lingerTimer = loop.schedule(after: .seconds(5), handler: self)
+        lingerTimer = loop.schedule(after: flushPatience, handler: self)
         if pending.isEmpty { linger() }
     }
 
     private func linger() {
         closing = .lingering
-        shutdown(fd, Int32(SHUT_WR))
+        _ = kernel.shutdown(fd, Int32(SHUT_WR))
         if hasEnded { return close() }
         loop.cancel(lingerTimer)
         lingerTimer = loop.schedule(after: .seconds(2), handler: self)
@@ -367,7 +382,9 @@ public final class Connection: EventHandler, TimerHandler {
 
     public func timerFired(_ timer: TimerID, on loop: EventLoop) {
         guard timer == lingerTimer else { return }
-        close()
+        guard closing == .afterFlush else { return close() }
+        let deadline = lastProgress + flushPatience
+        if deadline > loop.now { lingerTimer = loop.schedule(at: deadline, handler: self) } else { abort() }
     }
 
     private func fail(_ error: ConnectionError) {
@@ -388,11 +405,7 @@ public final class Connection: EventHandler, TimerHandler {
     }
 
     private func socketError() -> Int32 {
-        var code: Int32 = 0
-        var length = socklen_t(MemoryLayout<Int32>.size)
-        getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &length)
+        let code = kernel.takeError(fd)
         return code == 0 ? ECONNRESET : code
     }
 }
-
-private typealias linger_t = Glibc.linger

@@ -13,16 +13,29 @@ public final class Connector: TimerHandler {
     public final class Connected {
         public let address: SocketAddress
         private var socket: Int32
+        private let kernel: any Kernel
 
-        fileprivate init(_ socket: Int32, _ address: SocketAddress) { (self.socket, self.address) = (socket, address) }
+        fileprivate init(_ socket: Int32, _ address: SocketAddress, _ kernel: any Kernel) {
+            (self.socket, self.address, self.kernel) = (socket, address, kernel)
+        }
 
-        deinit { if socket >= 0 { _ = Glibc.close(socket) } }
+        deinit { if socket >= 0 { kernel.close(socket) } }
+
+        /// Nobody listens there: the kernel chose as our own port the very one that we asked for (RFC 9293 §3.5, simultaneous open).
+        public var isConnectedToItself: Bool {
+            var storage = sockaddr_storage()
+            var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+            let result = withUnsafeMutablePointer(to: &storage) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(socket, $0, &length) }
+            }
+            return result == 0 && SocketAddress(storage) == address
+        }
 
         public func take() -> Descriptor {
             precondition(socket >= 0, "a socket was taken twice")
             let taken = socket
             socket = -1
-            return Descriptor(owning: taken)
+            return Descriptor(owning: taken, of: kernel)
         }
     }
 
@@ -36,10 +49,7 @@ public final class Connector: TimerHandler {
         }
 
         func ready(_ readiness: Readiness, on loop: EventLoop) {
-            var code: Int32 = 0
-            var length = socklen_t(MemoryLayout<Int32>.size)
-            if getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &length) != 0 { code = errno }
-            connector.attemptEnded(self, code: code)
+            connector.attemptEnded(self, code: loop.kernel.takeError(fd))
         }
     }
 
@@ -98,15 +108,15 @@ public final class Connector: TimerHandler {
     }
 
     private func start(_ address: SocketAddress) throws(SystemError) {
-        let type = Int32(SL_STREAM) | Int32(SL_NONBLOCK) | Int32(SL_CLOEXEC)
-        let socket = Descriptor(owning: try SystemError.check("socket") { Glibc.socket(address.family, type, 0) })
-        let fd = socket.raw
+        let kernel = loop.kernel
+        let fd = Int32(truncatingIfNeeded: try SystemError.check("socket") { kernel.makeSocket(for: address) })
+        let socket = Descriptor(owning: fd, of: kernel)
         if case .ip = address {
-            _ = setOption(fd, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
-            _ = setOption(fd, Int32(IPPROTO_TCP), TCP_NOTSENT_LOWAT, Self.unsentBytes)
+            _ = kernel.setOption(fd, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+            _ = kernel.setOption(fd, Int32(IPPROTO_TCP), TCP_NOTSENT_LOWAT, Self.unsentBytes)
         }
-        if let receiveBufferBytes { _ = setOption(fd, SOL_SOCKET, SO_RCVBUF, receiveBufferBytes) }
-        let code = address.withSockaddr { pointer, length in connect(fd, pointer, length) == 0 ? 0 : errno }
+        if let receiveBufferBytes { _ = kernel.setOption(fd, SOL_SOCKET, SO_RCVBUF, receiveBufferBytes) }
+        let code = kernel.connect(fd, to: address).code
         guard code == 0 || code == EINPROGRESS || code == EINTR else { throw SystemError("connect", code) }
         let attempt = Attempt(fd, address, self)
         try loop.register(fd, interest: .writable, handler: attempt)
@@ -118,7 +128,7 @@ public final class Connector: TimerHandler {
         guard attempts.contains(where: { $0 === attempt }) else { return }
         if code == 0 {
             stop(keeping: attempt)
-            end(.success(Connected(attempt.fd, attempt.address)))
+            end(.success(Connected(attempt.fd, attempt.address, loop.kernel)))
             return
         }
         lastError = SystemError("connect", code)
@@ -139,7 +149,7 @@ public final class Connector: TimerHandler {
 
     private func close(_ attempt: Attempt) {
         loop.unregister(attempt.fd)
-        _ = Glibc.close(attempt.fd)
+        loop.kernel.close(attempt.fd)
     }
 
     private func end(_ result: Result<Connected, SystemError>) {

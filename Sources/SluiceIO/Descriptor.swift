@@ -1,17 +1,18 @@
-import Glibc
-
 /// Owns one file descriptor and closes it exactly once.
 public struct Descriptor: ~Copyable {
-    public let raw: Int32
+    public private(set) var raw: Int32
+    private let kernel: any Kernel
 
-    public init(owning raw: Int32) { self.raw = raw }
+    public init(owning raw: Int32) { self.init(owning: raw, of: LinuxKernel.shared) }
 
-    deinit { _ = close(raw) }
+    package init(owning raw: Int32, of kernel: any Kernel) { (self.raw, self.kernel) = (raw, kernel) }
+
+    deinit { if raw >= 0 { kernel.close(raw) } }
 
     /// Gives up ownership: the caller closes it now.
     public consuming func release() -> Int32 {
         let value = raw
-        discard self
+        raw = -1
         return value
     }
 }

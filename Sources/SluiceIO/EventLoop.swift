@@ -40,6 +40,8 @@ public final class EventLoop {
         var generation: UInt32 = 0
         var handler: (any EventHandler)?
     }
+    /// Whatever runs on this loop asks this one, and no other, for its sockets.
+    package let kernel: any Kernel
     private let epoll: Descriptor
     private var slots: [Slot] = []
     private var ready = [epoll_event](repeating: epoll_event(), count: 512)
@@ -50,7 +52,10 @@ public final class EventLoop {
 
     private var turnHandlers: [any TurnHandler] = []
     private var deferred: [() -> Void] = []
-    private var isStopped = false
+    package private(set) var isStopped = false
+    private var stopsWhenClosed = false
+    /// Connections that still send what waits, or wait for their peer's end, and belong to nobody else any more.
+    var closing: [ObjectIdentifier: Connection] = [:]
 
     /// Read once a turn, after waiting: every deadline within a turn is measured from the same point.
     public private(set) var now: Instant
@@ -67,10 +72,14 @@ public final class EventLoop {
     private var cork = Cork()
     private var isCorking = false
 
-    public init() throws(SystemError) {
-        epoll = Descriptor(owning: try SystemError.check("epoll_create1") { epoll_create1(Int32(EPOLL_CLOEXEC)) })
+    public convenience init() throws(SystemError) { try self.init(on: LinuxKernel.shared) }
+
+    package init(on kernel: any Kernel) throws(SystemError) {
+        self.kernel = kernel
+        let poll = try SystemError.check("epoll_create1") { kernel.makePoll() }
+        epoll = Descriptor(owning: Int32(truncatingIfNeeded: poll), of: kernel)
         mailbox = try Mailbox()
-        now = Self.clock()
+        now = kernel.clock()
         wheel = TimerWheel(now: now)
         try control(EPOLL_CTL_ADD, mailbox.descriptor, .readable, generation: Self.mailboxGeneration)
     }
@@ -96,14 +105,14 @@ public final class EventLoop {
         guard Int(fd) < slots.count, slots[Int(fd)].handler != nil else { return }
         slots[Int(fd)].generation = (slots[Int(fd)].generation &+ 1) & 0x7FFF_FFFF
         slots[Int(fd)].handler = nil
-        _ = sl_epoll_ctl(epoll.raw, EPOLL_CTL_DEL, fd, 0, 0)
+        _ = kernel.control(epoll.raw, EPOLL_CTL_DEL, fd, events: 0, key: 0)
     }
 
     private static let mailboxGeneration: UInt32 = .max  // slots stay below it
 
     private func control(_ call: Int32, _ fd: Int32, _ interest: Readiness, generation: UInt32) throws(SystemError) {
         let key = UInt64(generation) << 32 | UInt64(UInt32(bitPattern: fd))
-        try SystemError.check("epoll_ctl") { sl_epoll_ctl(epoll.raw, call, fd, interest.rawValue, key) }
+        try SystemError.check("epoll_ctl") { kernel.control(epoll.raw, call, fd, events: interest.rawValue, key: key) }
     }
 
     // MARK: - Timers
@@ -148,18 +157,32 @@ public final class EventLoop {
 
     public func stop() { isStopped = true }
 
+    /// Stops when the last connection that is being closed has sent what waits: `Connection.flushPatience` bounds it.
+    public func stopWhenClosed() { stopsWhenClosed = true }
+
+    /// Ends the connections that are being closed, those that still have something to send by a reset, and stops.
+    public func stopNow() {
+        for connection in closing.values.sorted(by: { $0.descriptor < $1.descriptor }) {
+            if connection.pendingBytes > 0 { connection.abort() } else { connection.close() }
+        }
+        stop()
+    }
+
     /// Waits for events, at most `maximumWait` milliseconds (-1: no limit) or until the next timer, and handles them.
     public func turn(maximumWait: Int32) throws(SystemError) {
         var wait = turnHandlers.isEmpty && deferred.isEmpty ? maximumWait : 0
         if let delay = wheel.delay(from: now), wait < 0 || delay < wait { wait = delay }
-        let count = try SystemError.check("epoll_wait") { epoll_wait(epoll.raw, &ready, Int32(ready.count), wait) }
-        now = Self.clock()
+        let count = try SystemError.check("epoll_wait") {
+            kernel.wait(epoll.raw, &ready, count: ready.count, milliseconds: wait)
+        }
+        now = kernel.clock()
         isCorking = count > 1
-        for position in 0..<Int(count) { dispatch(ready[position]) }
+        for position in 0..<count { dispatch(ready[position]) }
         isCorking = false
         uncork()
         fireTimers()
         endTurn()
+        if stopsWhenClosed, closing.isEmpty { isStopped = true }
     }
 
     /// Takes `run` to be written soon, or returns false: then it is to be written now.

@@ -36,3 +36,24 @@ public enum IPAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 }
+
+extension IPAddress {
+    /// The addresses of a name in the order of its `turn`-th dial: those of each family rotate, so that connections spread over
+    /// them, and the families keep their places (RFC 8305 §4).
+    public static func rotated(_ addresses: [IPAddress], by turn: Int) -> [IPAddress] {
+        let four = rotate(addresses.filter(\.isV4), by: turn)
+        let six = rotate(addresses.filter { !$0.isV4 }, by: turn)
+        var (nextFour, nextSix) = (four.makeIterator(), six.makeIterator())
+        return addresses.compactMap { $0.isV4 ? nextFour.next() : nextSix.next() }
+    }
+
+    private static func rotate(_ addresses: [IPAddress], by turn: Int) -> [IPAddress] {
+        guard addresses.count > 1 else { return addresses }
+        let start = Int(UInt(bitPattern: turn) % UInt(addresses.count))
+        return Array(addresses[start...] + addresses[..<start])
+    }
+
+    var isV4: Bool {
+        if case .v4 = self { true } else { false }
+    }
+}

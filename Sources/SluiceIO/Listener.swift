@@ -6,9 +6,15 @@ import Synchronization
 /// Counts the open client connections of all workers, so that `limits.connections` holds for the process.
 public final class ConnectionBudget: Sendable {
     private let used = Atomic<Int>(0)
-    public let limit: Int
+    private let allowed: Atomic<Int>
 
-    public init(limit: Int) { self.limit = limit }
+    public init(limit: Int) { allowed = Atomic(limit) }
+
+    /// May change while connections are open; those that are too many then stay.
+    public var limit: Int {
+        get { allowed.load(ordering: .relaxed) }
+        set { allowed.store(newValue, ordering: .relaxed) }
+    }
 
     public var count: Int { used.load(ordering: .relaxed) }
 
@@ -34,125 +40,105 @@ public struct ClientSocketOptions: Sendable {
     }
 }
 
-/// Accepts connections on one address. Each worker has its own socket on it (SO_REUSEPORT), and the kernel deals the
-/// clients out. Out of places or descriptors, accepting pauses and is tried again soon: no spin, the backlog waits.
+/// Accepts connections from one socket, which may be shared with other loops. Out of places or descriptors, accepting pauses and
+/// is tried again soon: no spin, the backlog waits.
 public final class Listener: EventHandler, TimerHandler {
     public typealias Accepted = (_ socket: consuming Descriptor, _ peer: SocketAddress) -> Void
 
     /// Where it really listens: with port 0, the port that the kernel chose.
     public let address: SocketAddress
-    private let socket: Descriptor
+    /// nil once closed.
+    private var socket: ListeningSocket?
+    /// Other loops wait for it too.
+    private let isShared: Bool
     private let loop: EventLoop
     private let budget: ConnectionBudget
     private let accepted: Accepted
     private var retry = TimerID.none
-    private var isClosed = false
     private let ownsPath: Bool
+    /// To be closed with the listener; -1 if its socket does that itself.
+    private var lent: Int32 = -1
 
     /// Connections taken in one turn before others get theirs.
     private static let batch = 64
+    private static let backlog: Int32 = 8192
     private static let retryDelay = Interval.milliseconds(50)
 
-    public init(
-        on address: SocketAddress, loop: EventLoop, budget: ConnectionBudget, options: ClientSocketOptions = .init(),
-        accepted: @escaping Accepted
+    /// A socket of its own on `address`, from the loop's kernel, whichever that is.
+    package convenience init(
+        on address: SocketAddress, loop: EventLoop, budget: ConnectionBudget, accepted: @escaping Accepted
     ) throws(SystemError) {
-        let type = Int32(SL_STREAM) | Int32(SL_NONBLOCK) | Int32(SL_CLOEXEC)
-        socket = Descriptor(owning: try SystemError.check("socket") { Glibc.socket(address.family, type, 0) })
-        (self.loop, self.budget, self.accepted) = (loop, budget, accepted)
-        let fd = socket.raw
-        if case .unix(let path) = address {
-            unlink(path)
-            ownsPath = true
-        } else {
-            ownsPath = false
-            try SystemError.check("setsockopt") { setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1) }
-            try SystemError.check("setsockopt") { setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1) }
-            Self.setInherited(fd, options)
-        }
-        _ = try address.withSockaddr { pointer, length throws(SystemError) in
-            try SystemError.check("bind") { bind(fd, pointer, length) }
-        }
-        try SystemError.check("listen") { listen(fd, 8192) }
-        self.address = Self.boundAddress(fd) ?? address
-        try loop.register(fd, interest: .readable, handler: self)
+        let kernel = loop.kernel
+        let socket = try SystemError.check("socket") { kernel.makeSocket(for: address) }
+        let descriptor = Descriptor(owning: Int32(truncatingIfNeeded: socket), of: kernel)
+        let raw = descriptor.raw
+        try SystemError.check("bind") { kernel.bind(raw, to: address) }
+        try SystemError.check("listen") { kernel.listen(raw, backlog: Self.backlog) }
+        let bound = ListeningSocket(lending: raw, at: kernel.localAddress(raw) ?? address)
+        try self.init(taking: bound, loop: loop, budget: budget, accepted: accepted)
+        lent = descriptor.release()
     }
 
-    /// Stops accepting; what waits in the backlog is reset by the kernel.
-    public func close() {
-        guard !isClosed else { return }
-        isClosed = true
+    /// Accepts from `socket`, of which others may take their share.
+    public init(
+        taking socket: ListeningSocket, isShared: Bool = false, ownsPath: Bool = false, loop: EventLoop,
+        budget: ConnectionBudget, accepted: @escaping Accepted
+    ) throws(SystemError) {
+        (self.socket, self.isShared, self.ownsPath, address) = (socket, isShared, ownsPath, socket.address)
+        (self.loop, self.budget, self.accepted) = (loop, budget, accepted)
+        try startAccepting(socket)
+    }
+
+    /// Stops accepting and lets go of the socket. What waits in its queue is reset by the kernel if nobody else holds it,
+    /// unless it is taken first: `takingWaiting`.
+    public func close(takingWaiting: Bool = false) {
+        guard let socket else { return }
+        if takingWaiting { accept(from: socket, atMost: Int(Self.backlog)) }
+        self.socket = nil
         loop.cancel(retry)
-        loop.unregister(socket.raw)
-        shutdown(socket.raw, Int32(SHUT_RDWR))
-        if ownsPath, case .unix(let path) = address { unlink(path) }
+        loop.unregister(socket.descriptor)
+        if ownsPath { socket.removePath() }
+        if lent >= 0 { loop.kernel.close(lent) }
     }
 
     public func ready(_ readiness: Readiness, on loop: EventLoop) {
-        for _ in 0..<Self.batch {
-            guard !isClosed else { return }
+        if let socket { accept(from: socket, atMost: Self.batch) }
+    }
+
+    private func accept(from listening: ListeningSocket, atMost limit: Int) {
+        for _ in 0..<limit {
+            guard socket != nil else { return }
             guard budget.take() else { return pause() }
-            var storage = sockaddr_storage()
-            var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-            let fd = withUnsafeMutablePointer(to: &storage) { pointer in
-                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    accept4(socket.raw, $0, &length, Int32(SL_NONBLOCK) | Int32(SL_CLOEXEC))
-                }
-            }
-            guard fd >= 0 else {
-                let code = errno
+            var peer: SocketAddress?
+            let result = loop.kernel.accept(listening.descriptor, peer: &peer)
+            let code = result.code
+            guard code == 0 else {
                 budget.give()
                 if [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(code) { return pause() }
                 if code == EAGAIN || code == EWOULDBLOCK { return }
                 continue  // ECONNABORTED and the like concern only that one client
             }
-            let peer = SocketAddress(storage) ?? .unix("")
-            accepted(Descriptor(owning: fd), peer)
+            let fd = Int32(truncatingIfNeeded: result.value)
+            accepted(Descriptor(owning: fd, of: loop.kernel), peer ?? .unix(""))
         }
     }
 
     public func timerFired(_ timer: TimerID, on loop: EventLoop) {
-        guard !isClosed, timer == retry else { return }
+        guard let socket, timer == retry else { return }
         retry = .none
-        try? loop.modify(socket.raw, interest: .readable)
+        try? isShared ? startAccepting(socket) : loop.modify(socket.descriptor, interest: .readable)
         ready(.readable, on: loop)
     }
 
-    /// Options that accepted sockets take over from this one, which saves the calls on each: no waiting for more to send,
-    /// and a probe after 30 s of silence, so that a client whose machine is gone is noticed within a minute.
-    private static func setInherited(_ fd: Int32, _ options: ClientSocketOptions) {
-        let tcp = Int32(IPPROTO_TCP)
-        _ = setOption(fd, tcp, TCP_NODELAY, 1)
-        _ = setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1)
-        _ = setOption(fd, tcp, TCP_KEEPIDLE, 30)
-        _ = setOption(fd, tcp, TCP_KEEPINTVL, 10)
-        _ = setOption(fd, tcp, TCP_KEEPCNT, 3)
-        _ = setOption(fd, tcp, TCP_NOTSENT_LOWAT, Int32(clamping: options.unsentBytes))
-        if options.unacknowledgedTimeout > .zero {
-            let milliseconds = Int32(clamping: options.unacknowledgedTimeout.nanoseconds / 1_000_000)
-            _ = setOption(fd, tcp, TCP_USER_TIMEOUT, milliseconds)
-        }
+    private func startAccepting(_ socket: ListeningSocket) throws(SystemError) {
+        let interest = isShared ? Readiness(rawValue: SL_IN | SL_EXCLUSIVE) : .readable
+        try loop.register(socket.descriptor, interest: interest, handler: self)
     }
 
     private func pause() {
-        guard retry == .none else { return }
-        try? loop.modify(socket.raw, interest: [])
+        guard retry == .none, let socket else { return }
+        // What is waited for exclusively cannot be modified.
+        if isShared { loop.unregister(socket.descriptor) } else { try? loop.modify(socket.descriptor, interest: []) }
         retry = loop.schedule(after: Self.retryDelay, handler: self)
     }
-
-    private static func boundAddress(_ fd: Int32) -> SocketAddress? {
-        var storage = sockaddr_storage()
-        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        let result = withUnsafeMutablePointer(to: &storage) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(fd, $0, &length) }
-        }
-        guard result == 0, case .ip(let address, let port)? = SocketAddress(storage) else { return nil }
-        return .ip(address, port: port)
-    }
-}
-
-/// Sets an integer socket option.
-func setOption(_ fd: Int32, _ level: Int32, _ name: Int32, _ value: Int32) -> Int32 {
-    var value = value
-    return setsockopt(fd, level, name, &value, socklen_t(MemoryLayout<Int32>.size))
 }

@@ -6,8 +6,8 @@ import SluiceBytes
 /// Host names to addresses, by c-ares in the event loop: /etc/hosts first, then the name servers of /etc/resolv.conf,
 /// which is read once. One for each loop, on its thread. Close it before it goes.
 ///
-/// Answers are kept for their TTL (1 s to 5 min; failures 1 s), and all who ask for the same name while it is looked up
-/// share one query.
+/// Answers are kept for their TTL (1 s to 5 min; failures 1 s), and for an hour longer in case no name server answers. All
+/// who ask for the same name while it is looked up share one query.
 public final class Resolver: TimerHandler {
     public typealias Completion = (Result<[IPAddress], ResolverError>) -> Void
 
@@ -23,6 +23,8 @@ public final class Resolver: TimerHandler {
     private static let waiterLimit = Limit("resolver_waiters", 16384)
     /// However many name servers and search domains there are to try.
     private static let deadline = Interval.seconds(10)
+    /// Where there is an old answer to fall back on (RFC 8767 §5).
+    private static let staleDeadline = Interval.milliseconds(1800)
     /// `ares_library_init` is not thread-safe; a static is initialized once.
     private static let libraryStatus = ares_library_init(ARES_LIB_INIT_ALL)
 
@@ -125,7 +127,8 @@ public final class Resolver: TimerHandler {
 
     private func start(_ query: Query, on channel: ares_channel) {
         queries[query.name] = query
-        query.timer = loop.schedule(after: Self.deadline, handler: query)
+        let hasStale = cache.hasStale(query.name, now: loop.now)
+        query.timer = loop.schedule(after: hasStale ? Self.staleDeadline : Self.deadline, handler: query)
         // c-ares sorts by RFC 6724, so that a family without a route comes last.
         var hints = ares_addrinfo_hints(ai_flags: 0, ai_family: AF_UNSPEC, ai_socktype: SL_STREAM, ai_protocol: 0)
         ares_getaddrinfo(
@@ -165,7 +168,8 @@ public final class Resolver: TimerHandler {
     private func end(_ query: Query, _ result: Result<[IPAddress], ResolverError>, timeToLive: Interval) {
         loop.cancel(query.timer)
         if queries[query.name] === query { queries[query.name] = nil }
-        if channel != nil { cache.store(result, for: query.name, timeToLive: timeToLive, now: loop.now) }
+        var result = result
+        if channel != nil { result = cache.store(result, for: query.name, timeToLive: timeToLive, now: loop.now) }
         let waiters = query.waiters
         query.waiters = []
         answer(waiters, result)

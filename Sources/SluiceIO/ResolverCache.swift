@@ -10,6 +10,14 @@ public enum ResolverError: Error, Equatable, Sendable, CustomStringConvertible {
     case closed
     case limit(Limit)
 
+    /// It says nothing about the name.
+    var isServersFault: Bool {
+        switch self {
+        case .timeout, .failed: true
+        case .notFound, .closed, .limit: false
+        }
+    }
+
     public var description: String {
         switch self {
         case .notFound(let name): "no address for '\(name)'"
@@ -21,12 +29,15 @@ public enum ResolverError: Error, Equatable, Sendable, CustomStringConvertible {
     }
 }
 
-/// Answers that are still valid, by name. Pure: it is told the time.
+/// Answers by name: those that are still valid, and for a while those that were, in case the name servers fail (RFC 8767).
+/// Pure: it is told the time.
 struct ResolverCache {
     typealias Answer = Result<[IPAddress], ResolverError>
     private struct Entry {
-        let answer: Answer
-        let expiry: Instant
+        var answer: Answer
+        var expiry: Instant
+        /// Until then `answer`, which was good, is better than none.
+        var staleUntil: Instant
     }
     private var entries: [String: Entry] = [:]
     private let capacity: Int
@@ -34,6 +45,9 @@ struct ResolverCache {
     /// A TTL of zero must not make each connection ask again, and a long one must not outlive a failover.
     private static let shortest = Interval.seconds(1)
     private static let longest = Interval.seconds(300)
+    /// How long an answer serves beyond its time while no name server answers, and after how long they are asked again.
+    private static let staleLife = Interval.seconds(3600)
+    private static let staleRetry = Interval.seconds(5)
 
     init(capacity: Int = 1024) { self.capacity = capacity }
 
@@ -42,19 +56,31 @@ struct ResolverCache {
     mutating func answer(for name: String, now: Instant) -> Answer? {
         guard let entry = entries[name] else { return nil }
         if entry.expiry > now { return entry.answer }
-        entries[name] = nil
+        if entry.staleUntil <= now { entries[name] = nil }
         return nil
     }
 
-    /// Keeps an answer for its TTL, within 1 s and 5 min; failures for 1 s.
-    mutating func store(_ answer: Answer, for name: String, timeToLive: Interval, now: Instant) {
+    /// There is an answer to fall back on.
+    func hasStale(_ name: String, now: Instant) -> Bool { entries[name].map { $0.staleUntil > now } ?? false }
+
+    /// Keeps an answer for its TTL, within 1 s and 5 min; failures for 1 s. Returns what is to be answered: that, or what was true
+    /// before where no name server would say.
+    @discardableResult
+    mutating func store(_ answer: Answer, for name: String, timeToLive: Interval, now: Instant) -> Answer {
         if entries[name] == nil && entries.count >= capacity { makeRoom(now: now) }
-        let life: Interval
         switch answer {
-        case .success: life = min(max(timeToLive, Self.shortest), Self.longest)
-        case .failure: life = Self.shortest
+        case .success:
+            let expiry = now + min(max(timeToLive, Self.shortest), Self.longest)
+            entries[name] = Entry(answer: answer, expiry: expiry, staleUntil: expiry + Self.staleLife)
+            return answer
+        case .failure(let error):
+            if error.isServersFault, let entry = entries[name], entry.staleUntil > now {
+                entries[name]?.expiry = max(entry.expiry, now + Self.staleRetry)
+                return entry.answer
+            }
+            entries[name] = Entry(answer: answer, expiry: now + Self.shortest, staleUntil: now)
+            return answer
         }
-        entries[name] = Entry(answer: answer, expiry: now + life)
     }
 
     mutating func removeAll() { entries.removeAll() }
@@ -84,11 +110,5 @@ extension ResolverCache {
             if index < other.count { result.append(other[index]) }
         }
         return result
-    }
-}
-
-extension IPAddress {
-    fileprivate var isV4: Bool {
-        if case .v4 = self { true } else { false }
     }
 }

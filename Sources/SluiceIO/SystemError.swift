@@ -14,6 +14,9 @@ public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
 
     public init(_ call: StaticString, _ code: Int32) { (self.call, self.code) = (StaticName(text: call), code) }
 
+    /// The process, or the machine, has no descriptor left: neither side's fault, and soon over.
+    public var isOutOfDescriptors: Bool { code == EMFILE || code == ENFILE }
+
     public var description: String { "\(call): \(String(cString: strerror(code)))" }
 
     /// Runs `body` until it is not interrupted; throws if it returned a negative number.
@@ -24,6 +27,25 @@ public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
             if result >= 0 { return result }
             let code = errno
             if code != EINTR { throw SystemError(call, code) }
+        }
+    }
+
+    /// The same for calls of a `Kernel`.
+    @discardableResult
+    static func check(_ call: StaticString, _ body: () -> CallResult) throws(SystemError) -> Int {
+        while true {
+            let result = body()
+            if result.code == 0 { return result.value }
+            if result.code != EINTR { throw SystemError(call, result.code) }
+        }
+    }
+
+    static func attempt(_ call: StaticString, _ body: () -> CallResult) throws(SystemError) -> Int? {
+        while true {
+            let result = body()
+            if result.code == 0 { return result.value }
+            if result.code == EAGAIN || result.code == EWOULDBLOCK { return nil }
+            if result.code != EINTR { throw SystemError(call, result.code) }
         }
     }
 

@@ -4,10 +4,15 @@ import SluiceIO
 
 /// One client's connection as its worker sees it, whatever HTTP it speaks.
 protocol ClientConnection: AnyObject {
+    var peer: SocketAddress { get }
     /// Takes no further request; the connection ends with its last exchange.
     func drain()
     /// Ends live exchanges with an error in their own dialect.
     func failForDrain()
+    /// Ends the connection, whatever it is doing.
+    func closeNow()
+    /// That wait for the client, of all its streams.
+    var bufferedBytes: Int { get }
 }
 
 /// A new connection until its protocol is known: by ALPN over TLS; else by the preface that begins every HTTP/2
@@ -17,19 +22,29 @@ final class ClientDetector: ClientConnection, ConnectionDelegate, TimerHandler {
     private let connection: Connection
     private var matched = 0
     private var timer = TimerID.none
+    private var deadline = Instant.distantFuture
 
     private static let preface = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8)
 
     init(_ connection: Connection, worker: Worker) { (self.connection, self.worker) = (connection, worker) }
 
+    var peer: SocketAddress { connection.peer }
+
     func start() {
-        timer = worker.loop.schedule(
-            after: worker.limits.handshakeTimeout, handler: self)
+        deadline = worker.loop.now + worker.limits.handshakeTimeout
+        timer = worker.loop.schedule(at: deadline, handler: self)
         connection.start(self)
     }
 
-    func drain() { end() }
+    /// A client that has just connected has sent its request, or is about to.
+    func drain() {
+        guard connection.receivedBytes == 0 else { return }
+        worker.loop.move(timer, to: min(deadline, worker.loop.now + Worker.requestGrace))
+    }
+
     func failForDrain() { end() }
+    func closeNow() { end() }
+    var bufferedBytes: Int { connection.pendingBytes }
 
     private func end() {
         worker.loop.cancel(timer)
@@ -90,5 +105,12 @@ final class ClientDetector: ClientConnection, ConnectionDelegate, TimerHandler {
     func connectionEnded(_ connection: Connection) { end() }
     func connectionDrained(_ connection: Connection) {}
     func connection(_ connection: Connection, failed error: ConnectionError) { end() }
-    func timerFired(_ timer: TimerID, on loop: EventLoop) { if timer == self.timer { end() } }
+
+    func timerFired(_ timer: TimerID, on loop: EventLoop) {
+        guard timer == self.timer else { return }
+        self.timer = .none
+        guard connection.receivedBytes > 0, loop.now < deadline else { return end() }
+        // It was to end soon, but its handshake has begun since.
+        self.timer = loop.schedule(at: deadline, handler: self)
+    }
 }

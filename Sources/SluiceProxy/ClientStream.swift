@@ -69,5 +69,7 @@ protocol UpstreamStreamDelegate: AnyObject {
     /// The body ended as HTTP says it must. The stream is back in its pool by now.
     func upstreamEnd()
     func upstreamFailed(_ error: ProxyError)
+    /// The upstream's process has ended, or is ready: who waits for a connection waits for something else now.
+    func upstreamChanged()
     func upstreamDrained()
 }

@@ -5,12 +5,15 @@ import SluiceIO
 /// The making of one connection to an upstream: name, addresses, socket, TLS. Owned by its pool; ends once, by what it
 /// tells the pool or by `cancel`.
 final class Dial: ConnectionDelegate {
-    private unowned let pool: UpstreamPool
+    /// A cycle until the dial is over: a pool may be given up by all but its dials.
+    private let pool: UpstreamPool
     private var connector: Connector?
     private var connection: Connection?
     private var isOver = false
 
-    init(pool: UpstreamPool) { self.pool = pool }
+    private let turn: Int
+
+    init(pool: UpstreamPool) { (self.pool, turn) = (pool, pool.nextAddress) }
 
     func start(_ url: UpstreamURL) {
         if let path = url.unixPath { return connect([.unix(path)]) }
@@ -19,7 +22,8 @@ final class Dial: ConnectionDelegate {
         pool.resolver.resolve(url.host) { [weak self] result in
             guard let self, !isOver else { return }
             switch result {
-            case .success(let addresses): connect(addresses.map { .ip($0, port: port) })
+            case .success(let addresses):
+                connect(IPAddress.rotated(addresses, by: turn).map { .ip($0, port: port) })
             case .failure(let error):
                 fail(ProxyError(.resolve, .upstream, "the upstream's name cannot be resolved", detail: "\(error)"))
             }
@@ -40,6 +44,8 @@ final class Dial: ConnectionDelegate {
             connector = nil
             switch result {
             case .success(let connected): opened(connected)
+            case .failure(let error) where error.isOutOfDescriptors:
+                fail(ProxyError(.limit(Limit("descriptors", 0), status: 503), .proxy, "the server is overloaded"))
             case .failure(let error):
                 fail(ProxyError(.connect, .upstream, "the upstream cannot be reached", detail: "\(error)"))
             }

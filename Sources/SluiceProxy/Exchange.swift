@@ -16,6 +16,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         case stream
         /// Something else, relayed as it is.
         case document
+        /// A document in the client's own dialect that may yet turn out to be an error.
+        case heldDocument(ResponseHead)
         /// The body of an error status, collected to be told in the client's dialect.
         case error(status: Int, HeaderFields)
         /// The client has gone and the route wants the upstream to finish.
@@ -37,21 +39,28 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     var dial: UpstreamWait?
     var upstream: (any UpstreamStream)?
 
-    /// The client's body: whole where it is translated, what the upstream has not taken yet where it is relayed.
+    /// The client's body: whole where it is translated, and kept until another upstream cannot be asked any more; where it is
+    /// relayed, what the upstream has not taken yet.
     var requestBody = ByteQueue()
     var isBodyRelayed = false
     var isRequestComplete = false
-    /// The request as it goes out, kept until the upstream has answered, so that a stale connection costs nothing.
+    /// The request as it goes out, until there is a connection for it.
     var outgoing: UpstreamRequest?
-    var hasRetried = false
+    var attempts = Attempts()
+    /// The body of an upstream's error.
+    var errorBody = ByteQueue()
 
     var bridge: StreamBridge?
+    /// Set where the upstream compresses its answer.
+    var inflation: Inflation?
     var expectation = UpstreamRequest.Expectation(format: .openAIChat)
     var needsSniffing = false
     var isPlainText = false
     /// Only a stream that Sluice writes itself can begin before the upstream has said what it will be.
     var canCommitEarly = false
     var isCommitted = false
+    /// The client has something that depends on what the upstream said, and not only a head and keepalives.
+    var isAnswerBegun = false
     /// Encoded bytes from before the first token; with them the status could still change.
     var held = ByteQueue()
     var isBodyOpen = false
@@ -68,7 +77,6 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     let started: Instant
 
     static let errorBodyLimit = 64 << 10
-    static let repeatLimit = 3
 
     init(_ head: RequestHead, bodyLength: BodyLength, client: any ClientStream, worker: Worker) {
         (self.head, self.bodyLength, self.client, self.worker) = (head, bodyLength, client, worker)
@@ -111,36 +119,33 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         self.route = route
         record.route = route.spec.label
         guard admit(route) else { return }
-        guard let pool = worker.group(route.spec.upstream).pick(avoiding: []) else {
-            return fail(ProxyError(.unavailable, .proxy, "no upstream is available"))
-        }
-        self.pool = pool
-        record.upstream = pool.endpoint.spec.name
+        chooseUpstream(route)
         expectation.format = route.spec.request.response
         if case .format(let format) = route.spec.response { expectation.format = format }
-        deadlines.choose(
-            pool.endpoint.spec.timeouts, keepalive: route.spec.keepalive, earlyHeaders: route.spec.earlyHeaders)
         if route.spec.request != .passthrough, head.method != "GET", head.method != "POST" {
             let error = ProxyError(.methodNotAllowed, .client, "method not allowed here")
             return fail(error, fields: [("Allow", "GET, POST")])
         }
+        if worker.isOverfull { return failOverfull() }
         if case .fixed(let length) = bodyLength, length > limits.requestBodyBytes { return failBodyLimit() }
         guard route.spec.request == .passthrough, requestBody.isEmpty, !isRequestComplete else { return }
         switch bodyLength {
         case .fixed(let length) where length <= limits.streamBufferHighBytes: break
         case .none: break
-        case _ where pool.endpoint.signsRequests: break
+        case _ where needsWholeBody(route): break
         default:
             // Too large to hold: it flows through as the upstream takes it, and so can be sent only once.
             isBodyRelayed = true
-            buildAndConnect()
+            beginAttempt()
+            if phase != .over { client.sendContinue() }
         }
     }
 
     func requestBody(_ bytes: Span<UInt8>) {
         guard phase != .over else { return }
-        deadlines.requestRead(at: now)
+        deadlines.requestRead(bytes.count, at: now)
         if isBodyRelayed { return relay(bytes) }
+        guard !worker.isOverfull else { return failOverfull() }
         guard requestBody.count + bytes.count <= limits.requestBodyBytes else { return failBodyLimit() }
         requestBody.append(bytes)
     }
@@ -148,6 +153,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     func requestEnd() {
         guard phase != .over else { return }
         isRequestComplete = true
+        deadlines.requestComplete(at: now)
         if isBodyRelayed {
             relay(Span<UInt8>())
             return
@@ -157,7 +163,13 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             findRoute(body: body ?? .object([]))
             guard phase != .over, route != nil else { return }
         }
-        buildAndConnect()
+        beginAttempt()
+    }
+
+    /// All buffers together hold what they may: what runs goes on, what begins is refused.
+    private func failOverfull() {
+        let limit = Limit("buffered_bytes", worker.bufferedBytesLimit)
+        fail(ProxyError(.limit(limit, status: 503), .proxy, "the server is overloaded; try again later"))
     }
 
     private func failBodyLimit() {
@@ -165,42 +177,16 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         fail(ProxyError(.limit(limit, status: 413), .client, "the request body is larger than \(limit.value) bytes"))
     }
 
-    private func buildAndConnect() {
-        guard let route, let pool else { return }
-        do throws(ProxyError) {
-            let context = UpstreamRequest.Context(
-                head: head, route: route, upstream: pool.endpoint, requestID: record.requestID, path: record.path)
-            let request = try UpstreamRequest.make(
-                context, body: requestBody.span, relayedLength: isBodyRelayed ? bodyLength : nil)
-            outgoing = request
-            expectation = request.expectation
-            canCommitEarly = route.spec.request != .passthrough && expectation.wantsStream
-            record.format = request.format
-            record.dropped = request.dropped
-            requestBody.removeAll()
-            requestBody.releaseIfEmpty()
-            if isBodyRelayed { client.sendContinue() }
-            connect(fresh: isBodyRelayed)
-        } catch {
-            fail(error)
-        }
-    }
-
-    func connect(fresh: Bool) {
-        enter(.connecting)
-        let waiting = pool?.acquire(for: self, fresh: fresh)
-        if phase == .connecting { dial = waiting }
-    }
-
     /// Sends on body bytes as they come; an empty span after the end closes the body.
     private func relay(_ bytes: Span<UInt8>) {
         requestBody.append(bytes)
         guard let upstream else {
-            if requestBody.count >= limits.streamBufferHighBytes { client.pauseBody() }
+            if requestBody.count >= limits.streamBufferHighBytes { pauseBody() }
             return
         }
+        if !requestBody.isEmpty { attempts.hasSentBody = true }
         upstream.sendBody(&requestBody, isLast: isRequestComplete)
-        if upstream.isCongested { client.pauseBody() }
+        if upstream.isCongested { pauseBody() }
     }
 
     // MARK: - The upstream's answer
@@ -209,15 +195,32 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         guard phase == .connecting, let outgoing else { return stream.cancel() }
         dial = nil
         upstream = stream
+        self.outgoing = nil
+        (attempts.sent, attempts.receivedBefore) = (now, stream.receivedBytes)
         enter(.head)
         stream.sendRequest(outgoing)
-        guard isBodyRelayed, phase == .head else { return }
+        guard phase == .head, upstream === stream else { return }
+        if isUpstreamPaused { stream.pauseReading() }
+        guard isBodyRelayed else { return }
+        if !requestBody.isEmpty { attempts.hasSentBody = true }
         stream.sendBody(&requestBody, isLast: isRequestComplete)
         requestBody.releaseIfEmpty()
-        if !stream.isCongested { client.resumeBody() }
+        if !stream.isCongested { resumeBody() }
     }
 
     func upstreamDrained() {
-        if isBodyRelayed, !isRequestComplete { client.resumeBody() }
+        if isBodyRelayed, !isRequestComplete { resumeBody() }
+    }
+
+    private func pauseBody() {
+        client.pauseBody()
+        deadlines.requestPaused(true, at: now)
+        arm()
+    }
+
+    private func resumeBody() {
+        client.resumeBody()
+        deadlines.requestPaused(false, at: now)
+        arm()
     }
 }

@@ -167,7 +167,8 @@ extension Exchange {
         let wasAnswered = (200..<300).contains(record.upstreamStatus)
         // Who leaves, or waits in vain, behind a request that was sent has cost its prompt.
         let wasAsked =
-            record.upstreamStatus == 0 && outgoing != nil && (reason == "client_gone" || reason == "timeout_head")
+            record.upstreamStatus == 0 && attempts.sent < .distantFuture
+            && (reason == "client_gone" || reason == "timeout_head")
         return wasAnswered || wasAsked ? .estimated(output: Self.sum(0, output)) : .counted(0)
     }
 
@@ -204,7 +205,7 @@ extension Exchange {
 
     /// Under a limit of tokens the usage in a document that is relayed counts, so somebody must read it.
     func watchDocument(_ head: ResponseHead) {
-        guard charges.contains(where: { $0.rule.tokens != nil }), (200..<300).contains(head.status),
+        guard bridge == nil, charges.contains(where: { $0.rule.tokens != nil }), (200..<300).contains(head.status),
             ContentType(head.fields).isJSON,
             let decoder = pool?.endpoint.spec.wire.makeDocumentDecoder(eventBytes: limits.eventBytes)
         else { return }

@@ -10,7 +10,8 @@ extension Exchange {
         guard phase == .head, let route, let pool else { return }
         deadlines.upstreamRead(at: now)
         record.upstreamStatus = head.status
-        if !isBodyRelayed || isRequestComplete { outgoing = nil }
+        guard let head = inflatedHead(head, isPassthrough: route.spec.request == .passthrough) else { return }
+        answerHeadCame()
         let type = ContentType(head.fields)
         if route.spec.request == .passthrough {
             beginPassthrough(head, type, pool)
@@ -23,25 +24,28 @@ extension Exchange {
     }
 
     private func beginPassthrough(_ head: ResponseHead, _ type: ContentType, _ pool: UpstreamPool) {
+        let isError = !(200..<400).contains(head.status)
+        if isError, goesOn(after: answer(head.status, head.fields), AttemptFailure(.status(head.status))) { return }
         guard head.status == 200, type.isStream, pool.endpoint.spec.wire != .dialect(.raw) else {
             return sendDocument(head)
         }
         bridge = StreamBridge(relaying: pool.endpoint.spec.wire.makeDecoder(eventBytes: limits.eventBytes))
         mode = .stream
-        sendStreamHead(ResponseFields.relayed(head, record.requestID, route))
+        commit(ResponseFields.relayed(head, record.requestID, route), length: .chunked)
+        answerBegins()
         enter(.firstToken)
     }
 
     private func beginAnswer(_ head: ResponseHead, _ type: ContentType, _ pool: UpstreamPool) {
         if type.isHTML {
-            return fail(
+            return attemptFailed(
                 ProxyError(.malformed(.head), .upstream, "upstream answered with HTML where an answer was expected"))
         }
         let isDocument = !expectation.asksForStream && !type.isStream
         if isDocument, !expectation.wantsStream, AnswerBridge.isRelayed(expectation, pool.endpoint) {
-            return sendDocument(head)
+            return holdDocument(head)
         }
-        if !isCommitted { makeBridge(pool) }
+        if !isAnswerBegun { makeBridge(pool) }
         let wire = pool.endpoint.spec.wire
         // Cohere's lines never call themselves JSON, and its documents do not look like one of them.
         let isRead = isDocument || type.isJSON && wire == .dialect(.cohereV1)
@@ -86,32 +90,40 @@ extension Exchange {
         }
     }
 
-    private func sendDocument(_ head: ResponseHead) {
+    func sendDocument(_ head: ResponseHead) {
         mode = .document
         watchDocument(head)
         let length = ResponseFields.bodyLength(head, method: self.head.method)
         commit(ResponseFields.relayed(head, record.requestID, route), length: length)
+        answerBegins()
         enter(.body)
     }
 
     func upstreamBody(_ bytes: Span<UInt8>) {
         deadlines.upstreamRead(at: now)
+        if inflation == nil { takeBody(bytes) } else { inflate(bytes) }
+    }
+
+    /// Bytes of the upstream's body, as they are when nothing is compressed.
+    func takeBody(_ bytes: Span<UInt8>) {
         switch mode {
         case .stream: streamBody(bytes)
         case .document:
             openBody()
             relayDocument(bytes)
+        case .heldDocument(let head): holdDocument(head, bytes)
         case .error:
-            if requestBody.count + bytes.count <= Self.errorBodyLimit { requestBody.append(bytes) }
+            if errorBody.count + bytes.count <= Self.errorBodyLimit { errorBody.append(bytes) }
         case .drain, .undecided: break
         }
     }
 
     private func streamBody(_ bytes: Span<UInt8>) {
         if needsSniffing, !sniff(bytes) {
-            return fail(ProxyError(.malformed(.head), .upstream, "upstream answered with something that is no answer"))
+            return attemptFailed(
+                ProxyError(.malformed(.head), .upstream, "upstream answered with something that is no answer"))
         }
-        if isCommitted { openBody() }
+        if isAnswerBegun { openBody() }
         bridge?.clock(now - started)
         do throws(StreamError) {
             try bridge?.consume(bytes, batch: &worker.batch, into: &worker.scratch)
@@ -125,12 +137,12 @@ extension Exchange {
     /// Holds the answer back until there is a token: until then the status can still tell the truth.
     private func firstEvents() {
         guard let progress = bridge?.progress else { return }
-        if progress.sawError && !progress.sawContent && !isCommitted { return failInStream() }
+        if progress.sawError && !progress.sawContent && !isAnswerBegun { return failInStream() }
         if progress.sawContent || progress.sawFinish || progress.sawEnd {
             record.firstToken = now
             enter(.body)
-            if !isCommitted, bridge?.isDocument == false { commitStream() }
-        } else if !isCommitted, bridge?.isDocument == false {
+            if !isAnswerBegun, bridge?.isDocument == false { commitStream() }
+        } else if !isAnswerBegun, bridge?.isDocument == false {
             held.append(moving: &worker.scratch)
             if held.count > limits.streamBufferHighBytes { commitStream() }
         }
@@ -139,17 +151,23 @@ extension Exchange {
     /// What was understood before the fault is still the client's, however the network cut the two apart.
     private func failMalformed(_ error: StreamError) {
         if phase == .firstToken { firstEvents() }
-        fail(ProxyError(.malformed(.body), .upstream, "upstream sent what is not its dialect", detail: "\(error)"))
+        // It may have been the provider's own error, and an attempt that is over by now.
+        guard phase == .firstToken || phase == .body else { return }
+        if !isAnswerBegun { worker.scratch.removeAll() }
+        attemptFailed(
+            ProxyError(.malformed(.body), .upstream, "upstream sent what is not its dialect", detail: "\(error)"))
     }
 
     /// The provider's own error, before anything was sent on.
-    private func failInStream() {
+    func failInStream() {
         let (kind, message) = (bridge?.errorKind ?? .provider, bridge?.errorMessage ?? "")
-        fail(ProxyError(.inStream(kind), .upstream, message))
+        worker.scratch.removeAll()
+        attemptFailed(ProxyError(.inStream(kind), .upstream, message))
     }
 
+    /// There is something to tell the client: its head goes out, if it has not, with what was held back.
     func commitStream() {
-        guard let type = bridge?.contentType else { return }
+        guard bridge != nil else { return }
         var early = ByteQueue()
         swap(&early, &worker.early)
         early.append(moving: &held)
@@ -158,17 +176,22 @@ extension Exchange {
         if bridge?.isDocument == true {
             let head = ResponseFields.document(record.requestID, record.responseFields, route)
             commit(head, length: .fixed(early.count))
-        } else {
-            let own = bridge?.fields ?? []
-            sendStreamHead(ResponseFields.stream(type, own, record.requestID, record.responseFields, route))
+        } else if !isCommitted {
+            commitStreamHead()
         }
+        answerBegins()
         openBody()
         worker.scratch.append(early.span)
         early.removeAll()
         swap(&early, &worker.early)
     }
 
-    private func sendStreamHead(_ head: ResponseHead) { commit(head, length: .chunked) }
+    func commitStreamHead() {
+        guard let type = bridge?.contentType else { return }
+        let own = bridge?.fields ?? []
+        commit(
+            ResponseFields.stream(type, own, record.requestID, record.responseFields, route), length: .chunked)
+    }
 
     func commit(_ head: ResponseHead, length: BodyLength) {
         isCommitted = true
@@ -212,27 +235,31 @@ extension Exchange {
         guard isUpstreamPaused, phase != .over else { return }
         isUpstreamPaused = false
         deadlines.upstreamRead(at: now)
-        upstream?.resumeReading()
+        if inflation?.isBehind == true { continueInflation() } else { upstream?.resumeReading() }
         arm()
     }
 
     func upstreamEnd() {
-        guard phase != .over else { return }
+        guard phase != .over, isInflated(before: .complete) else { return }
         upstream = nil
         switch mode {
         case .stream: finishStream()
         case .document:
             endDocument()
+            endAttempt(.answered(status: record.upstreamStatus))
             flushBody(isLast: true)
             end("done")
-        case .error(let status, let fields): relayError(status, fields)
-        case .drain: end("client_gone")
+        case .heldDocument(let head): finishHeldDocument(head)
+        case .error(let status, let fields): errorEnded(status, fields)
+        case .drain:
+            endAttempt(.answered(status: record.upstreamStatus))
+            end("client_gone")
         case .undecided: break
         }
     }
 
     func finishStream() {
-        if isCommitted { openBody() }
+        if isAnswerBegun { openBody() }
         bridge?.clock(now - started)
         let ending: BodyEnding
         do throws(StreamError) {
@@ -241,11 +268,11 @@ extension Exchange {
             return failMalformed(error)
         }
         let progress = bridge?.progress ?? StreamProgress()
-        if !isCommitted {
+        if !isAnswerBegun {
             guard progress.isComplete else {
                 worker.scratch.removeAll()
                 if progress.sawError { return failInStream() }
-                return fail(
+                return attemptFailed(
                     ProxyError(.closed(.firstToken), .upstream, "upstream ended its stream before the first token"))
             }
             guard ending == .complete || bridge?.isDocument == false else {
@@ -255,56 +282,51 @@ extension Exchange {
         }
         let isTrueEnd = bridge?.endedTruly ?? false
         let reason = isTrueEnd ? "done" : progress.sawError ? "upstream_error" : "eof"
+        // A relayed stream may be of another dialect than the upstream's: only HTTP can judge its end.
+        let isWhole = isTrueEnd || route?.spec.request == .passthrough && !progress.sawError
+        endAttempt(isWhole ? .answered(status: record.upstreamStatus) : bridge?.outcome ?? .failed)
         flushBody(isLast: ending == .complete)
         if ending == .abort { client.abort() }
         end(reason)
     }
 
     func upstreamFailed(_ error: ProxyError) {
-        guard phase != .over else { return }
-        let wasReused = upstream?.isReused ?? false
+        guard phase != .over, isInflated(before: .failed(error)) else { return }
+        let failed = upstream
         (upstream, dial) = (nil, nil)
-        if phase == .head, !isBodyRelayed, outgoing != nil, canRepeat(after: error, wasReused) {
-            record.retries += 1
-            return connect(fresh: error.kind != .refused)
-        }
-        if case .drain = mode { return end("client_gone") }
-        fail(error)
+        // What was wrong is known by its status, whatever became of the words.
+        if case .error(let status, let fields) = mode { return errorEnded(status, fields) }
+        // The dialect has said that it is over, so nothing is missing but the transfer's own last word.
+        if case .stream = mode, bridge?.progress.sawEnd == true { return finishStream() }
+        attemptFailed(FailedAnswer(error: error), on: failed)
     }
 
-    /// True where the upstream cannot have worked on the request: it said so (RFC 9113 §8.7), or it had closed the idle
-    /// connection before the request came, which is believed once.
-    private func canRepeat(after error: ProxyError, _ wasReused: Bool) -> Bool {
-        switch error.kind {
-        case .refused: return record.retries < Self.repeatLimit
-        case .closed where wasReused && !hasRetried:
-            hasRetried = true
-            return true
-        default: return false
-        }
-    }
+    /// An error status, with as much of its body as there is.
+    func errorEnded(_ status: Int, _ fields: HeaderFields) { attemptFailed(answer(status, fields)) }
 
-    /// Tells the upstream's own error in the client's dialect, with what a client can act on.
-    private func relayError(_ status: Int, _ fields: HeaderFields) {
+    /// The upstream's own error in the client's dialect, with what a client can act on.
+    private func answer(_ status: Int, _ fields: HeaderFields) -> FailedAnswer {
         var body = ByteQueue()
-        swap(&body, &requestBody)
+        swap(&body, &errorBody)
         let document = JSONValue.parse(body.span)
         let said = document?.errorMessage
-        let error = ProxyError(.status(status), .upstream, said ?? "upstream answered with status \(status)")
-        let passed = ResponseFields.passedOn(fields)
-        if isCommitted {
-            mode = .stream
-            return fail(error)
-        }
+        var failed = FailedAnswer(
+            error: ProxyError(.status(status), .upstream, said ?? "upstream answered with status \(status)"))
+        failed.fields = ResponseFields.passedOn(fields)
+        failed.retryAfter = RetryAfter.read(fields, unixTime: EventLoop.unixTime())
         let isOwnDialect = pool.map { AnswerBridge.isRelayed(expectation, $0.endpoint) } ?? false
         // OpenAI's errors are those of its whole family, and of the formats of no provider.
         let isOwnShape =
             expectation.format.hasOpenAIErrors && pool?.endpoint.dialect.hasOpenAIErrors == true
             && document?["error"]?["message"] != nil
         if isOwnDialect || isOwnShape, (400..<500).contains(status), case .object? = document {
-            respond(error, body: body.span, passed)
-        } else {
-            respond(error, passed)
+            failed.body = body.span.array
         }
+        return failed
     }
+}
+
+extension StreamBridge {
+    /// Of a stream that did not end as it should: the provider's own error counts as the status that it stands for.
+    fileprivate var outcome: AttemptOutcome { errorKind.map { .answered(status: $0.upstreamStatus) } ?? .failed }
 }

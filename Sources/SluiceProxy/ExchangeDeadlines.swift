@@ -3,7 +3,12 @@ import SluiceConfig
 
 /// What of an exchange may last how long. A pure value: it is told what happens and when, and says what is due next.
 struct ExchangeDeadlines {
-    enum Phase { case request, connecting, head, firstToken, body, errorBody, over }
+    enum Phase {
+        case request, starting, connecting, head, firstToken, body, errorBody
+        /// Between two attempts.
+        case waiting
+        case over
+    }
 
     /// What has lasted too long, or is to be done now.
     enum Due: Equatable {
@@ -12,8 +17,12 @@ struct ExchangeDeadlines {
         case slowClient
         case requestBody
         case upstream(ProxyError.Phase)
+        /// The upstream's process is not ready.
+        case processStart
         case earlyHeaders
         case keepalive
+        /// The next attempt.
+        case retry
     }
 
     /// What the exchange knows at the time of asking.
@@ -30,22 +39,36 @@ struct ExchangeDeadlines {
     private let started: Instant
     private let slowClient: Interval
     private let requestBody: Interval
+    /// What one byte of a request's body earns; zero: any byte puts the end off by `requestBody`.
+    private let bodyByte: Interval
+    /// When a body that brings nothing more has taken too long. Bytes put it off, by what they earn at the rate that is asked of
+    /// the client, but never further than a fresh start.
+    private var bodyDeadline: Instant
+    private var isBodyPaused = false
+    private var isUploading = true
     private var timeouts = Timeouts()
     /// Zero: never.
     private var keepalive = Interval.zero
     private var earlyHeaders: Interval?
+    private var processWait = Interval.zero
 
     private(set) var phase = Phase.request
     private var phaseStarted: Instant
     private var lastUpstreamRead: Instant
     private var lastClientWrite: Instant
     private var ended: Instant?
+    private var retryAt = Instant.distantFuture
 
     /// From the dialect's terminator to the end of the upstream's message.
     private static let grace = Interval.seconds(1)
+    /// For the body of an error, which is only looked at for its words.
+    private static let errorBody = Interval.seconds(5)
 
     init(started: Instant, limits: borrowing Limits) {
         (self.started, slowClient, requestBody) = (started, limits.slowClient, limits.requestBodyTimeout)
+        let rate = limits.requestBodyRate
+        bodyByte = rate > 0 ? Interval(nanoseconds: UInt64(1_000_000_000 / rate)) : .zero
+        bodyDeadline = started + limits.requestBodyTimeout
         (phaseStarted, lastUpstreamRead, lastClientWrite) = (started, started, started)
     }
 
@@ -55,7 +78,33 @@ struct ExchangeDeadlines {
     }
 
     mutating func enter(_ phase: Phase, at now: Instant) { (self.phase, phaseStarted) = (phase, now) }
-    mutating func requestRead(at now: Instant) { if phase == .request { phaseStarted = now } }
+
+    /// So many bytes of the request's body came.
+    mutating func requestRead(_ count: Int, at now: Instant) {
+        let fresh = now + requestBody
+        guard bodyByte > .zero, count < 1 << 20 else { return bodyDeadline = fresh }
+        bodyDeadline = min(fresh, bodyDeadline + Interval(nanoseconds: bodyByte.nanoseconds * UInt64(count)))
+    }
+
+    /// The upstream takes no more of a body that is relayed, or takes it again: whose fault a silence is.
+    mutating func requestPaused(_ isPaused: Bool, at now: Instant) {
+        guard isPaused != isBodyPaused else { return }
+        isBodyPaused = isPaused
+        bodyDeadline = now + requestBody
+        if phase == .head { phaseStarted = now }
+    }
+
+    /// The body is whole: from here on it is the upstream that is waited for.
+    mutating func requestComplete(at now: Instant) {
+        isUploading = false
+        if phase == .head { phaseStarted = now }
+    }
+
+    /// Before a connection can be made, the upstream's process must be ready, for which it has so long.
+    mutating func awaitProcess(_ wait: Interval, at now: Instant) {
+        processWait = wait
+        enter(.starting, at: now)
+    }
     mutating func upstreamRead(at now: Instant) { lastUpstreamRead = now }
     mutating func clientWritten(at now: Instant) { lastClientWrite = now }
 
@@ -66,27 +115,45 @@ struct ExchangeDeadlines {
         return true
     }
 
+    /// The attempt is over, and another one begins at `instant`; `.distantFuture`: somebody else sees to it.
+    mutating func wait(until instant: Instant, at now: Instant) {
+        (ended, retryAt) = (nil, instant)
+        enter(.waiting, at: now)
+    }
+
+    /// When the whole exchange is to be over.
+    var end: Instant { timeouts.total > .zero ? started + timeouts.total : .distantFuture }
+
     /// What is due next, and when. `.distantFuture` if nothing ever.
     func next(_ situation: Situation) -> (at: Instant, due: Due) {
         var next = (at: Instant.distantFuture, due: Due.keepalive)
         func add(_ start: Instant, _ interval: Interval, _ due: Due) {
             if interval > .zero, start + interval < next.at { next = (start + interval, due) }
         }
+        func addBody() {
+            if requestBody > .zero, bodyDeadline < next.at { next = (bodyDeadline, .requestBody) }
+        }
         if phase == .over { return next }
         if let ended { add(ended, Self.grace, .endGrace) }
         if let since = situation.clientWaitsSince { add(since, slowClient, .slowClient) }
         if phase != .request { add(started, timeouts.total, .upstream(.total)) }
         switch phase {
-        case .request: add(phaseStarted, requestBody, .requestBody)
+        case .request: addBody()
+        case .starting: add(phaseStarted, processWait, .processStart)
         case .connecting: add(phaseStarted, timeouts.connect, .upstream(.connect))
+        case .head where isUploading && !isBodyPaused: addBody()
         case .head: add(phaseStarted, timeouts.headers, .upstream(.head))
         case .firstToken: add(phaseStarted, timeouts.firstToken, .upstream(.firstToken))
-        case .body, .errorBody:
+        case .waiting: if retryAt < next.at { next = (retryAt, .retry) }
+        case .errorBody: add(phaseStarted, Self.errorBody, .upstream(.body))
+        case .body:
             if !situation.isUpstreamPaused { add(lastUpstreamRead, timeouts.idle, .upstream(.body)) }
         case .over: break
         }
         if situation.isCommitted, situation.isStream { add(lastClientWrite, keepalive, .keepalive) }
-        if !situation.isCommitted, situation.canCommitEarly, let earlyHeaders, phase == .head || phase == .firstToken {
+        if !situation.isCommitted, situation.canCommitEarly, let earlyHeaders,
+            phase == .starting || phase == .head || phase == .firstToken || phase == .waiting
+        {
             add(started, earlyHeaders, .earlyHeaders)
         }
         return next

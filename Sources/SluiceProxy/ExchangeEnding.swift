@@ -8,16 +8,26 @@ extension Exchange {
     // MARK: - Failing
 
     /// Ends the exchange with `error`: as a status while there is none yet, else in the stream's own way.
-    func fail(_ error: ProxyError, fields: [(String, String)] = []) {
+    func fail(
+        _ error: ProxyError, fields: [(String, String)] = [], passedOn: HeaderFields = HeaderFields()
+    ) {
         guard phase != .over else { return }
         letGoOfUpstream()
+        endAttempt(AttemptOutcome(error))
         record.detail = error.detail.isEmpty ? error.message : "\(error.message): \(error.detail)"
         guard isCommitted else {
             worker.scratch.removeAll()
-            var extra = HeaderFields()
+            var extra = passedOn
             for (name, value) in fields { extra.append(name, value) }
-            if error.status == 503 { extra.append("Retry-After", "1") }
+            if error.status == 503, !extra.contains("retry-after") {
+                extra.append("Retry-After", "\(error.retryAfterSeconds)")
+            }
             return respond(error, extra)
+        }
+        if !isAnswerBegun, let pool {
+            // Only keepalives have gone out: the failure is all that stands in the stream.
+            makeBridge(pool)
+            mode = .stream
         }
         guard case .stream = mode else {
             flushBody(isLast: false)
@@ -58,6 +68,8 @@ extension Exchange {
         guard phase != .over else { return }
         if route?.spec.onDisconnect == .drain, reason == "client_gone", phase == .body || phase == .firstToken {
             mode = .drain
+            guard dropInflation() else { return end(reason) }
+            worker.leftBehind(self)
             if isUpstreamPaused { upstream?.resumeReading() }
             return
         }
@@ -65,7 +77,7 @@ extension Exchange {
         end(reason)
     }
 
-    private func letGoOfUpstream() {
+    func letGoOfUpstream() {
         dial?.cancel()
         upstream?.cancel()
         (dial, upstream) = (nil, nil)
@@ -75,6 +87,7 @@ extension Exchange {
         deadlines.enter(.over, at: now)
         worker.loop.cancel(timer)
         letGoOfUpstream()
+        endAttempt(.abandoned)
         record.sentBytes = client.sentBytes
         record.eventCount = bridge?.progress.eventCount ?? 0
         record.usage = bridge?.usage
@@ -82,7 +95,9 @@ extension Exchange {
         record.finish(reason, at: now, started: started)
         worker.exchangeEnded(record)
         bridge = nil
+        inflation = nil
         outgoing = nil
+        attempts = Attempts()
     }
 
     // MARK: - Time
@@ -124,17 +139,28 @@ extension Exchange {
     func act(on due: ExchangeDeadlines.Due) {
         switch due {
         case .endGrace:
-            letGoOfUpstream()
+            upstream?.cancel()
+            upstream = nil
             finishStream()
         case .slowClient:
             client.abort()
             clientGone("slow_client")
         case .requestBody:
             fail(ProxyError(.requestTimeout, .client, "the request body did not arrive in time"))
-        case .upstream(let phase): fail(ProxyError(.timeout(phase), .upstream, "upstream did not answer in time"))
+        case .upstream(let phase): upstreamIsLate(phase)
+        case .retry: beginAttempt()
+        case .processStart: processWaitEnded()
         case .earlyHeaders: commitEarly()
         case .keepalive: sendKeepalive()
         }
+    }
+
+    private func upstreamIsLate(_ late: ProxyError.Phase) {
+        if phase == .errorBody, late == .body, case .error(let status, let fields) = mode {
+            return errorEnded(status, fields)
+        }
+        let error = ProxyError(.timeout(late), .upstream, "upstream did not answer in time")
+        if late == .total { fail(error) } else { attemptFailed(error) }
     }
 
     /// The client learns that something is coming, though the upstream has said nothing yet.
@@ -142,8 +168,7 @@ extension Exchange {
         guard let pool else { return }
         if bridge == nil { makeBridge(pool) }
         mode = .stream
-        commitStream()
-        flushBody(isLast: false)
+        commitStreamHead()
         client.flush()
     }
 

@@ -14,11 +14,17 @@ struct ExchangeRecord {
     var path: String
     var route = ""
     var upstream = ""
+    /// Which of the upstream's places; empty where it has only one.
+    var place = ""
     var format = StreamFormat.passthrough
     var status = 0
     var upstreamStatus = 0
     var firstToken: Instant?
+    /// Attempts behind the first one.
     var retries = 0
+    /// What failed before the last attempt, or with it: `openai:connect,openai:503`.
+    private(set) var failures = ""
+    private var hasFailed = false
     var pauses = 0
     var pings = 0
     /// Fields of the request that the upstream's dialect has no words for, left out.
@@ -42,6 +48,23 @@ struct ExchangeRecord {
         path = "-"
         requestID = Self.acceptable(head.fields.first("x-request-id")) ?? worker.makeID()
         traceparent = Self.acceptable(head.fields.first("traceparent"))
+    }
+
+    private static let failureLimit = 512
+
+    mutating func attemptFailed(_ word: String) {
+        hasFailed = true
+        guard failures.utf8.count < Self.failureLimit else { return }
+        if !failures.isEmpty { failures += "," }
+        failures += "\(upstream):\(word)"
+    }
+
+    mutating func attemptBegan(at upstream: String) { (self.upstream, hasFailed) = (upstream, false) }
+
+    /// All attempts, if there were several: `openai:503,local`.
+    var attempts: String? {
+        guard retries > 0 else { return nil }
+        return hasFailed ? failures : failures + "," + upstream
     }
 
     /// `reason`: done, client_gone, slow_client, or a `ProxyError.reason`.

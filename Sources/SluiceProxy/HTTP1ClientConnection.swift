@@ -15,6 +15,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
     private var isBodySmall = false
     private var keepsAlive = true
     private var version = RequestHead.Version.http11
+    private var isHead = false
     private var isChunked = false
     private var isUntilClose = false
     /// A head that waits for the first body bytes, to leave in one write with them.
@@ -27,6 +28,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
     /// When the first byte of a head that is not whole came.
     private var headStarted: Instant?
     private var isFirstRequest = true
+    private var drainStarted: Instant?
     /// `Connection.sentBytes` when the exchange began.
     private var sentBefore = 0
 
@@ -35,17 +37,32 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         parser = HTTP1RequestParser(limits: worker.limits.http1Request)
         idleSince = worker.loop.now
         connection.lowMarkBytes = worker.limits.streamBufferLowBytes
+        connection.flushPatience = worker.limits.flushPatience
         timer = worker.loop.schedule(at: idleDeadline(), handler: self)
     }
 
-    /// No further request is taken; the connection closes when its exchange is over.
+    var peer: SocketAddress { connection.peer }
+
+    /// The answer that is next to begin says that the connection closes; until then it stays open for a moment, since a request
+    /// may be on its way, and a client that loses one cannot know whether it was read.
     func drain() {
-        keepsAlive = false
-        if exchange == nil { closeNow() }
+        guard drainStarted == nil else { return }
+        drainStarted = worker.loop.now
+        if exchange == nil {
+            worker.loop.move(timer, to: idleDeadline())
+        } else if !hasSentHead || waitingHead != nil {
+            keepsAlive = false
+        }
     }
 
     /// Ends a live exchange with an error in its own dialect.
-    func failForDrain() { exchange?.fail(ProxyError(.draining, .proxy, "the server is going down")) }
+    func failForDrain() {
+        keepsAlive = false
+        guard let exchange else { return closeNow() }
+        exchange.fail(ProxyError(.draining, .proxy, "the server is going down"))
+    }
+
+    var bufferedBytes: Int { connection.pendingBytes }
 
     // MARK: - ConnectionDelegate
 
@@ -91,8 +108,8 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
     private func begin(_ head: RequestHead, _ length: BodyLength) {
         (isRequestRead, hasSentHead, headStarted) = (false, false, nil)
         isFirstRequest = false
-        keepsAlive = parser.keepsAlive && !worker.isDraining
-        version = head.version
+        keepsAlive = parser.keepsAlive && drainStarted == nil
+        (version, isHead) = (head.version, head.method == "HEAD")
         switch length {
         case .none: isBodySmall = true
         case .fixed(let count): isBodySmall = count <= worker.limits.streamBufferHighBytes
@@ -127,15 +144,18 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
     private func exchangeOver() {
         exchange = nil
         waitingHead = nil
-        guard keepsAlive, isRequestRead || isBodySmall, !worker.isDraining else {
-            isOver = true
-            worker.loop.cancel(timer)
-            connection.closeAfterFlush()
-            worker.forget(self)
-            return
+        guard keepsAlive, isRequestRead || isBodySmall else {
+            return closeGently()
         }
         becomeIdle()
         if connection.hasLeftover { worker.loop.afterTurn { [weak self] in self?.connection.redeliver() } }
+    }
+
+    private func closeGently() {
+        isOver = true
+        worker.loop.cancel(timer)
+        connection.closeAfterFlush()
+        worker.forget(self)
     }
 
     private func becomeIdle() {
@@ -143,7 +163,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         worker.loop.move(timer, to: idleDeadline())
     }
 
-    private func closeNow() {
+    func closeNow() {
         guard !isOver else { return }
         isOver = true
         exchange = nil
@@ -152,12 +172,25 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         worker.forget(self)
     }
 
+    /// What waits for a slow reader still goes out.
+    private func closeIdle() {
+        guard connection.pendingBytes > 0 else { return closeNow() }
+        isOver = true
+        connection.closeAfterFlush()
+        worker.forget(self)
+    }
+
     // MARK: - Time
 
     private func idleDeadline() -> Instant {
         let limits = worker.limits
+        // Not idle: it still takes the last answer, or stalls in it.
+        if exchange == nil, connection.pendingBytes > 0 { return connection.lastProgress + limits.flushPatience }
         if let headStarted { return headStarted + limits.requestHeadTimeout }
-        return idleSince + (isFirstRequest ? limits.handshakeTimeout : limits.clientIdleTimeout)
+        let start = isFirstRequest ? idleSince : max(idleSince, connection.lastProgress)
+        let deadline = start + (isFirstRequest ? limits.handshakeTimeout : limits.clientIdleTimeout)
+        guard let drainStarted else { return deadline }
+        return min(deadline, max(drainStarted, idleSince) + Worker.requestGrace)
     }
 
     func timerFired(_ timer: TimerID, on loop: EventLoop) {
@@ -167,6 +200,9 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
         let deadline = exchange == nil ? idleDeadline() : loop.now + .seconds(10)
         if deadline > loop.now {
             self.timer = loop.schedule(at: deadline, handler: self)
+        } else if connection.pendingBytes > 0 {
+            connection.abort()
+            closeNow()
         } else if headStarted != nil {
             let error = ProxyError(.requestTimeout, .client, "the request did not arrive in time")
             keepsAlive = false
@@ -177,7 +213,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
             self.exchange = exchange
             exchange.fail(error)
         } else {
-            closeNow()
+            closeIdle()
         }
     }
 
@@ -206,7 +242,8 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
     private func writeHead(into out: inout ByteQueue) {
         guard let (head, length) = waitingHead else { return }
         waitingHead = nil
-        HTTP1Serializer.response(head, length: length, keepAlive: keepsAlive, version: version, into: &out)
+        HTTP1Serializer.response(
+            head, length: length, keepAlive: keepsAlive, version: version, isHead: isHead, into: &out)
     }
 
     func openBody(in out: inout ByteQueue) -> ByteQueue.Mark? {

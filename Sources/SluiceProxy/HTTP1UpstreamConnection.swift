@@ -5,7 +5,8 @@ import SluiceIO
 /// One HTTP/1.1 connection to an upstream: serves one exchange at a time, and goes back to its pool in between.
 final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
     private let connection: Connection
-    private unowned let pool: UpstreamPool
+    /// A cycle while it lies idle, broken when the pool is closed: one that is still busy then outlives its pool's owner.
+    private let pool: UpstreamPool
     private var parser: HTTP1ResponseParser
     /// A cycle while the exchange is served; broken where it ends, fails or is cancelled.
     private var exchange: (any UpstreamStreamDelegate)?
@@ -15,11 +16,15 @@ final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
     private var isPaused = false
     /// When it came back to the pool.
     var idleSince: Instant
+    /// From then on it takes no further exchange.
+    let expiry: Instant
 
     init(_ connection: Connection, pool: UpstreamPool, limits: HTTP1Limits) {
         (self.connection, self.pool) = (connection, pool)
         parser = HTTP1ResponseParser(limits: limits)
         idleSince = connection.loop.now
+        expiry = pool.makeExpiry()
+        connection.tellsEndWhilePaused = false
     }
 
     /// Takes up an exchange: the first one, or a further one.

@@ -18,6 +18,9 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
     private var hasSentLastGoAway = false
     private var timer = TimerID.none
     private var nextTick = Instant.distantFuture
+    /// Its SETTINGS, which end the preface, have come (RFC 9113 §3.4).
+    private var isGreeted = false
+    private let started: Instant
     private var drainStarted: Instant?
     private var idleSince: Instant
     private var lastReceived: Instant
@@ -27,8 +30,9 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
     init(_ connection: Connection, worker: Worker) throws(HTTP2Error) {
         (self.connection, self.worker) = (connection, worker)
         session = try HTTP2Session(.server, limits: worker.limits.http2Client)
-        (idleSince, lastReceived) = (worker.loop.now, worker.loop.now)
+        (started, idleSince, lastReceived) = (worker.loop.now, worker.loop.now, worker.loop.now)
         connection.lowMarkBytes = limits.streamBufferLowBytes
+        connection.flushPatience = limits.flushPatience
     }
 
     private var limits: Limits { worker.limits }
@@ -38,10 +42,14 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
     private(set) lazy var peerText = connection.peer.addressText
     var peerConnection: Connection { connection }
 
+    var peer: SocketAddress { connection.peer }
+
     func start() {
         schedule(now + Self.tick)
         setNeedsFlush()
     }
+
+    var bufferedBytes: Int { session.waitingBytes + session.output.count + connection.pendingBytes }
 
     // MARK: - ConnectionDelegate
 
@@ -79,7 +87,8 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
             case .drained(let slot): stream(slot)?.exchange?.clientDrained()
             case .closed(let slot, _): closed(slot)
             case .pong: if isDraining { sendLastGoAway() }
-            case .interim, .goAway, .settings: break
+            case .settings: isGreeted = true
+            case .interim, .goAway: break
             }
         }
     }
@@ -110,7 +119,7 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
         guard let stream = stream(slot) else { return }
         streams[slot] = nil
         let exchange = stream.exchange
-        stream.exchange = nil
+        stream.leave()
         exchange?.clientGone()
         if session.streamCount == 0 { idleSince = now }
     }
@@ -133,6 +142,7 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
         // Where the socket took all of it, no `connectionDrained` follows.
         if hasMore, connection.pendingBytes == 0 { setNeedsFlush() }
         session.output.release(ifOver: 4 << 10)
+        if let failure = session.failure { worker.noteAbuse(failure, peer: peerText) }
         if session.isOver { return closeAfterFlush() }
         if isDraining, hasSentLastGoAway, session.streamCount == 0 { closeAfterFlush() }
     }
@@ -164,6 +174,7 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
     }
 
     func failForDrain() {
+        sendLastGoAway()
         for stream in streams {
             stream?.exchange?.fail(ProxyError(.draining, .proxy, "the server is going down"))
         }
@@ -184,7 +195,7 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
         worker.forget(self)
     }
 
-    private func closeNow() {
+    func closeNow() {
         guard !isOver else { return }
         end()
         connection.close()
@@ -196,7 +207,7 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
         worker.loop.cancel(timer)
         for stream in streams {
             let exchange = stream?.exchange
-            stream?.exchange = nil
+            stream?.leave()
             exchange?.clientGone()
         }
         streams = []
@@ -226,6 +237,7 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
 
     private func checkTimes() {
         if let started = session.headStarted, now - started >= limits.requestHeadTimeout { return closeNow() }
+        if !isGreeted, now - started >= limits.handshakeTimeout { return closeNow() }
         if let pinged, now - pinged >= limits.pingTimeout { return closeNow() }
         if limits.slowClient > .zero, connection.pendingBytes > 0, now - connection.lastProgress >= limits.slowClient {
             return closeNow()
@@ -253,8 +265,8 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
 
     /// Idle connections are looked at when they have been idle for long enough; others each second.
     private func nextCheck() -> Instant {
-        if session.streamCount == 0, session.headStarted == nil, pinged == nil, connection.pendingBytes == 0,
-            drainStarted == nil
+        if isGreeted, session.streamCount == 0, session.headStarted == nil, pinged == nil,
+            connection.pendingBytes == 0, drainStarted == nil
         {
             return max(idleSince + limits.clientIdleTimeout, now + Self.tick)
         }

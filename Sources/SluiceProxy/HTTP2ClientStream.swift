@@ -7,8 +7,9 @@ final class HTTP2ClientStream: ClientStream {
     let slot: Int
     /// A cycle while the exchange lives; broken when it, or the stream, is over.
     var exchange: Exchange?
-    /// The connection holds this stream, and outlives it.
-    private unowned let connection: HTTP2ClientConnection
+    /// A cycle while the stream is open. An exchange that goes on without its client holds the stream for longer.
+    private let connection: HTTP2ClientConnection
+    private var isGone = false
     /// A head that waits for the first body bytes: without any, it ends the stream itself.
     private var head: ResponseHead?
     private var length = BodyLength.none
@@ -17,6 +18,9 @@ final class HTTP2ClientStream: ClientStream {
 
     private var session: HTTP2Session { connection.session }
 
+    /// The stream is closed, and its slot may be another's.
+    func leave() { (isGone, exchange) = (true, nil) }
+
     // MARK: - ClientStream
 
     func sendHead(_ head: ResponseHead, length: BodyLength) { (self.head, self.length) = (head, length) }
@@ -24,6 +28,7 @@ final class HTTP2ClientStream: ClientStream {
     func openBody(in out: inout ByteQueue) -> ByteQueue.Mark? { nil }
 
     func flushBody(_ mark: ByteQueue.Mark?, _ out: inout ByteQueue, isLast: Bool) {
+        if isGone { return out.removeAll() }
         let isBodyless = isLast && out.isEmpty
         sendHeldHead(isLast: isBodyless)
         session.send(slot, &out, isLast: isLast, room: connection.room, now: connection.worker.loop.now)
@@ -32,7 +37,7 @@ final class HTTP2ClientStream: ClientStream {
     }
 
     func flush() {
-        guard head != nil else { return }
+        guard head != nil, !isGone else { return }
         sendHeldHead(isLast: false)
         connection.setNeedsFlush()
     }
@@ -45,28 +50,30 @@ final class HTTP2ClientStream: ClientStream {
 
     func abort() {
         exchange = nil
+        if isGone { return }
         session.resetAfterSending(slot)
         connection.setNeedsFlush()
     }
 
     func sendContinue() {
-        guard head == nil else { return }
+        guard head == nil, !isGone else { return }
         session.sendContinue(slot)
         connection.setNeedsFlush()
     }
 
-    func pauseBody() { session.setReading(slot, false) }
+    func pauseBody() { if !isGone { session.setReading(slot, false) } }
 
     func resumeBody() {
+        if isGone { return }
         session.setReading(slot, true)
         connection.setNeedsFlush()
     }
 
-    func ping() { connection.ping() }
+    func ping() { if !isGone { connection.ping() } }
 
-    var isCongested: Bool { session.isCongested(slot) }
-    var waitingSince: Instant? { session.waitingSince(slot) }
-    var sentBytes: Int { session.sentBytes(slot) }
+    var isCongested: Bool { !isGone && session.isCongested(slot) }
+    var waitingSince: Instant? { isGone ? nil : session.waitingSince(slot) }
+    var sentBytes: Int { isGone ? 0 : session.sentBytes(slot) }
     var peerText: String { connection.peerText }
     var peerConnection: Connection? { connection.peerConnection }
 }

@@ -24,10 +24,13 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
     private var lastReceived: Instant
     private var pinged: Instant?
     private(set) var hasServed = false
+    /// From then on it takes no further exchange.
+    private let expiry: Instant
 
     init(_ connection: Connection, pool: UpstreamPool) throws(HTTP2Error) {
         (self.connection, self.pool, limits) = (connection, pool, pool.limits)
         keepalive = pool.spec.keepalive
+        expiry = pool.makeExpiry()
         session = try HTTP2Session(.client, limits: pool.limits.http2Upstream)
         (idleSince, lastReceived) = (pool.loop.now, pool.loop.now)
     }
@@ -108,12 +111,17 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
         }
         handleEvents(bytes)
         if let failure {
-            connection.send(&session.output)
-            end(ProxyError(.malformed(.body), .upstream, "upstream broke HTTP/2", detail: "\(failure)"))
+            broken(failure)
         } else {
             setNeedsFlush()
         }
         return bytes.count
+    }
+
+    /// The session's last word goes out, and what still runs fails.
+    private func broken(_ failure: HTTP2Error) {
+        connection.send(&session.output)
+        end(ProxyError(.malformed(.body), .upstream, "upstream broke HTTP/2", detail: "\(failure)"))
     }
 
     func connectionEnded(_ connection: Connection) { closed("") }
@@ -138,9 +146,12 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
             case .closed(let slot, let code): closed(slot, code)
             case .drained(let slot): stream(slot)?.exchange?.upstreamDrained()
             case .goAway:
+                // Others may be told something now, and use the scratch buffer that the current one's bytes are in.
+                leaveCurrent()
                 hasGoAway = true
                 retire()
             case .settings:
+                leaveCurrent()
                 isGreeting = false
                 pool?.hasRoom(self)
             case .interim, .pong: break
@@ -218,6 +229,7 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
         let hasMore = session.pump(room: room, now: now)
         handleEvents(Span<UInt8>())
         guard !isOver else { return }
+        if let failure = session.failure { return broken(failure) }
         if !session.output.isEmpty { connection.send(&session.output) }
         // Where the socket took all of it, no `connectionDrained` follows.
         if hasMore, connection.pendingBytes == 0 { setNeedsFlush() }
@@ -227,7 +239,7 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
 
     // MARK: - Ending
 
-    /// Nothing is lost: no stream is open.
+    /// Nothing is lost: no stream is open, unless nghttp2 has found a fault in what the upstream sent and given up.
     private func closeGently() {
         guard !isOver else { return }
         retire()
@@ -237,7 +249,7 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
         loop.cancel(timer)
         connection.send(&session.output)
         connection.closeAfterFlush()
-        failStreams(ProxyError(.closed(.body), .upstream, "upstream ended the connection"), isUnexplained: false)
+        failStreams(ProxyError(.malformed(.body), .upstream, "upstream broke HTTP/2"), isUnexplained: false)
     }
 
     private func end(_ error: ProxyError) {
@@ -263,6 +275,7 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
     func timerFired(_ timer: TimerID, on loop: EventLoop) {
         guard timer == self.timer, !isOver else { return }
         self.timer = loop.schedule(after: Self.tick, handler: self)
+        if now >= expiry { retire() }
         if let pinged, keepalive.timeout > .zero, now - pinged >= keepalive.timeout {
             return end(
                 ProxyError(.closed(.body), .upstream, "upstream does not answer any more", detail: "no PING ack"))

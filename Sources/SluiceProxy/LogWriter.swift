@@ -14,14 +14,15 @@ public final class LogWriter: Sendable {
         var bytes: [UInt8] = []
         var dropped = 0
     }
-    private let spec: LogSpec
+    private let settings: Mutex<LogSpec>
+    private var spec: LogSpec { settings.withLock { $0 } }
     private let pending = Mutex(Pending())
     private let wakeup: Wakeup
     private static let limitBytes = 4 << 20
 
     /// - Throws: if the thread or its descriptor cannot be made.
     public init(_ spec: LogSpec) throws(SystemError) {
-        self.spec = spec
+        settings = Mutex(spec)
         wakeup = try Wakeup()
         try startThread(named: "log") { [self] in
             while true {
@@ -30,6 +31,9 @@ public final class LogWriter: Sendable {
             }
         }
     }
+
+    /// Lines from now on go by `spec`.
+    func change(to spec: LogSpec) { settings.withLock { $0 = spec } }
 
     /// Writes what waits; also called before the process exits.
     public func flush() {
@@ -52,6 +56,18 @@ public final class LogWriter: Sendable {
 
     /// One event with its fields. Values are plain text; a `Secret` shows as `***`.
     public func write(_ level: LogSpec.Level, _ event: String, _ fields: KeyValuePairs<String, String> = [:]) {
+        let spec = spec
+        guard Self.rank(level) >= Self.rank(spec.level) else { return }
+        var line = Line(spec.format)
+        line.add("time", Self.timestamp())
+        line.add("level", level.rawValue)
+        line.add("event", event)
+        for (name, value) in fields { line.add(name, value) }
+        post(&line)
+    }
+
+    /// The same where the fields depend on what happened.
+    func write(_ level: LogSpec.Level, _ event: String, fields: [(String, String)]) {
         guard Self.rank(level) >= Self.rank(spec.level) else { return }
         var line = Line(spec.format)
         line.add("time", Self.timestamp())
@@ -75,6 +91,7 @@ public final class LogWriter: Sendable {
         line.add("status", record.status)
         line.add("end", record.reason)
         line.add("upstream", record.upstream)
+        if !record.place.isEmpty { line.add("place", record.place) }
         line.add("format", record.format.rawValue)
         line.add("duration_ms", Int(clamping: record.duration.milliseconds))
         if let first = record.timeToFirstToken { line.add("first_token_ms", Int(clamping: first.milliseconds)) }
@@ -83,6 +100,7 @@ public final class LogWriter: Sendable {
         if let input = record.usage?.input { line.add("input_tokens", input) }
         if let output = record.usage?.output { line.add("output_tokens", output) }
         if record.retries > 0 { line.add("retries", record.retries) }
+        if let attempts = record.attempts { line.add("attempts", attempts) }
         if record.pauses > 0 { line.add("pauses", record.pauses) }
         if !record.dropped.isEmpty { line.add("dropped", record.dropped.prefix(16).joined(separator: ",")) }
         if record.pings > 0 { line.add("pings", record.pings) }

@@ -36,6 +36,8 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case draining
         /// There is no upstream that may be asked now.
         case unavailable
+        /// The upstream's process was not ready in time.
+        case starting
     }
     public enum Phase: String, Sendable { case connect, head, firstToken, body, total }
 
@@ -45,6 +47,8 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
     public let message: String
     /// For the log only.
     public let detail: String
+    /// For `Retry-After`, where the status is 503.
+    public var retryAfterSeconds = 1
 
     public init(_ kind: Kind, _ side: Side, _ message: String, detail: String = "") {
         (self.kind, self.side, self.message, self.detail) = (kind, side, message, detail)
@@ -64,7 +68,10 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
             let limit = Limit("version", 0)
             self.init(.limit(limit, status: error.requestStatus), .client, "this HTTP version is not supported")
         case .malformed(let what): self.init(.badRequest, .client, "the request is not valid HTTP: \(what)")
-        case .expectationFailed, .truncated: self.init(.badRequest, .client, "the request is not valid HTTP")
+        case .expectationFailed:
+            let limit = Limit("expectation", 0)
+            self.init(.limit(limit, status: error.requestStatus), .client, "only 100-continue can be expected")
+        case .truncated: self.init(.badRequest, .client, "the request is not valid HTTP")
         }
     }
 
@@ -83,7 +90,7 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .timeout: 504
         case .status(let status): Self.clientStatus(ofUpstream: status)
         case .inStream(let kind): Self.status(of: kind)
-        case .draining, .refused, .unavailable: 503
+        case .draining, .refused, .unavailable, .starting: 503
         }
     }
 
@@ -120,6 +127,7 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .inStream: "upstream_error"
         case .draining: "drain"
         case .unavailable: "unavailable"
+        case .starting: "starting"
         }
     }
 
@@ -129,6 +137,10 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .timeout: StreamFailure(.timeout, message)
         case .malformed, .limit: StreamFailure(.malformed, message)
         case .draining: StreamFailure(.draining, message)
+        case .inStream(let kind): StreamFailure(kind, message)
+        case .status(429): StreamFailure(.rateLimited, message)
+        case .status(503), .status(529): StreamFailure(.overloaded, message)
+        case .status: StreamFailure(.provider, message)
         default: StreamFailure(.truncated, message)
         }
     }

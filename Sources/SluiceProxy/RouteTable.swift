@@ -5,8 +5,8 @@ import SluiceStreams
 /// A route as exchanges hold it: a reference, since copying a route counts a dozen of them.
 final class RouteEntry: Sendable {
     let spec: Route
-    /// What it says of requests, ready for their translation.
-    let rules: RequestRules
+    /// What it says of requests, ready for their translation; by the position in its list of upstreams.
+    private let rules: [RequestRules]
     /// Who may use it; nil for anybody, without limits.
     let access: RouteAccess?
 
@@ -17,11 +17,19 @@ final class RouteEntry: Sendable {
         rules.defaults = spec.defaults.flatMap { JSONValue.parse($0) }
         rules.overrides = spec.overrides.flatMap { JSONValue.parse($0) }
         rules.dropsUnsupported = spec.dropsUnsupported
-        self.rules = rules
+        self.rules = spec.upstreams.map { choice in
+            var own = rules
+            own.model = choice.model ?? rules.model
+            return own
+        }
     }
 
+    func rules(at position: Int) -> RequestRules { position < rules.count ? rules[position] : RequestRules() }
+
     /// Some of the client's body is changed, whatever it says.
-    var changesBody: Bool { spec.defaults != nil || spec.overrides != nil || spec.model != nil || spec.system != nil }
+    func changesBody(at position: Int) -> Bool {
+        spec.defaults != nil || spec.overrides != nil || rules(at: position).model != nil || spec.system != nil
+    }
 }
 
 /// Finds the route of a request: the first of the file that matches in path, method, host and every condition.

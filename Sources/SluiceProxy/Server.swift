@@ -11,72 +11,85 @@ public struct StartError: Error, CustomStringConvertible {
     init(_ description: String) { self.description = description }
 }
 
-/// The running proxy: one thread and loop for each core, all on the same addresses.
+/// The running proxy: one thread and loop for each core, all on the same addresses. May be called from any thread but the
+/// workers'.
 public final class Server: Sendable {
+    /// Reads the configuration, and builds all that is made of it. Faults of the file are `ConfigurationFaults`.
+    public typealias Loader = @Sendable () throws -> ServerSnapshot
+
     private struct Handle: Sendable {
         let mailbox: Mailbox
-        /// Set by the worker's own thread when its loop has ended.
-        let finished: Finished
+        let life: Life
     }
-    private final class Finished: Sendable {
-        let flag = Atomic<Bool>(false)
+    /// Set by the worker's own thread.
+    private final class Life: Sendable {
+        /// Its loop has ended.
+        let isOver = Atomic<Bool>(false)
+        /// The last round of `askLoops` that it has answered.
+        let round = Atomic<UInt64>(0)
     }
     /// Carries a worker into its thread; touched by the main thread only before that thread starts.
     private struct Carrier: @unchecked Sendable {
         let worker: Worker
     }
+    private struct State: Sendable {
+        var snapshot: ServerSnapshot
+        var listeners: ServerListeners
+    }
 
     private let handles: [Handle]
-    private let current: Mutex<ServerSnapshot>
-    /// Where it listens: with port 0, the port that the kernel chose.
-    public let addresses: [SocketAddress]
+    private let state: Mutex<State>
     private let shared: SharedState
+    private let load: Loader
+    private let reloaded: @Sendable () -> Void
+    private let draining = Atomic<Bool>(false)
+    private let counts = ReloadCounts()
 
     /// Opens all listeners and starts the workers; when it returns, connections are accepted. Call `Signals.block` first.
-    /// `ended` is called once, on a worker's thread, when the last worker has drained and stopped.
+    /// `inherited` are sockets that another process left for this one; those that fit no listener are closed. `load` is for
+    /// `reload`; after one that succeeded, `reloaded` is called on its thread. `ended` is called once, on a worker's thread, when the last worker has drained and stopped.
     public init(
-        _ snapshot: ServerSnapshot, log: LogWriter, ended: @escaping @Sendable () -> Void
+        _ snapshot: ServerSnapshot, log: LogWriter, inherited: [InheritedSocket] = [], load: @escaping Loader,
+        reloaded: @escaping @Sendable () -> Void = {}, ended: @escaping @Sendable () -> Void
     ) throws(StartError) {
         let configuration = snapshot.configuration
-        let shared = SharedState(connections: configuration.limits.connections, log: log)
-        var addresses: [SocketAddress] = []
-        for listener in configuration.listeners {
-            guard let address = SocketAddress(listener.address) else {
-                throw StartError("\(listener.address) is not an address to listen on")
-            }
-            addresses.append(address)
-        }
+        let shared = SharedState(configuration.limits, log: log)
+        var listeners = ServerListeners(
+            workers: configuration.workers ?? Self.coreCount(), inherited: inherited)
+        try listeners.change(to: configuration.listeners, options: configuration.limits.clientSocketOptions)
+        for name in listeners.dropUnused() { log.write(.warning, "unused_socket", ["address": name]) }
         var carriers: [Carrier] = []
         do throws(SystemError) {
-            for _ in 0..<(configuration.workers ?? Self.coreCount()) {
+            for shares in listeners.shares {
                 let worker = try Worker(snapshot, shared: shared)
-                // The first worker's bound ports are the ones that the others share. A unix path has one socket.
-                let own = carriers.isEmpty ? addresses : addresses.filter { if case .unix = $0 { false } else { true } }
-                let bound = try worker.listen(on: own)
-                if carriers.isEmpty { addresses = bound }
+                try worker.listen(shares)
                 carriers.append(Carrier(worker: worker))
             }
         } catch {
-            throw StartError("cannot listen on \(addresses.map(\.description).joined(separator: ", ")): \(error)")
+            throw StartError("cannot start: \(error)")
         }
-        self.addresses = addresses
         self.shared = shared
-        current = Mutex(snapshot)
-        handles = carriers.map { Handle(mailbox: $0.worker.loop.mailbox, finished: Finished()) }
+        (self.load, self.reloaded) = (load, reloaded)
+        state = Mutex(State(snapshot: snapshot, listeners: listeners))
+        handles = carriers.map { Handle(mailbox: $0.worker.loop.mailbox, life: Life()) }
         let running = RunningCount(carriers.count)
         do throws(SystemError) {
             for (index, carrier) in carriers.enumerated() {
-                let finished = handles[index].finished
+                let life = handles[index].life
                 try startThread(named: "worker-\(index)") {
                     carrier.worker.run()
-                    finished.flag.store(true, ordering: .releasing)
-                    if running.leave() { ended() }
+                    life.isOver.store(true, ordering: .releasing)
+                    if running.leave() { shared.processes.stop(ended) }
                 }
             }
         } catch {
             throw StartError("cannot start a thread: \(error)")
         }
+        shared.processes.begin()
     }
+
+    /// The managed processes as they are now; from any thread.
+    public var processes: [ProcessStatus] { shared.processes.statuses }
 
     private final class RunningCount: Sendable {
         private let count: Atomic<Int>
@@ -85,23 +98,122 @@ public final class Server: Sendable {
         func leave() -> Bool { count.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 }
     }
 
-    /// New exchanges go by `snapshot`. Its listeners must be those of the running configuration.
-    public func install(_ snapshot: ServerSnapshot) throws(StartError) {
-        let running = current.withLock { $0.configuration.listeners.map(\.address) }
-        guard snapshot.configuration.listeners.map(\.address) == running else {
-            throw StartError("listeners cannot change while the server runs; restart it for that")
+    /// Where it listens: with port 0, the port that the kernel chose.
+    public var addresses: [SocketAddress] { state.withLock { $0.listeners.addresses } }
+
+    /// The files that the configuration in force was made of.
+    public var files: [String] { state.withLock { $0.snapshot.configuration.files } }
+
+    // MARK: - Reload
+
+    private final class ReloadCounts: Sendable {
+        let done = Atomic<Int>(0)
+        let failed = Atomic<Int>(0)
+    }
+
+    /// Reloads that changed the configuration, and those that failed.
+    public var reloads: (done: Int, failed: Int) {
+        (counts.done.load(ordering: .relaxed), counts.failed.load(ordering: .relaxed))
+    }
+
+    /// Reads the configuration and its certificates again. New exchanges go by it, live ones end on the old one. Listeners that
+    /// are new are open when it returns; those that are gone accept no more.
+    ///
+    /// Returns what is wrong: then nothing has changed. Reloads by several threads happen one after the other.
+    public func reload() -> [String] {
+        let faults = state.withLock { install(&$0) }
+        if faults.isEmpty {
+            counts.done.add(1, ordering: .relaxed)
+            reloaded()
+        } else {
+            counts.failed.add(1, ordering: .relaxed)
+            shared.log.write(.error, "reload_failed", ["error": faults.joined(separator: "; ")])
         }
-        current.withLock { $0 = snapshot }
-        for handle in handles {
-            handle.mailbox.post { loop in (loop.owner as? Worker)?.install(snapshot) }
+        return faults
+    }
+
+    private func install(_ state: inout State) -> [String] {
+        guard !isDraining else { return ["the process is draining"] }
+        do {
+            let snapshot = try load()
+            let configuration = snapshot.configuration
+            try state.listeners.change(
+                to: configuration.listeners, options: configuration.limits.clientSocketOptions)
+            state.snapshot = snapshot
+            shared.log.change(to: configuration.log)
+            shared.budget.limit = configuration.limits.connections
+            shared.clients.change(limit: configuration.limits.connectionsPerAddress)
+            for (handle, shares) in zip(handles, state.listeners.shares) {
+                handle.mailbox.post { loop in (loop.owner as? Worker)?.install(snapshot, shares) }
+            }
+            let addresses = state.listeners.addresses.map(\.description).joined(separator: ", ")
+            shared.log.write(
+                .info, "reloaded", ["listeners": addresses, "configurations": "\(ServerSnapshot.liveCount)"])
+            if let workers = configuration.workers, workers != handles.count {
+                let problem = "workers stays \(handles.count) until the process is restarted"
+                shared.log.write(.warning, "reload_partial", ["error": problem])
+            }
+            return []
+        } catch let error as ConfigurationFaults {
+            return error.issues.map(\.description)
+        } catch {
+            return ["\(error)"]
         }
     }
 
-    /// Stops accepting, lets live exchanges end, and gives those that outlive the drain timeout an error.
-    public func drain() {
-        let timeout = current.withLock { $0.configuration.drainTimeout }
+    // MARK: - Ending
+
+    /// True from the moment that the process is to end: for whoever asks whether it is ready for more.
+    public var isDraining: Bool { draining.load(ordering: .acquiring) }
+
+    /// Says that it is not ready for more, and goes on as before; `drain` follows. Returns what the configuration wants to pass
+    /// in between.
+    public func announceDrain() -> Interval {
+        draining.store(true, ordering: .releasing)
+        return state.withLock { $0.snapshot.configuration.drainDelay }
+    }
+
+    /// How long it may take from `announceDrain` to the end.
+    public var drainLimit: Interval {
+        state.withLock { state in
+            let configuration = state.snapshot.configuration
+            let start = Instant(nanoseconds: 0)
+            return start + configuration.drainDelay + configuration.drainTimeout + WorkerEnding.farewell - start
+        }
+    }
+
+    /// Stops accepting, lets live exchanges end, and gives those that outlive the drain timeout an error. `handedOver`: another
+    /// process accepts from the same sockets.
+    public func drain(handedOver: Bool = false) {
+        draining.store(true, ordering: .releasing)
+        let timeout = state.withLock { state in
+            state.listeners.close(handedOver: handedOver)
+            return state.snapshot.configuration.drainTimeout
+        }
         for handle in handles {
-            handle.mailbox.post { loop in (loop.owner as? Worker)?.drain(timeout: timeout) }
+            handle.mailbox.post { loop in
+                (loop.owner as? Worker)?.drain(timeout: timeout, takingWaiting: !handedOver)
+            }
+        }
+    }
+
+    /// All sockets, for a process that takes over.
+    public var sockets: [InheritedSocket] { state.withLock { $0.listeners.all } }
+
+    // MARK: - Watching the loops
+
+    /// Has every loop answer, when it comes to it, with `round`, a number that grows.
+    public func askLoops(_ round: UInt64) {
+        for handle in handles {
+            let life = handle.life
+            handle.mailbox.post { _ in life.round.store(round, ordering: .releasing) }
+        }
+    }
+
+    /// Whether every loop that runs has answered `round`.
+    public func loopsHaveAnswered(_ round: UInt64) -> Bool {
+        handles.allSatisfy { handle in
+            handle.life.isOver.load(ordering: .acquiring) || handle.life.round.load(ordering: .acquiring) >= round
         }
     }
 

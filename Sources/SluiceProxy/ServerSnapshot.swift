@@ -1,6 +1,7 @@
 import SluiceConfig
 import SluiceIO
 import SluiceStreams
+import Synchronization
 
 /// A configuration with everything that is built from it: routes, certificates, trust. Immutable, shared by all
 /// workers; a reload makes a new one, and exchanges that began on the old one keep it until they end.
@@ -16,6 +17,12 @@ public final class ServerSnapshot: Sendable {
     let clientTLS: [TLSContext?]
     /// By upstream; nil where requests are not signed.
     let signing: [AWSSigning?]
+
+    /// Those that exist: the one in force, and older ones that live streams still hold.
+    public static var liveCount: Int { live.load(ordering: .relaxed) }
+    private static let live = Atomic<Int>(0)
+
+    deinit { Self.live.subtract(1, ordering: .relaxed) }
 
     /// `environment`: where credentials may stand that the configuration does not give.
     /// - Throws: for a certificate or key that cannot be read or used; names the file.
@@ -44,6 +51,12 @@ public final class ServerSnapshot: Sendable {
         signing = try configuration.upstreams.map { upstream in
             try upstream.aws.map { try AWSSigning($0, url: upstream.url, environment: environment) }
         }
+        Self.live.add(1, ordering: .relaxed)
+    }
+
+    func makeResolver(on loop: EventLoop) -> Resolver {
+        let servers = configuration.nameServers
+        return Resolver(loop: loop, servers: servers.isEmpty ? nil : servers.joined(separator: ","))
     }
 
     private static func options(_ spec: ServerTLSSpec) -> TLSServerOptions {

@@ -17,6 +17,8 @@ final class UpstreamPool: TimerHandler {
     /// Of the connection that is being read or written; empty between turns.
     var scratch = ByteQueue()
     private let tls: TLSContext?
+    /// For an upstream whose server we run.
+    private let process: ProcessGate?
     private var idle: [HTTP1UpstreamConnection] = []
     private var shared: [HTTP2UpstreamConnection] = []
     private var waiting: [UpstreamWait] = []
@@ -25,17 +27,30 @@ final class UpstreamPool: TimerHandler {
     private var speaksHTTP2: Bool?
     private var sweep = TimerID.none
     private var isClosed = false
+    /// Whose place this is, and which; nil once a reload has replaced it.
+    private weak var group: UpstreamGroup?
+    private(set) var place = 0
+    /// For the log; empty where its group has no other.
+    private(set) var placeName = ""
+    /// Of a name with several, each dial begins with the next one.
+    private(set) var nextAddress = 0
+    private var random = SplitMix64(seed: 0)
 
     /// What a connection is expected to carry: what the last one did, and 100 before there was one (RFC 9113 §6.5.2).
     private var expectedStreams = 100
 
-    init(_ endpoint: UpstreamEndpoint, loop: EventLoop, resolver: Resolver, tls: TLSContext?, limits: Limits) {
+    init(
+        _ endpoint: UpstreamEndpoint, loop: EventLoop, resolver: Resolver, tls: TLSContext?, limits: Limits,
+        process: ProcessGate? = nil
+    ) {
         (self.endpoint, self.loop, self.resolver, self.tls, self.limits) = (endpoint, loop, resolver, tls, limits)
+        self.process = process
         switch endpoint.spec.http {
         case .http11: speaksHTTP2 = false
         case .http2: speaksHTTP2 = true
         case .auto: speaksHTTP2 = tls == nil ? false : nil
         }
+        process?.serve(self)
     }
 
     var spec: UpstreamSpec { endpoint.spec }
@@ -49,6 +64,10 @@ final class UpstreamPool: TimerHandler {
         }
         while !fresh, let connection = idle.popLast() {
             guard connection.isOpen else { continue }
+            guard loop.now < connection.expiry else {
+                connection.closeIdle()
+                continue
+            }
             connection.serve(exchange, isReused: true)
             return nil
         }
@@ -59,17 +78,21 @@ final class UpstreamPool: TimerHandler {
     }
 
     private func dialAsNeeded() {
+        guard process?.isOpen ?? true else { return awaitProcess() }
         let perDial = speaksHTTP2 == false ? 1 : expectedStreams
         // Connections that have not said yet what they take will take as many.
         let greeting = shared.count { $0.isGreeting }
         let wanted = max(0, (waiting.count + perDial - 1) / perDial - greeting)
         while dials.count < wanted {
             let dial = Dial(pool: self)
+            nextAddress &+= 1
             dials.append(dial)
             dial.start(spec.url)
         }
         while dials.count > wanted { dials.removeLast().cancel() }
     }
+
+    // MARK: - Called by exchanges, once each for every attempt
 
     /// Ends what is idle now, and the rest when its last exchange is over.
     func close() {
@@ -79,6 +102,37 @@ final class UpstreamPool: TimerHandler {
         idle = []
         for connection in connections { connection.closeIdle() }
         for connection in multiplexed { connection.retire() }
+    }
+
+    // MARK: - Called by its group and by exchanges
+
+    func join(_ group: UpstreamGroup, as place: Int, named name: String, seed: UInt64) {
+        (self.group, self.place, placeName) = (group, place, name)
+        random = SplitMix64(seed: seed)
+        // The turn of a name's addresses begins with another one for each worker.
+        nextAddress = random.below(1 << 16)
+    }
+
+    func isPlace(of group: UpstreamGroup) -> Bool { self.group === group }
+
+    /// An exchange was given this place. `attemptEnded` follows, once.
+    func attemptBegan() { group?.attemptBegan(at: place) }
+    func attemptEnded(_ outcome: AttemptOutcome) { group?.attemptEnded(outcome, at: place) }
+
+    /// When a connection that begins now takes no more exchanges: a tenth earlier or later, lest those that were made together
+    /// end together.
+    func makeExpiry() -> Instant {
+        guard spec.maxConnectionAge > .zero else { return .distantFuture }
+        let tenth = spec.maxConnectionAge.nanoseconds / 10
+        return loop.now + Interval(nanoseconds: spec.maxConnectionAge.nanoseconds - tenth)
+            + Interval(nanoseconds: .random(in: 0...tenth * 2, using: &random))
+    }
+
+    func count(into census: inout WorkerCensus) {
+        census.idleUpstreams += idle.count
+        census.sharedUpstreams += shared.count
+        census.waiting += waiting.count
+        census.dials += dials.count
     }
 
     // MARK: - Called by those who wait, and by dials
@@ -95,6 +149,7 @@ final class UpstreamPool: TimerHandler {
     /// A connection is up: it serves who waits.
     func dialSucceeded(_ dial: Dial, _ connection: Connection) {
         dials.removeAll { $0 === dial }
+        process?.connected()
         let isHTTP2 = connection.isTLS ? connection.applicationProtocol == "h2" : spec.http == .http2
         speaksHTTP2 = isHTTP2
         if isHTTP2 { startHTTP2(connection) } else { startHTTP1(connection) }
@@ -119,6 +174,8 @@ final class UpstreamPool: TimerHandler {
                 upstream.serve(next)
                 served += 1
             }
+            // The configuration changed while the connection was made: who waited for it has it, and nobody else will.
+            if isClosed { upstream.retire() }
             if served == 0, !waiting.isEmpty {
                 return failWaiting(ProxyError(.refused, .upstream, "the upstream takes no streams"))
             }
@@ -139,6 +196,7 @@ final class UpstreamPool: TimerHandler {
     /// No connection came about. Where each dial is one exchange's, only the first fails with it.
     func dialFailed(_ dial: Dial, _ error: ProxyError) {
         dials.removeAll { $0 === dial }
+        if error.kind == .connect, process?.redialsSoon() == true { return dialAsNeeded() }
         if speaksHTTP2 == false {
             takeWaiting()?.upstreamFailed(error)
             dialAsNeeded()
@@ -154,10 +212,39 @@ final class UpstreamPool: TimerHandler {
         dialAsNeeded()
     }
 
+    // MARK: - Where the upstream is a process of ours
+
+    /// How long an exchange may wait for it; nil where there is no such process, or it is ready.
+    var processWait: Interval? { process?.wait }
+
+    /// It has become ready, or is no longer.
+    func processChanged(isUp: Bool) {
+        if !isUp {
+            let connections = idle
+            idle = []
+            for connection in connections { connection.closeIdle() }
+        }
+        for wait in waiting { wait.tellChange() }
+        dialAsNeeded()
+    }
+
+    /// No connection now; those who need not wait are told so, in a turn of their own.
+    private func awaitProcess() {
+        for dial in dials { dial.cancel() }
+        dials = []
+        guard !waiting.isEmpty, process?.refusal != nil else { return }
+        loop.afterTurn { [weak self] in
+            guard let self, let error = process?.refusal else { return }
+            failWaiting(error)
+        }
+    }
+
     // MARK: - Called by connections
 
     func giveBack(_ connection: HTTP1UpstreamConnection) {
-        guard !isClosed, idle.count < limits.idleUpstreamConnections else { return connection.closeIdle() }
+        guard !isClosed, idle.count < limits.idleUpstreamConnections, loop.now < connection.expiry else {
+            return connection.closeIdle()
+        }
         connection.idleSince = loop.now
         idle.append(connection)
         if sweep == .none { sweep = loop.schedule(after: limits.upstreamIdleTimeout, handler: self) }
@@ -204,6 +291,8 @@ final class UpstreamWait {
         pool.giveUp(self)
     }
 
+    func tellChange() { exchange?.upstreamChanged() }
+
     func take() -> (any UpstreamStreamDelegate)? {
         guard !isOver else { return nil }
         isOver = true
@@ -212,6 +301,9 @@ final class UpstreamWait {
 }
 
 extension Limits {
+    /// What is over for us still has to reach its client, but even where `slow_client` is off not for ever.
+    var flushPatience: Interval { slowClient > .zero ? slowClient : .seconds(300) }
+
     var http1Request: HTTP1Limits {
         var limits = HTTP1Limits()
         limits.headBytes = requestHeadBytes

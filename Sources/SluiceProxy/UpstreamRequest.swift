@@ -12,6 +12,8 @@ final class UpstreamRequest {
         let upstream: UpstreamEndpoint
         let requestID: String
         let path: String
+        /// Of the upstream in the route's list.
+        var position = 0
     }
     /// What the client expects of the answer.
     struct Expectation {
@@ -36,7 +38,7 @@ final class UpstreamRequest {
     /// What the upstream's dialect had no words for, left out by `drop_unsupported`.
     let dropped: [String]
 
-    private init(
+    init(
         head: RequestHead, length: BodyLength, body: [UInt8], isBodyRelayed: Bool, expectation: Expectation,
         dropped: [String] = []
     ) {
@@ -101,7 +103,8 @@ final class UpstreamRequest {
         _ context: Context, _ body: Span<UInt8>, _ format: StreamFormat
     ) throws(ProxyError) -> Plan? {
         let route = context.route
-        guard route.spec.request == .openAIChat, !route.changesBody, context.upstream.dialect == .openAIChat,
+        guard route.spec.request == .openAIChat, !route.changesBody(at: context.position),
+            context.upstream.dialect == .openAIChat,
             format == .openAIChat || tellsUsage(format) || format == .text
         else { return nil }
         guard let chat = ChatBody(body) else {
@@ -146,7 +149,7 @@ final class UpstreamRequest {
     private static func translated(
         _ context: Context, _ body: Span<UInt8>, _ format: StreamFormat
     ) throws(ProxyError) -> Plan {
-        var rules = context.route.rules
+        var rules = context.route.rules(at: context.position)
         rules.fallbackModel = context.upstream.dialect.fallbackModel
         var hints = hints(context, format)
         var bytes = body.array

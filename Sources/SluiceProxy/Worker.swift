@@ -12,11 +12,19 @@ public final class Worker {
     private(set) var snapshot: ServerSnapshot
     /// Those of `snapshot`, here because they are asked for at every turn.
     private(set) var limits: Limits
-    private let shared: SharedState
-    private let resolver: Resolver
-    private var groups: [UpstreamGroup]
-    private var listeners: [Listener] = []
-    private var clients: [ObjectIdentifier: any ClientConnection] = [:]
+    let shared: SharedState
+    private var resolver: Resolver
+    /// In the order of the configuration.
+    private(set) var groups: [UpstreamGroup]
+    /// By listener of the configuration; the same object for as long as reloads keep it.
+    private var listeners: [ListenerKey: WorkerListener] = [:]
+    private var clients: [ObjectIdentifier: Client] = [:]
+    private struct Client {
+        let connection: any ClientConnection
+        let listener: WorkerListener
+        let serial: Int
+    }
+    private var clientCount = 0
     private var liveExchanges = 0
     private(set) var isDraining = false
     var metrics = WorkerMetrics()
@@ -27,61 +35,94 @@ public final class Worker {
     /// What was encoded before the head could go out, while it does; empty otherwise.
     var early = ByteQueue()
     var batch = EventBatch()
+    /// What a compressed answer says, while it is looked at; empty otherwise.
+    var inflated = ByteQueue()
 
-    init(_ snapshot: ServerSnapshot, shared: SharedState) throws(SystemError) {
-        loop = try EventLoop()
+    /// `kernel`: the network and the clock that it lives on. `seed`: of its ids; nil for a random one.
+    package init(
+        _ snapshot: ServerSnapshot, shared: SharedState, kernel: any Kernel = LinuxKernel.shared, seed: UInt64? = nil
+    ) throws(SystemError) {
+        loop = try EventLoop(on: kernel)
         (self.snapshot, self.shared, limits) = (snapshot, shared, snapshot.configuration.limits)
-        resolver = Resolver(loop: loop)
+        resolver = snapshot.makeResolver(on: loop)
         groups = []
-        var seed: UInt64 = 0
-        _ = getentropy(&seed, 8)
-        random = seed
+        random = seed ?? Self.randomSeed()
         loop.owner = self
         groups = makeGroups()
+        for group in groups { group.start(after: nil) }
+    }
+
+    private static func randomSeed() -> UInt64 {
+        var seed: UInt64 = 0
+        _ = getentropy(&seed, 8)
+        return seed
     }
 
     private func makeGroups() -> [UpstreamGroup] {
         snapshot.configuration.upstreams.enumerated().map { index, spec in
-            let pool = UpstreamPool(
-                UpstreamEndpoint(spec, signing: snapshot.signing[index]), loop: loop, resolver: resolver,
-                tls: snapshot.clientTLS[index], limits: snapshot.configuration.limits)
-            return UpstreamGroup(spec, pools: [pool])
+            let pools = spec.places.map { place in
+                UpstreamPool(
+                    UpstreamEndpoint(spec.at(place), signing: snapshot.signing[index]), loop: loop, resolver: resolver,
+                    tls: snapshot.clientTLS[index], limits: snapshot.configuration.limits,
+                    process: shared.processes.gate(for: spec, on: loop))
+            }
+            let group = UpstreamGroup(spec, pools: pools, loop: loop, seed: random &+ UInt64(index))
+            group.onChange = { [unowned self] change in
+                metrics.count(change)
+                shared.log.write(change)
+            }
+            return group
         }
     }
 
     // MARK: - Listening
 
-    /// Opens this worker's sockets on `addresses`, and returns where they are bound.
-    func listen(on addresses: [SocketAddress]) throws(SystemError) -> [SocketAddress] {
+    /// Opens sockets of the loop's own kernel. They are not in the configuration's care.
+    package func listen(on addresses: [SocketAddress]) throws(SystemError) -> [SocketAddress] {
         var bound: [SocketAddress] = []
         for (index, address) in addresses.enumerated() {
-            let listener = try Listener(
-                on: address, loop: loop, budget: shared.budget, options: socketOptions
-            ) { [unowned self] socket, peer in
-                accept(socket, peer, listener: index)
-            }
-            listeners.append(listener)
-            bound.append(listener.address)
+            let listener = try WorkerListener(on: address, index: index, worker: self)
+            listeners[ListenerKey(place: .address(address), occurrence: index)] = listener
+            bound += listener.addresses
         }
         return bound
     }
 
-    /// A client that takes nothing is ours to judge, by `slow_client`; the kernel only finds those that are gone.
-    private var socketOptions: ClientSocketOptions {
-        let limits = snapshot.configuration.limits
-        return ClientSocketOptions(
-            unsentBytes: limits.clientUnsentBytes,
-            unacknowledgedTimeout: limits.slowClient == .zero ? .zero : max(.seconds(60), limits.slowClient))
+    /// Accepts from this worker's sockets, listed as the configuration lists its listeners. Those that are open stay so.
+    func listen(_ shares: [ListenerShare]) throws(SystemError) {
+        for (index, share) in shares.enumerated() {
+            if let listener = listeners[share.key] {
+                listener.index = index
+            } else {
+                listeners[share.key] = try WorkerListener(share, index: index, worker: self)
+            }
+        }
     }
 
-    private func accept(_ socket: consuming Descriptor, _ peer: SocketAddress, listener: Int) {
+    /// Who waits to be accepted still is; connections end with their last exchange.
+    private func closeListeners(except kept: Set<ListenerKey>) {
+        for (key, listener) in listeners where !kept.contains(key) {
+            listeners[key] = nil
+            listener.close(takingWaiting: true)
+            let own = clients.values.filter { $0.listener === listener }.sorted { $0.serial < $1.serial }
+            for client in own { client.connection.drain() }
+        }
+    }
+
+    func accept(_ socket: consuming Descriptor, _ peer: SocketAddress, _ listener: WorkerListener) {
+        guard shared.clients.take(peer) else {
+            metrics.refusedConnections &+= 1
+            shared.budget.give()
+            return
+        }
         do {
-            let engine = try snapshot.serverTLS[listener]?.makeServerEngine()
+            let engine = try snapshot.serverTLS[listener.index]?.makeServerEngine()
             let connection = try Connection(socket, peer: peer, engine: engine, loop: loop)
             let client = ClientDetector(connection, worker: self)
-            clients[ObjectIdentifier(client)] = client
+            add(client, listener)
             client.start()
         } catch {
+            shared.clients.give(peer)
             shared.budget.give()
             shared.log.write(.warning, "accept", ["error": "\(error)"])
         }
@@ -89,9 +130,19 @@ public final class Worker {
 
     /// The protocol of a connection is known: another object serves it from here.
     func replace(_ client: any ClientConnection, by heir: any ClientConnection) {
-        guard clients.removeValue(forKey: ObjectIdentifier(client)) != nil else { return }
-        clients[ObjectIdentifier(heir)] = heir
-        if isDraining { heir.drain() }
+        guard let listener = clients.removeValue(forKey: ObjectIdentifier(client))?.listener else { return }
+        add(heir, listener)
+        if isDraining || listener.isClosed { heir.drain() }
+    }
+
+    private func add(_ client: any ClientConnection, _ listener: WorkerListener) {
+        clientCount &+= 1
+        clients[ObjectIdentifier(client)] = Client(connection: client, listener: listener, serial: clientCount)
+    }
+
+    /// In the order in which they came, whatever their addresses in memory are.
+    private var clientsInOrder: [any ClientConnection] {
+        clients.values.sorted { $0.serial < $1.serial }.map(\.connection)
     }
 
     /// A client that broke the protocol or asked for too much, and whose connection is closed for it.
@@ -101,6 +152,7 @@ public final class Worker {
 
     func forget(_ client: any ClientConnection) {
         guard clients.removeValue(forKey: ObjectIdentifier(client)) != nil else { return }
+        shared.clients.give(client.peer)
         shared.budget.give()
         stopIfDrained()
     }
@@ -109,7 +161,12 @@ public final class Worker {
 
     var limiter: RateLimiter { shared.limiter }
 
-    func group(_ upstream: Int) -> UpstreamGroup { groups[upstream] }
+    /// What this worker knows of all places of all upstreams.
+    var placeStatus: [PlaceStatus] { groups.flatMap(\.status) }
+
+    /// All buffers of the process hold as much as they may.
+    var isOverfull: Bool { BufferedBytes.total > bufferedBytesLimit }
+    var bufferedBytesLimit: Int { limits.bufferedBytes ?? shared.bufferedBytes }
 
     func exchangeBegan() {
         liveExchanges += 1
@@ -124,11 +181,7 @@ public final class Worker {
 
     /// 16 hexadecimal digits; for ids, not for secrets.
     func makeID() -> String {
-        random = random &+ 0x9E37_79B9_7F4A_7C15  // SplitMix64
-        var mixed = random
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        mixed ^= mixed >> 31
+        let mixed = nextRandom()
         return String(unsafeUninitializedCapacity: 16) { digits in
             for index in 0..<16 {
                 let digit = UInt8(truncatingIfNeeded: mixed >> UInt64(60 - 4 * index)) & 15
@@ -138,41 +191,69 @@ public final class Worker {
         }
     }
 
+    /// SplitMix64; for ids and jitter, not for secrets.
+    func nextRandom() -> UInt64 {
+        random = random &+ 0x9E37_79B9_7F4A_7C15
+        var mixed = random
+        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+        return mixed ^ (mixed >> 31)
+    }
+
     // MARK: - Life
 
     /// New exchanges go by `snapshot`; those that run end on what they began with.
-    func install(_ snapshot: ServerSnapshot) {
-        let old = groups
+    package func install(_ snapshot: ServerSnapshot) { install(snapshot, nil) }
+
+    func install(_ snapshot: ServerSnapshot, _ shares: [ListenerShare]?) {
+        if let shares { closeListeners(except: Set(shares.map(\.key))) }
+        let (old, nameServers) = (groups, self.snapshot.configuration.nameServers)
         self.snapshot = snapshot
         limits = snapshot.configuration.limits
+        // The old pools keep theirs: dials under way go on.
+        if snapshot.configuration.nameServers != nameServers { resolver = snapshot.makeResolver(on: loop) }
         groups = makeGroups()
+        for group in groups { group.start(after: old.first { $0.spec.name == group.spec.name }) }
         for group in old { group.close() }
-    }
-
-    /// Takes no new connection or request, and stops the loop when the last exchange is over.
-    func drain(timeout: Interval) {
-        guard !isDraining else { return }
-        isDraining = true
-        for listener in listeners { listener.close() }
-        for client in Array(clients.values) { client.drain() }
-        drainTimer = DrainTimer(self)
-        if let drainTimer { _ = loop.schedule(after: timeout, handler: drainTimer) }
-        stopIfDrained()
-    }
-
-    private var drainTimer: DrainTimer?
-
-    private final class DrainTimer: TimerHandler {
-        unowned let worker: Worker
-        init(_ worker: Worker) { self.worker = worker }
-
-        func timerFired(_ timer: TimerID, on loop: EventLoop) {
-            for client in Array(worker.clients.values) { client.failForDrain() }
+        guard !isDraining, let shares else { return }
+        do throws(SystemError) {
+            try listen(shares)
+        } catch {
+            shared.log.write(.error, "listen", ["error": "\(error)"])
         }
     }
 
+    /// Takes no new connection but, with `takingWaiting`, those that wait to be accepted, and stops the loop when the last
+    /// exchange is over.
+    package func drain(timeout: Interval, takingWaiting: Bool = true) {
+        guard !isDraining else { return }
+        for listener in listeners.values { listener.close(takingWaiting: takingWaiting) }
+        isDraining = true
+        for client in clientsInOrder { client.drain() }
+        ending = WorkerEnding(self, timeout: timeout)
+        stopIfDrained()
+    }
+
+    private var ending: WorkerEnding?
+    private var orphans = ExchangeOrphans()
+
+    /// An exchange goes on though its client has gone.
+    func leftBehind(_ exchange: Exchange) { orphans.add(exchange) }
+
+    /// The time for draining is over.
+    func failLive() {
+        for client in clientsInOrder { client.failForDrain() }
+        orphans.end()
+        stopIfDrained()
+    }
+
+    func closeClients() {
+        for client in clientsInOrder { client.closeNow() }
+    }
+
     private func stopIfDrained() {
-        if isDraining && clients.isEmpty && liveExchanges == 0 { loop.stop() }
+        guard isDraining, clients.isEmpty, liveExchanges == 0 else { return }
+        ending?.stop()
     }
 
     func run() {
@@ -181,16 +262,43 @@ public final class Worker {
         } catch {
             shared.log.write(.error, "worker stopped", ["error": "\(error)"])
         }
+        close()
+    }
+
+    /// Lets go of what is left when the loop has stopped.
+    package func close() {
         for group in groups { group.close() }
+        // HTTP/2 connections say GOAWAY at the end of a turn.
+        try? loop.turn(maximumWait: 0)
+        loop.stopNow()
         resolver.close()
+    }
+
+    package var census: WorkerCensus {
+        var census = WorkerCensus()
+        (census.clients, census.exchanges) = (clients.count, liveExchanges)
+        (census.timers, census.budget) = (loop.timerCount, shared.budget.count)
+        for group in groups { group.count(into: &census) }
+        census.mostBuffered = clients.values.map(\.connection.bufferedBytes).max() ?? 0
+        return census
     }
 }
 
 /// What all workers of a process share.
 public final class SharedState: Sendable {
     let budget: ConnectionBudget
+    let clients: ClientBudget
+    /// Where the configuration gives no `buffered_bytes`.
+    let bufferedBytes: Int
     public let log: LogWriter
     let limiter = RateLimiter(capacity: 65_536)
+    let processes: ProcessDirectory
 
-    public init(connections: Int, log: LogWriter) { (budget, self.log) = (ConnectionBudget(limit: connections), log) }
+    public init(_ limits: Limits, log: LogWriter) {
+        budget = ConnectionBudget(limit: limits.connections)
+        clients = ClientBudget(limit: limits.connectionsPerAddress)
+        bufferedBytes = max(16 << 20, (MachineMemory.limitBytes() ?? 2 << 30) / 8)
+        self.log = log
+        processes = ProcessDirectory(log: log)
+    }
 }

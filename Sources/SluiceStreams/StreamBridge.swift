@@ -13,6 +13,8 @@ public struct StreamBridge: ~Copyable {
     /// Relaying to a client whose dialect is known: the part of an event that has come so far. It leaves when the event is
     /// whole, so that a failure or a keepalive always stands between two events. Bounded by the decoder's event limit.
     private var heldEvent: [UInt8] = []
+    /// Bytes of the body before the chunk that is being fed.
+    private var relayedBytes = 0
 
     /// The first error that the provider sent inside the stream.
     public private(set) var errorKind: StreamErrorKind?
@@ -60,13 +62,26 @@ public struct StreamBridge: ~Copyable {
     public mutating func consume(
         _ chunk: Span<UInt8>, batch: inout EventBatch, into out: inout ByteQueue
     ) throws(StreamError) {
-        if isRelay { relay(chunk, into: &out) }
+        // Where nobody knows how the client is told of a failure, the bytes are its own matter.
+        if isRelay, encoder == nil { out.append(chunk) }
         // What was understood before a fault is still the client's.
         defer {
             take(batch, into: &out)
             batch.removeAll()
         }
-        try decoder.feed(chunk, into: &batch)
+        do throws(StreamError) {
+            try decoder.feed(chunk, into: &batch)
+        } catch {
+            if isRelay, encoder != nil { relay(chunk, upTo: wholeEvents(in: chunk, before: error), into: &out) }
+            throw error
+        }
+        guard isRelay, encoder != nil else { return }
+        let end = endOfLastEvent(chunk)
+        relay(chunk, upTo: end, into: &out)
+        if end < chunk.count {
+            chunk.extracting(end..<chunk.count).withUnsafeBufferPointer { heldEvent.append(contentsOf: $0) }
+        }
+        relayedBytes &+= chunk.count
     }
 
     /// The body has ended as HTTP says it must.
@@ -105,16 +120,24 @@ public struct StreamBridge: ~Copyable {
         encoder?.keepalive(into: &out) ?? false
     }
 
-    private mutating func relay(_ chunk: Span<UInt8>, into out: inout ByteQueue) {
-        // Where nobody knows how the client is told of a failure, the bytes are its own matter.
-        guard encoder != nil else { return out.append(chunk) }
-        let end = endOfLastEvent(chunk)
-        if end > 0 {
-            releaseHeld(into: &out)
-            out.append(chunk.extracting(0..<end))
-        }
-        if end < chunk.count {
-            chunk.extracting(end..<chunk.count).withUnsafeBufferPointer { heldEvent.append(contentsOf: $0) }
+    private mutating func relay(_ chunk: Span<UInt8>, upTo end: Int, into out: inout ByteQueue) {
+        guard end > 0 else { return }
+        releaseHeld(into: &out)
+        out.append(chunk.extracting(0..<end))
+    }
+
+    /// How much of `chunk` is whole events before the one that `error` is about.
+    private func wholeEvents(in chunk: Span<UInt8>, before error: StreamError) -> Int {
+        switch error {
+        case .malformed(_, let offset): return min(chunk.count, max(0, offset - relayedBytes))
+        case .eventTooLarge(let limit):
+            var (start, end) = (-heldEvent.count, 0)
+            for index in chunk.indices where endsEvent(chunk, at: index) {
+                // Line ends do not count.
+                if index + 1 - start > limit.value + 4 { break }
+                (start, end) = (index + 1, index + 1)
+            }
+            return end
         }
     }
 
@@ -124,26 +147,30 @@ public struct StreamBridge: ~Copyable {
         heldEvent.removeAll()
     }
 
-    /// Behind the last blank line of `chunk`, found from its end: 0 if there is none. A line ends in LF, CRLF or CR, and
-    /// the one before may stand in `heldEvent`.
+    /// Behind the last blank line of `chunk`, found from its end: 0 if there is none.
     private func endOfLastEvent(_ chunk: Span<UInt8>) -> Int {
+        var index = chunk.count - 1
+        while index >= 0 {
+            if endsEvent(chunk, at: index) { return index + 1 }
+            index -= 1
+        }
+        return 0
+    }
+
+    /// Whether the byte at `index` ends an event. A line ends in LF, CRLF or CR, and the one before may stand in `heldEvent`.
+    @inline(__always)
+    private func endsEvent(_ chunk: Span<UInt8>, at index: Int) -> Bool {
         func byte(_ index: Int) -> UInt8? {
             if index >= 0 { return chunk[index] }
             // What is held may be empty: then the stream, or an event, has just begun, and an LF ends nothing.
             let position = heldEvent.count + index
             return position >= 0 ? heldEvent[position] : nil
         }
-        var index = chunk.count - 1
-        while index >= 0 {
-            if boundary == .line, chunk[index] == ASCII.lf { return index + 1 }
-            if chunk[index] == ASCII.lf || chunk[index] == ASCII.cr {
-                let isPair = chunk[index] == ASCII.lf && byte(index - 1) == ASCII.cr
-                let before = byte(index - (isPair ? 2 : 1))
-                if before == ASCII.lf || before == ASCII.cr { return index + 1 }
-            }
-            index -= 1
-        }
-        return 0
+        if boundary == .line { return chunk[index] == ASCII.lf }
+        guard chunk[index] == ASCII.lf || chunk[index] == ASCII.cr else { return false }
+        let isPair = chunk[index] == ASCII.lf && byte(index - 1) == ASCII.cr
+        let before = byte(index - (isPair ? 2 : 1))
+        return before == ASCII.lf || before == ASCII.cr
     }
 
     private mutating func take(_ batch: borrowing EventBatch, into out: inout ByteQueue) {

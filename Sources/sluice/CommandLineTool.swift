@@ -9,7 +9,9 @@ enum CommandLineTool {
     static let usage = """
         sluice: a streaming bridge between user interfaces and LLM providers
 
-          sluice run [-c FILE] [--listen ADDRESS]   serve; without -c, what the environment's API keys make, or the demo
+          sluice run [-c FILE] [--watch] [--listen ADDRESS]
+                                                    serve; without -c, what the environment's API keys make, or the demo;
+                                                    --watch reloads when the file, or one that it names, has changed
           sluice validate FILE                      check a configuration and print every fault in it
           sluice schema                             print the JSON Schema of configurations
           sluice formats [--json]                   what can be spoken to clients and to upstreams
@@ -38,6 +40,7 @@ enum CommandLineTool {
             case "convert": return try ConvertCommand.run(rest)
             case "replay": return try ReplayCommand(rest).run()
             case "key": return try KeyCommand.run(rest)
+            case "supervise": return try SuperviseCommand.run(rest)
             case "version", "--version": return say("sluice \(version)\n")
             case "help", "--help", "-h": return say(usage)
             default: return refuse(arguments.first.map(unknown) ?? "no command given")
@@ -54,9 +57,15 @@ enum CommandLineTool {
     }
 
     private static func run(options arguments: [String]) throws(CommandOptions.Fault) -> Int32 {
-        let options = try CommandOptions(arguments, values: ["config", "listen"], short: ["c": "config"])
+        let options = try CommandOptions(
+            arguments, values: ["config", "listen"], flags: ["watch"], short: ["c": "config"])
         if let extra = options.operands.first { throw CommandOptions.Fault("run does not know '\(extra)'") }
-        return RunCommand(file: options.text("config"), listen: options.text("listen")).run()
+        if options.has("watch"), options.text("config") == nil {
+            throw CommandOptions.Fault("--watch needs a file (-c)")
+        }
+        return RunCommand(
+            file: options.text("config"), listen: options.text("listen"), watches: options.has("watch")
+        ).run()
     }
 
     private static func schema(_ arguments: [String]) throws(CommandOptions.Fault) -> Int32 {

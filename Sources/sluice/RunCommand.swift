@@ -7,14 +7,18 @@ import Synchronization
 
 /// `sluice run`: starts the server and waits for signals until it has drained.
 ///
-/// SIGTERM and SIGINT drain; a second one exits at once. SIGHUP reads the configuration and its certificates again.
+/// SIGTERM and SIGINT drain; a second one exits at once. SIGHUP reads the configuration and its certificates again. SIGUSR2
+/// hands over to a new process. `ProcessLife` carries them out.
 struct RunCommand {
     let file: String?
     let listen: String?
+    let watches: Bool
 
     /// Returns the exit code.
     func run() -> Int32 {
-        Signals.block([SIGTERM, SIGINT, SIGHUP])
+        Signals.block(ProcessLife.signals)
+        let environment = CommandLineTool.environment()
+        let inherited = InheritedSocket.take(environment)
         let demo = demoURL()
         let configuration: Configuration
         do throws(ConfigurationFaults) {
@@ -22,26 +26,24 @@ struct RunCommand {
         } catch {
             return CommandLineTool.complain(error)
         }
-        raiseDescriptorLimit()
+        let descriptors = DescriptorLimit.raise()
         do {
             let loop = try EventLoop()
             let log = try LogWriter(configuration.log)
+            warn(descriptors, configuration.limits, log)
             let mailbox = loop.mailbox
-            let server = try Server(try snapshot(configuration), log: log) { mailbox.post { $0.stop() } }
+            for fault in inherited.faults { log.write(.warning, "inherited_socket", ["error": fault]) }
+            let server = try Server(
+                try snapshot(configuration), log: log, inherited: inherited.sockets,
+                load: { try snapshot(try load(demo: demo)) },
+                reloaded: { mailbox.post { ($0.owner as? ProcessLife)?.watchAgain() } },
+                ended: { mailbox.post { $0.stop() } })
             for address in server.addresses { log.write(.info, "listening", ["address": "\(address)"]) }
             greet(server.addresses, isDemo: demo != nil)
-            var stops = 0
-            let signals = try Signals([SIGTERM, SIGINT, SIGHUP], on: loop) { signal in
-                if signal == SIGHUP { return reload(server, log, demo) }
-                stops += 1
-                if stops > 1 {
-                    log.flush()
-                    exit(1)
-                }
-                log.write(.info, "draining")
-                server.drain()
-            }
-            try withExtendedLifetime(signals) { try loop.run() }
+            let life = try ProcessLife(server, log: log, loop: loop, environment: environment)
+            if watches { life.watchFiles() }
+            life.begin()
+            try withExtendedLifetime(life) { try loop.run() }
             log.write(.info, "stopped")
             log.flush()
             return 0
@@ -79,17 +81,6 @@ struct RunCommand {
         }
     }
 
-    /// A file with a fault in it changes nothing and is reported.
-    private func reload(_ server: Server, _ log: LogWriter, _ demo: String?) {
-        do {
-            try server.install(try snapshot(try load(demo: demo)))
-            log.write(.info, "reloaded")
-        } catch {
-            let faults = (error as? ConfigurationFaults)?.issues.map(\.description).joined(separator: "; ")
-            log.write(.error, "reload_failed", ["error": faults ?? "\(error)"])
-        }
-    }
-
     private func greet(_ addresses: [SocketAddress], isDemo: Bool) {
         guard file == nil, case .ip(_, let port)? = addresses.first, isatty(2) == 1 || isDemo else { return }
         let base = "localhost:\(port)"
@@ -106,10 +97,12 @@ struct RunCommand {
             """, to: 2)
     }
 
-    private func raiseDescriptorLimit() {
-        var limit = rlimit()
-        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
-        limit.rlim_cur = limit.rlim_max
-        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    /// Connections wait unaccepted where descriptors run out: that should be known before it happens.
+    private func warn(_ descriptors: Int?, _ limits: Limits, _ log: LogWriter) {
+        let wanted = 2 * limits.connections + 100
+        guard let descriptors, descriptors < wanted else { return }
+        log.write(
+            .warning, "few_descriptors",
+            ["limit": "\(descriptors)", "wanted": "\(wanted)", "for": "limits.connections of \(limits.connections)"])
     }
 }

@@ -93,15 +93,15 @@ def links(folder):
 class Peer:
     """A scripted upstream: `script(connection, request_bytes)` answers each request on a thread of its own."""
 
-    def __init__(self, script, send_buffer=None):
+    def __init__(self, script, send_buffer=None, address=("127.0.0.1", 0)):
         self.script = script
         self.send_buffer = send_buffer
         self.requests = []
         self.closed_at = []
         self.connections = 0
-        self.server = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.server = socket.create_server(address, backlog=1024)
         self.port = self.server.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/v1"
+        self.url = f"http://{address[0]}:{self.port}/v1"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):

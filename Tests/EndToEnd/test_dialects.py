@@ -342,6 +342,26 @@ def test_a_stream_or_a_document_as_the_client_says():
                     assert "".join(part["text"] for part in parts) == recorded.answer.text
 
 
+def test_a_plain_text_is_an_answer_where_the_dialect_is_not_known():
+    """`auto` takes text/plain for what it says it is; what calls itself nothing, and looks like nothing, is no answer."""
+    kinds = {"text/plain; charset=utf-8": 200, "application/octet-stream": 502, "text/html": 502}
+    for kind, status in kinds.items():
+        def reply(connection, request):
+            connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+            for piece in ("Two ", "w\u00f6rds\n"):
+                data = piece.encode()
+                connection.sendall(b"%x\r\n%s\r\n" % (len(data), data))
+            connection.sendall(b"0\r\n\r\n")
+
+        with Upstream(reply) as upstream:
+            routes = [{"path": "/s", "request": "openai-chat", "response": "sse-json", "upstream": "u"}]
+            with Sluice(config({"u": {"url": upstream.root, "dialect": "auto"}}, routes)) as proxy:
+                answer = fetch(proxy.port, "/s", {**CLIENTS["openai-chat"][1], "stream": True})
+                assert answer.status == status, (kind, answer.raw)
+                if status == 200:
+                    assert read("sse-json", answer.body).text == "Two w\u00f6rds\n", answer.body
+
+
 # MARK: what is dropped
 
 def test_what_an_upstream_has_no_words_for():

@@ -8,7 +8,8 @@ import time
 from harness import DONE, HEAD, Peer, Reply, Sluice, connect, drain, event, request_bytes, until
 from harness import stream as send_stream
 from http2_peer import CANCEL, CONCURRENT_STREAMS, INTERNAL_ERROR, REFUSED_STREAM, Http2Peer, connect_http2, goaway
-from http2_world import (ALL_FRAMINGS, PAIRS, certificates, chat, http2_proxy, over_h1, over_h2, settings)
+from http2_world import (
+    ALL_FRAMINGS, PAIRS, Upstreams, certificates, chat, http2_proxy, over_h1, over_h2, settings)
 
 TOKENS = ["one", " two", " three"]
 
@@ -390,3 +391,63 @@ def test_bodies_of_3_mib_over_all_pairs():
                 else:
                     body = bytes(client.request(path, data).wait_over(20).body)
                 assert body == data, f"{asker} to {upstream}: {len(body)} of {size} bytes"
+
+
+# MARK: reloads and clients that are gone
+
+def test_an_answer_is_drained_after_its_connection_is_gone():
+    """`on_disconnect: drain`: the provider finishes, though nothing is left of the client; also where only its stream is gone."""
+    for whole in (True, False):
+        gate, began = threading.Event(), threading.Semaphore(0)
+        with Http2Peer(gated(gate, began)) as peer, http2_proxy(peer, routes={"on_disconnect": "drain"}) as proxy:
+            client = connect_http2(proxy.port)
+            stream = client.request("/h2/sse-json", chat())
+            assert began.acquire(timeout=10)
+            upstream = peer.streams[0]
+            # The head is there, so that it is the answer that is drained.
+            upstream.head()
+            upstream.data(event({"content": "first"}))
+            stream.wait(lambda s: s.body, "the first token")
+            if whole:
+                client.close()
+            else:
+                stream.abort(CANCEL)
+            upstream.head = lambda: None
+            time.sleep(0.1)
+            gate.set()
+            ended = until(lambda: proxy.exchanges(), what="the end")
+            assert ended[0]["end"] == "client_gone" and not upstream.is_gone, ended
+            assert proxy.process.poll() is None, proxy.errors
+            client.close()
+
+
+def test_reloads_while_connections_are_made_and_used():
+    """A pool may be given up while its connections still carry, or are only being made."""
+    def script(answer, text):
+        answer.head()
+        for token in TOKENS:
+            answer.data(event({"content": token}))
+            time.sleep(0.002)
+        answer.data(DONE)
+        answer.end()
+
+    with Upstreams(script) as upstreams, Sluice(settings(upstreams.urls, workers=2)) as proxy:
+        over = threading.Event()
+
+        def ask(path):
+            count = 0
+            while not over.is_set():
+                answer = over_h1(proxy.port, path, chat())
+                assert answer.complete and answer.body == "".join(TOKENS).encode(), (path, answer)
+                count += 1
+            return count
+
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            asked = [pool.submit(ask, f"/{name}/text") for name in ["h1", "h2"] * 4]
+            for _ in range(40):
+                proxy.process.send_signal(signal.SIGHUP)
+                time.sleep(0.02)
+            over.set()
+            assert sum(each.result() for each in asked) > 40
+        assert proxy.process.poll() is None, proxy.errors
+        assert sum(entry["event"] == "reloaded" for entry in proxy.log) >= 20

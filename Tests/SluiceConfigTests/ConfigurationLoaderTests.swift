@@ -30,8 +30,10 @@ private let listeners = "listeners: [{address: ':0'}]\n"
         let path = root.appending(path: "Config/sluice.yaml").path()
         let configuration = try ConfigurationLoader.load(path: path, environment: [:])
         #expect(configuration.routes.count == 3)
-        #expect(configuration.upstreams.map(\.name) == ["openai", "bedrock", "local"])
-        #expect(configuration.limits == Limits())
+        #expect(configuration.upstreams.map(\.name) == ["openai", "bedrock", "local", "fleet"])
+        var limits = Limits()
+        limits.bufferedBytes = 512 << 20
+        #expect(configuration.limits == limits)
         #expect(configuration.routes.first?.conditions.count == 3)
         #expect(configuration.routes.first?.overrides == #"{"max_tokens":1024}"#)
 
@@ -141,11 +143,11 @@ private let listeners = "listeners: [{address: ':0'}]\n"
         ("listeners: 5\n", "test.yaml:1:12: listeners: must be a list, not a single value"),
         (
             "listeners: [{address: nope}]\n",
-            "test.yaml:1:23: listeners[0].address: 'nope' is not host:port, [v6]:port, :port or unix:/path"
+            "test.yaml:1:23: listeners[0].address: 'nope' is not host:port, [v6]:port, :port, unix:/path or systemd:NAME"
         ),
         (
             "listeners: [{address: '1.2.3:4'}]\n",
-            "test.yaml:1:23: listeners[0].address: '1.2.3:4' is not host:port, [v6]:port, :port or unix:/path"
+            "test.yaml:1:23: listeners[0].address: '1.2.3:4' is not host:port, [v6]:port, :port, unix:/path or systemd:NAME"
         ),
         ("listeners: [{}]\n", "test.yaml:1:13: listeners[0].address: is required"),
         (

@@ -21,6 +21,7 @@ import Testing
             result.formUnion(keys(value, inner))
         }
         if let items = node["items"] as? [String: Any] { result.formUnion(keys(items, path)) }
+        for either in node["anyOf"] as? [[String: Any]] ?? [] { result.formUnion(keys(either, path)) }
         if let named = node["additionalProperties"] as? [String: Any] { result.formUnion(keys(named, path + ".*")) }
         return result
     }
@@ -50,6 +51,7 @@ import Testing
             for inner in [node["items"], node["additionalProperties"]] {
                 if let inner = inner as? [String: Any] { check(inner) }
             }
+            for either in node["anyOf"] as? [[String: Any]] ?? [] { check(either) }
         }
         check(try schema())
     }

@@ -15,6 +15,20 @@ import Testing
         return fields
     }
 
+    /// A length that GET would not have must not be said (RFC 9110 §8.6).
+    @Test func anAnswerToHeadSaysOnlyALengthThatIsKnown() {
+        func text(_ length: BodyLength, isHead: Bool) -> String {
+            var queue = ByteQueue()
+            HTTP1Serializer.response(
+                ResponseHead(status: 200), length: length, keepAlive: true, version: .http11, isHead: isHead,
+                into: &queue)
+            return String(decoding: queue.withUnsafeBytes { Array($0) }, as: UTF8.self)
+        }
+        #expect(text(.none, isHead: true) == "HTTP/1.1 200 OK\r\n\r\n")
+        #expect(text(.fixed(5), isHead: true) == "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n")
+        #expect(text(.none, isHead: false) == "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+    }
+
     @Test func requestWritesItsOwnFraming() {
         let head = RequestHead(
             method: "POST", target: "/v1/chat?x=1", authority: "api.example",

@@ -170,6 +170,40 @@ private final class Wire {
         #expect(!wire.atClient.has(.end(slot: slot)))
     }
 
+    /// The connection's output is full when the stream begins and fails: its head must not be lost with the reset.
+    @Test func aResetDoesNotOvertakeTheHead() throws {
+        let wire = try Wire()
+        let slot = try wire.request()
+        try wire.run()
+        wire.server.respond(0, ResponseHead(status: 200), length: .chunked, isLast: false)
+        var nothing = ByteQueue()
+        wire.server.send(0, &nothing, isLast: false, room: 0, now: wire.now)
+        wire.server.resetAfterSending(0)
+        try wire.run()
+        #expect(wire.atClient.has(.head(slot: slot)))
+        #expect(wire.atClient.has(.closed(slot: slot, code: HTTP2Code.internalError)))
+        #expect(!wire.atClient.has(.end(slot: slot)))
+    }
+
+    @Test func streamsThatFailAreNotHeldAgainstTheClient() throws {
+        var limits = HTTP2Limits()
+        (limits.resets, limits.resetsPerSecond) = (2, 0)
+        let wire = try Wire(server: limits)
+        for number in 0..<5 {
+            let slot = try wire.request()
+            try wire.run()
+            let own = try #require(wire.atServer.events.reversed().compactMap { $0.headSlot }.first)
+            wire.server.respond(own, ResponseHead(status: 200), length: .chunked, isLast: false)
+            var text = ByteQueue()
+            text.append("cut")
+            wire.server.send(own, &text, isLast: false, room: 0, now: wire.now)
+            wire.server.resetAfterSending(own)
+            try wire.run()
+            #expect(wire.atClient.has(.closed(slot: slot, code: HTTP2Code.internalError)), "stream \(number)")
+        }
+        #expect(!wire.atClient.events.contains { if case .goAway = $0 { true } else { false } })
+    }
+
     @Test func twoGoAwaysAndTheStreamsBetweenThem() throws {
         let wire = try Wire()
         _ = try wire.request()
@@ -219,6 +253,30 @@ private final class Wire {
         #expect(said.suffix(4) == [0, 0, 0, 11])
     }
 
+    /// Heads that are not valid make us reset; the limit may be found while that is sent, in the middle of nghttp2's own work.
+    @Test func aLimitThatIsCrossedWhileSendingEndsTheConnection() throws {
+        var limits = HTTP2Limits()
+        (limits.resets, limits.resetsPerSecond) = (2, 1)
+        let server = try HTTP2Session(.server, limits: limits)
+        let now = Instant(nanoseconds: 1_000_000_000)
+        let preface = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) + Self.frame(4, 0, 0, [])
+        try server.receive(preface.span, now: now)
+        // Without :authority and host: the session itself resets each.
+        let heads = [1, 3, 5].flatMap { Self.frame(1, 5, $0, [0x82, 0x86, 0x84, 0x5b, 1, UInt8(ascii: "a")]) }
+        do throws(HTTP2Error) {
+            try server.receive(heads.span, now: now)
+            server.pump(room: 1 << 16, now: now)
+        } catch {}
+        while server.nextEvent() != nil {}
+        #expect(server.failure == .limit(Limit("http2_resets", 2)))
+        #expect(server.isOver && !server.wantsToSend)
+        let said = server.output.withUnsafeBytes { Array($0) }
+        #expect(said.suffix(4) == [0, 0, 0, 11])
+        #expect(throws: HTTP2Error.limit(Limit("http2_resets", 2))) {
+            try server.receive(Self.frame(3, 0, 5, [0, 0, 0, 8]).span, now: now)
+        }
+    }
+
     @Test func whatIsNoHTTP2EndsWithAGoAway() throws {
         let wire = try Wire()
         try wire.run()
@@ -233,6 +291,31 @@ private final class Wire {
 
     private static func frame(_ type: UInt8, _ flags: UInt8, _ stream: UInt8, _ payload: [UInt8]) -> [UInt8] {
         [0, 0, UInt8(payload.count), type, flags, 0, 0, 0, stream] + payload
+    }
+
+    /// Interim responses count together, as they do over HTTP/1.1.
+    @Test(arguments: [(3, true), (200, false)]) func interimResponsesAreBounded(count: Int, isWhole: Bool) throws {
+        var limits = HTTP2Limits()
+        limits.headBytes = 4096
+        let client = try HTTP2Session(.client, limits: limits)
+        let now = Instant(nanoseconds: 1_000_000_000)
+        let head = RequestHead(method: "GET", target: "/", authority: "a.example")
+        let slot = try #require(client.request(head, isTLS: false, length: .none))
+        client.pump(room: 1 << 20, now: now)
+        // `:status` by its name in the static table, without indexing.
+        func answer(_ status: String, flags: UInt8) -> [UInt8] {
+            Self.frame(1, flags, 1, [0x08, 3] + Array(status.utf8))
+        }
+        let interim = (0..<count).flatMap { _ in answer("103", flags: 4) }
+        try client.receive((Self.frame(4, 0, 0, []) + interim + answer("200", flags: 5)).span, now: now)
+        var taken: ResponseHead?
+        var heads = 0
+        while let event = client.nextEvent() {
+            guard case .head(slot) = event else { continue }
+            heads += 1
+            taken = try? client.takeResponse(slot)
+        }
+        #expect(heads == 1 && (taken?.status == 200) == isWhole)
     }
 
     private static func head(_ stream: UInt8, flags: UInt8 = 5) -> [UInt8] {
@@ -285,9 +368,17 @@ private final class Wire {
 
     @Test(arguments: [
         (":authority", "a b"), (":path", "/a b"), (":path", "/\u{7f}"), (":method", "G T"), ("expect", "200-maybe"),
+        (":scheme", "ftp"), (":scheme", "http://b.example/?"),
     ]) func whatIsRefused(name: String, value: String) {
         let others = Self.plain.filter { $0.0 != name }
         #expect(throws: HTTPError.self) { try Self.build(others + [(name, value)]) }
+    }
+
+    @Test(arguments: [("200", true), ("599", true), ("600", false), ("099", false), ("2000", false), ("2x0", false)])
+    func statuses(text: String, isOne: Bool) throws {
+        var builder = HTTP2HeadBuilder()
+        _ = builder.add(Array(":status".utf8).span, Array(text.utf8).span, HTTP2Limits())
+        #expect((try? builder.response())?.status == (isOne ? Int(text) : nil))
     }
 
     @Test func limits() throws {
@@ -321,4 +412,8 @@ private final class Wire {
         now = now + .seconds(3600)
         #expect(take(10) == 3)
     }
+}
+
+extension HTTP2Event {
+    fileprivate var headSlot: Int? { if case .head(let slot) = self { slot } else { nil } }
 }

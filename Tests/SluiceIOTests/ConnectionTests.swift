@@ -135,6 +135,32 @@ private final class Pair {
         #expect(pair.server?.isOpen == false)
     }
 
+    /// Bytes that wait in the kernel when the peer ends, or resets, the connection.
+    @Test func whereBytesAreWantedTheyComeBeforeTheEnd() throws {
+        let pair = try Pair()
+        pair.server?.tellsEndWhilePaused = false
+        pair.server?.pauseReading()
+        let sent = [UInt8](repeating: 7, count: 30_000)
+        Pair.send(sent, on: pair.client)
+        pair.client?.closeAfterFlush()
+        for _ in 0..<20 { try pair.loop.turn(maximumWait: 5) }
+        #expect(!pair.serverSide.hasEnded && pair.serverSide.received.isEmpty)
+        pair.server?.resumeReading()
+        try pair.until { pair.serverSide.hasEnded }
+        #expect(pair.serverSide.received == sent && pair.serverSide.failure == nil)
+    }
+
+    @Test func whereBytesAreWantedTheyComeBeforeAReset() throws {
+        let pair = try Pair()
+        pair.server?.tellsEndWhilePaused = false
+        pair.server?.pauseReading()
+        let sent = [UInt8](repeating: 7, count: 30_000)
+        Pair.send(sent, on: pair.client)
+        pair.client?.abort()
+        try pair.until { pair.serverSide.failure != nil }
+        #expect(pair.serverSide.received == sent && pair.server?.isOpen == false)
+    }
+
     @Test func closeAfterFlushDeliversEverythingFirst() throws {
         let pair = try Pair()
         let sent = [UInt8](repeating: 7, count: 4 << 20)

@@ -103,6 +103,52 @@ import Testing
         }
     }
 
+    /// A relay's client learns of a bad event by the error behind the good ones, and never sees the event itself.
+    @Test(arguments: ["{oops", String(repeating: "x", count: 400)]) func aRelayStopsBeforeAFault(bad: String) throws {
+        let encoder = try #require(StreamEncoders.make(.openAIChat, options: EncoderOptions()))
+        let bytes = Array((Self.head + "data: " + bad + "\n\n" + Self.middle).utf8)
+        for cut in 0...bytes.count {
+            let decoder = StreamDecoders.make(.openAIChat, eventBytes: 300)
+            var bridge = StreamBridge(relaying: decoder, failingAs: encoder)
+            var batch = EventBatch()
+            var out = ByteQueue()
+            #expect(throws: StreamError.self, "cut at byte \(cut)") {
+                try bridge.consume(Array(bytes[..<cut]).span, batch: &batch, into: &out)
+                try bridge.consume(Array(bytes[cut...]).span, batch: &batch, into: &out)
+            }
+            #expect(out.text == Self.head, "cut at byte \(cut)")
+        }
+    }
+
+    /// The same, whatever ends the lines, and for JSON lines.
+    @Test(arguments: ["\n\n", "\r\n\r\n", "\r\r", "\n"]) func aRelayStopsBeforeAFault(behind blank: String) throws {
+        let isLines = blank == "\n"
+        let dialect = isLines ? Dialect.ollamaChat : .openAIChat
+        let encoder = try #require(
+            StreamEncoders.make(isLines ? .ollamaChat : .openAIChat, options: EncoderOptions()))
+        let good =
+            isLines
+            ? #"{"message":{"role":"assistant","content":"one"},"done":false}"#
+            : #"data: {"choices":[{"index":0,"delta":{"content":"one"}}]}"#
+        let bad = isLines ? "{oops" : "data: {oops"
+        let bytes = Array((good + blank + good + blank + bad + blank + good + blank).utf8)
+        for cut in 0...bytes.count {
+            let decoder = StreamDecoders.make(dialect, eventBytes: 300)
+            var bridge = StreamBridge(relaying: decoder, failingAs: encoder, boundary: isLines ? .line : .blankLine)
+            var batch = EventBatch()
+            var out = ByteQueue()
+            #expect(throws: StreamError.self, "cut at byte \(cut)") {
+                try bridge.consume(Array(bytes[..<cut]).span, batch: &batch, into: &out)
+                try bridge.consume(Array(bytes[cut...]).span, batch: &batch, into: &out)
+            }
+            // The LF of a last CRLF may still be missing; the line has ended without it.
+            let whole = good + blank + good + blank
+            #expect(
+                whole.utf8.starts(with: out.text.utf8) && out.text.utf8.count >= whole.utf8.count - 1,
+                "cut at byte \(cut)")
+        }
+    }
+
     @Test func whatARelayHoldsIsBounded() throws {
         let encoder = try #require(StreamEncoders.make(.openAIChat, options: EncoderOptions()))
         let decoder = StreamDecoders.make(.openAIChat, eventBytes: 4096)

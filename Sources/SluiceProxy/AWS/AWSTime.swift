@@ -38,7 +38,8 @@ enum AWSTime {
     // The calendar repeats every 400 years, which are 146,097 days; a year is counted from March, so that the leap day
     // is its last.
 
-    private static func day(year: Int, month: Int, day: Int) -> Int {
+    /// Days since 1970.
+    static func day(year: Int, month: Int, day: Int) -> Int {
         let shifted = month <= 2 ? year - 1 : year
         let era = (shifted >= 0 ? shifted : shifted - 399) / 400
         let ofEra = shifted - era * 400

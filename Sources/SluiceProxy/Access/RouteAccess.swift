@@ -54,10 +54,11 @@ final class RouteAccess: Sendable {
     private static func queryKeys(_ route: Route, _ auth: AuthSpec?, _ configuration: Configuration) -> [String] {
         var names: [String] = []
         if let query = auth?.apiKeys?.query { names.append(query) }
-        let isGoogle =
-            route.request == .gemini
-            || route.request == .passthrough && configuration.upstreams.indices.contains(route.upstream)
-                && configuration.upstreams[route.upstream].wire == .dialect(.gemini)
+        let asksGoogle = route.upstreams.contains { choice in
+            configuration.upstreams.indices.contains(choice.upstream)
+                && configuration.upstreams[choice.upstream].wire == .dialect(.gemini)
+        }
+        let isGoogle = route.request == .gemini || route.request == .passthrough && asksGoogle
         if isGoogle { names.append("key") }
         return names
     }
