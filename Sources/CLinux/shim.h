@@ -2,6 +2,7 @@
    transparent union that Swift cannot pass. GNU-only functions are declared by hand instead. */
 #ifndef SLUICE_CLINUX_H
 #define SLUICE_CLINUX_H
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
@@ -35,6 +37,11 @@ static inline int sl_epoll_ctl(int epoll, int op, int fd, uint32_t events, uint6
 /* No core file, and nobody without privileges may look into the memory. */
 static inline void sl_forbid_dumps(void) { prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
 
+/* Bytes that the peer has not acknowledged, sent or not. */
+static inline int sl_unacknowledged(int fd) {
+    int count = 0;
+    return ioctl(fd, SIOCOUTQ, &count) == 0 ? count : 0;
+}
 static const uint32_t SL_IN = EPOLLIN, SL_OUT = EPOLLOUT, SL_RDHUP = EPOLLRDHUP, SL_ERR = EPOLLERR, SL_HUP = EPOLLHUP;
 /* Wakes one of those that wait for a shared socket, not all. Only with EPOLL_CTL_ADD. */
 static const uint32_t SL_EXCLUSIVE = EPOLLEXCLUSIVE;

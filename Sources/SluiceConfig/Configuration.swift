@@ -22,6 +22,13 @@ public struct Configuration: Sendable {
     public var drainDelay = Interval.zero
     /// Every file that it was read from: its own, certificates, keys, secrets.
     public var files: [String] = []
+    /// For routes that say nothing else.
+    public var auth: AuthSpec?
+    public var cors: CORSSpec?
+    /// Over all routes together.
+    public var rateLimits: [RateLimitSpec] = []
+    /// Addresses and ranges (`10.0.0.0/8`) whose `X-Forwarded-For` is believed; `unix` is the peers of a unix socket.
+    public var trustedProxies: [String] = []
 
     public init(
         listeners: [ListenerSpec], workers: Int? = nil, limits: Limits = Limits(), log: LogSpec = LogSpec(),

@@ -19,6 +19,7 @@ struct ConfigurationReader {
         let revealsUpstream = readErrors(&root)
         let nameServers = readNameServers(&root)
         let drainDelay = root.duration("drain_delay") ?? .zero
+        let access = readAccess(&root)
         root.finish()
         guard let listeners, let upstreams, let routes else { return nil }
         var configuration = Configuration(
@@ -27,6 +28,9 @@ struct ConfigurationReader {
         (configuration.admin, configuration.revealsUpstream) = (admin, revealsUpstream)
         configuration.nameServers = nameServers
         (configuration.drainDelay, configuration.files) = (drainDelay, context.files.sorted())
+        (configuration.auth, configuration.cors) = (access.auth, access.cors)
+        (configuration.rateLimits, configuration.trustedProxies) = (access.rateLimits, access.trustedProxies)
+        checkCertificates(&root, configuration)
         return configuration
     }
 

@@ -61,6 +61,11 @@ public struct Route: Sendable {
     /// Lets the client's own `Authorization`, `x-api-key` and `Cookie` reach the upstream.
     public var forwardCredentials = false
     public var responseHeaders: [(name: String, value: String)] = []
+    /// nil: what the top level says. `.some(nil)`: none.
+    public var auth: AuthSpec??
+    public var cors: CORSSpec??
+    /// Besides those of the top level.
+    public var rateLimits: [RateLimitSpec] = []
 
     public init(path: Path, request: RequestFormat, response: Response, upstream: Int) {
         (self.path, self.request, self.response) = (path, request, response)

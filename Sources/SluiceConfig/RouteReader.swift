@@ -39,6 +39,7 @@ extension ConfigurationReader {
         readMatch(&section, &route)
         readChanges(&section, &route)
         readBehaviour(&section, &route)
+        readAccess(&section, &route)
         guard path != nil, let request, let response, let choices else { return nil }
         check(request, response, choices.map { upstreams[$0.upstream] }, route, &section)
         return route

@@ -55,25 +55,30 @@ public final class Connection: EventHandler, TimerHandler {
     private var lingerTimer = TimerID.none
 
     private enum Closing { case no, afterFlush, lingering }
-    /// Of the loop's read buffer: more than the kernel keeps of one connection.
-    private static let lastReads = 64
 
     /// For so long a peer may take nothing of what still waits after `closeAfterFlush`.
     public var flushPatience = Interval.seconds(30)
+
+    /// While reading is paused, the peer's end is not noticed before all that it sent has been read. For peers whose every
+    /// byte counts even if they have gone: upstreams, and not clients, who are to be noticed when they go.
+    public var readsToEnd = false
+    /// The socket is broken and `readsToEnd`: out of the loop until reading goes on, since epoll always reports that.
+    private var isDetached = false
 
     /// When the socket last took bytes, or when bytes first had to wait: what a stalled reader is measured from.
     public private(set) var lastProgress: Instant
     /// Bytes taken from and given to the socket.
     public private(set) var receivedBytes = 0
     public var sentBytes: Int { writtenBytes &+ corkedBytes }
+    /// Of `sentBytes`, what the peer has acknowledged and so may have read; of a closed connection, what it had by then. A reset
+    /// overtakes acknowledgements: after one it may be all.
+    public var takenBytes: Int { fd >= 0 ? writtenBytes &- kernel.unacknowledged(fd) : takenAtClose }
+    private var takenAtClose = 0
     private var writtenBytes = 0
     /// Sent, and still in the loop's cork.
     private var corkedBytes = 0
     /// `connectionDrained` is called when this or less waits.
     public var lowMarkBytes = 0
-    /// The peer's FIN is told although reading is paused, ahead of the bytes before it: it means that nobody waits any more. False
-    /// where those bytes are wanted first.
-    public var tellsEndWhilePaused = true
 
     /// Takes over a connected socket. Call `start` next.
     public init(
@@ -115,6 +120,7 @@ public final class Connection: EventHandler, TimerHandler {
     public var pendingBytes: Int { pending.count }
     public var applicationProtocol: String? { engine?.applicationProtocol }
     public var peerSubject: String? { engine?.peerSubject }
+    public var peerNames: [String] { engine?.peerNames ?? [] }
 
     // MARK: - Sending
 
@@ -200,11 +206,11 @@ public final class Connection: EventHandler, TimerHandler {
 
     // MARK: - Reading
 
-    /// Reads nothing more until `resumeReading`. The end of the peer's side is still noticed if `tellsEndWhilePaused`.
+    /// Reads nothing more until `resumeReading`. The end of the peer's side is still noticed.
     public func pauseReading() {
         guard !isReadingPaused else { return }
         isReadingPaused = true
-        setInterest(interest.subtracting(tellsEndWhilePaused ? .readable : [.readable, .readClosed]))
+        setInterest(interest.subtracting(.readable))
     }
 
     public func resumeReading() {
@@ -235,16 +241,18 @@ public final class Connection: EventHandler, TimerHandler {
 
     private func wantReading() {
         guard fd >= 0, !isReadingPaused, leftover.isEmpty, !hasEnded else { return }
-        setInterest(interest.union(tellsEndWhilePaused ? .readable : [.readable, .readClosed]))
+        setInterest(interest.union(readsToEnd ? [.readable, .readClosed] : .readable))
+        reattach()
     }
 
     public func ready(_ readiness: Readiness, on loop: EventLoop) {
         if readiness.contains(.readable), interest.contains(.readable) {
             // Also after a reset: what arrived before it stands in the queue still, and `recv` reports the reset after it.
             receive()
+        } else if readsToEnd, isReadingPaused, !readiness.isDisjoint(with: [.error, .readClosed, .hangup]) {
+            setInterest(interest.subtracting(.readClosed))
+            guard readiness.isDisjoint(with: [.error, .hangup]) else { return detach() }
         } else if readiness.contains(.error) {
-            // As with FIN, but there is no later: it is read now, and is as much as the kernel holds.
-            for _ in 0..<Self.lastReads where !tellsEndWhilePaused && fd >= 0 && !hasEnded { receive() }
             return fail(.system(SystemError("recv", socketError())))
         } else if !readiness.isDisjoint(with: [.readClosed, .hangup]) {
             // Reading is paused, so the FIN is all that can be learnt: say so, and do not be told again.
@@ -253,6 +261,21 @@ public final class Connection: EventHandler, TimerHandler {
             endReading()
         }
         if readiness.contains(.writable), fd >= 0 { flush() }
+    }
+
+    private func detach() {
+        loop.unregister(fd)
+        isDetached = true
+    }
+
+    private func reattach() {
+        guard isDetached else { return }
+        isDetached = false
+        do throws(SystemError) {
+            try loop.register(fd, interest: interest, handler: self)
+        } catch {
+            failLater(.system(error))
+        }
     }
 
     private func receive() {
@@ -332,6 +355,7 @@ public final class Connection: EventHandler, TimerHandler {
         if closing != .no { loop.closing[ObjectIdentifier(self)] = nil }
         loop.cancel(lingerTimer)
         loop.unregister(fd)
+        takenAtClose = takenBytes
         kernel.close(fd)
         fd = -1
         pending.removeAll()
@@ -390,6 +414,7 @@ public final class Connection: EventHandler, TimerHandler {
         guard fd >= 0 else { return }
         let delegate = delegate
         close()
+        if case .system = error { takenAtClose = writtenBytes }
         delegate?.connection(self, failed: error)
     }
 
@@ -400,6 +425,7 @@ public final class Connection: EventHandler, TimerHandler {
     private func setInterest(_ wanted: Readiness) {
         guard wanted != interest, fd >= 0 else { return }
         interest = wanted
+        if isDetached { return }
         do throws(SystemError) { try loop.modify(fd, interest: wanted) } catch { failLater(.system(error)) }
     }
 

@@ -38,6 +38,8 @@ package protocol Kernel: AnyObject {
     func receive(_ fd: Int32, into buffer: UnsafeMutableBufferPointer<UInt8>) -> CallResult
     /// Without SIGPIPE.
     func send(_ fd: Int32, _ bytes: UnsafeBufferPointer<UInt8>) -> CallResult
+    /// Bytes that the peer has not acknowledged, sent or not (SIOCOUTQ).
+    func unacknowledged(_ fd: Int32) -> Int
     func shutdown(_ fd: Int32, _ how: Int32) -> CallResult
     /// Sets an integer option.
     func setOption(_ fd: Int32, _ level: Int32, _ name: Int32, _ value: Int32) -> CallResult
@@ -114,6 +116,8 @@ package final class LinuxKernel: Kernel, Sendable {
     package func send(_ fd: Int32, _ bytes: UnsafeBufferPointer<UInt8>) -> CallResult {
         Self.result(Glibc.send(fd, bytes.baseAddress, bytes.count, Int32(SL_NOSIGNAL)))
     }
+
+    package func unacknowledged(_ fd: Int32) -> Int { Int(sl_unacknowledged(fd)) }
 
     package func shutdown(_ fd: Int32, _ how: Int32) -> CallResult { Self.result(Glibc.shutdown(fd, how)) }
 

@@ -32,14 +32,17 @@ public struct Supervisor {
 
     static let control: Int32 = 3
     private static let signals = [SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGQUIT]
-    /// Between two rounds of SIGKILL: what is forked meanwhile is met in the next one.
+    /// Between two rounds of SIGKILL: what is forked meanwhile is met in the next one. What a second of that does not end hangs in
+    /// the kernel, and is looked at more rarely.
     private static let killInterval = Interval.milliseconds(20)
+    private static let rareKillInterval = Interval.seconds(1)
 
     private let job: Job
     /// The command; nil once it has ended.
     private var leader: pid_t?
     /// When what is left gets SIGKILL; nil while nothing is to end.
     private var deadline: Instant?
+    private var killRounds = 0
 
     public init(_ job: Job) { self.job = job }
 
@@ -135,7 +138,8 @@ public struct Supervisor {
     private func wait() -> Int32 {
         guard let deadline else { return -1 }
         let left = deadline - EventLoop.clock()
-        return Int32(clamping: (left == .zero ? Self.killInterval : left).milliseconds + 1)
+        let interval = killRounds < 50 ? Self.killInterval : Self.rareKillInterval
+        return Int32(clamping: (left == .zero ? interval : left).milliseconds + 1)
     }
 
     /// The proxy is there and has not asked to stop.
@@ -174,7 +178,8 @@ public struct Supervisor {
         for target in targets { _ = Glibc.kill(target, job.stopSignal) }
     }
 
-    private func kill() {
+    private mutating func kill() {
+        killRounds &+= 1
         if let leader { _ = Glibc.kill(-leader, SIGKILL) }
         for pid in ProcessTree.descendants(of: getpid()) { _ = Glibc.kill(pid, SIGKILL) }
     }

@@ -124,6 +124,28 @@ public final class TLSEngine {
         return String(decoding: bytes, as: UTF8.self)
     }
 
+    /// The names in the peer's certificate, as `DNS:a.example`, `URI:spiffe://…` and `email:…`, if the context verified it.
+    public var peerNames: [String] {
+        guard isHandshakeComplete, context.verifiesPeer, let certificate = SSL_get0_peer_certificate(ssl) else {
+            return []
+        }
+        var names: [String] = []
+        withUnsafeMutablePointer(to: &names) { names in
+            let each: @convention(c) (Int32, UnsafePointer<UInt8>?, Int32, UnsafeMutableRawPointer?) -> Void = {
+                kind, text, count, names in
+                guard let text, count > 0, let names else { return }
+                let bytes = UnsafeBufferPointer(start: text, count: Int(count))
+                // A NUL inside has made others read a shorter name than the CA had signed.
+                guard bytes.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else { return }
+                let prefix = kind == SL_GEN_DNS ? "DNS:" : kind == SL_GEN_URI ? "URI:" : "email:"
+                let name = prefix + String(decoding: bytes, as: UTF8.self)
+                names.assumingMemoryBound(to: [String].self).pointee.append(name)
+            }
+            sl_X509_names(certificate, each, names)
+        }
+        return names
+    }
+
     /// The host name that the client asked for (SNI).
     public var serverName: String? {
         SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name).map { String(cString: $0) }

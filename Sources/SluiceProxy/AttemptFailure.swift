@@ -11,7 +11,7 @@ struct AttemptFailure: Equatable {
         case tls
         /// The upstream said that it had done nothing with the request.
         case refused
-        /// A pooled connection was closed as soon as it was used: the upstream had ended it before the request came.
+        /// A pooled connection ended, and the other side had taken over nothing of the request: it was closed before that came.
         case stale
         /// The connection ended behind the request and before any answer.
         case reset
@@ -31,26 +31,20 @@ struct AttemptFailure: Equatable {
     let cause: Cause
     /// What the upstream asked for before it is asked again.
     var retryAfter: Interval?
-    /// The connection had served others before. To go down in good order, or to close what lay idle, is no illness.
-    var wasReused = false
 
     init(_ cause: Cause, retryAfter: Interval? = nil) { (self.cause, self.retryAfter) = (cause, retryAfter) }
 
-    /// How a connection ended is told by the exchange: whether an answer had begun, and whether the connection was an old one.
+    /// How a connection ended, as the exchange saw it.
     struct Circumstances {
         /// Something of an answer has come.
         var hasAnswered = false
-        /// The connection had served others before.
-        var wasReused = false
-        /// Since the request was sent.
-        var waited = Interval.zero
+        /// The connection was an old one, and took nothing.
+        var wasStale = false
     }
 
-    /// An upstream that had closed before the request came tells so within a round trip. Who takes longer has most likely read it.
-    static let staleLimit = Interval.seconds(3)
-
-    /// It says nothing about the upstream's health, as long as another attempt follows.
-    var isNoIllness: Bool { cause == .stale || cause == .refused && wasReused }
+    /// It says nothing about the upstream's health, as long as another attempt follows: to close what lay idle, or to go down in
+    /// good order, is no illness.
+    var isNoIllness: Bool { cause == .stale || cause == .refused }
 
     /// nil: whatever it was, no other attempt would go better.
     init?(_ error: ProxyError, _ circumstances: Circumstances) {
@@ -60,8 +54,7 @@ struct AttemptFailure: Equatable {
         case .tls: self.init(.tls)
         case .refused: self.init(.refused)
         case .closed:
-            let isStale = circumstances.wasReused && circumstances.waited < Self.staleLimit
-            self.init(circumstances.hasAnswered ? .cut : isStale ? .stale : .reset)
+            self.init(circumstances.hasAnswered ? .cut : circumstances.wasStale ? .stale : .reset)
         case .timeout(.total): return nil
         case .timeout(.firstToken): self.init(.firstToken)
         case .timeout: self.init(.timeout)
@@ -69,7 +62,9 @@ struct AttemptFailure: Equatable {
         case .status(let status): self.init(.status(status))
         case .inStream(let kind): self.init(.status(kind.upstreamStatus))
         case .unavailable, .starting: self.init(.unavailable)
-        case .badRequest, .notFound, .methodNotAllowed, .limit, .requestTimeout, .draining, .cancelled: return nil
+        case .unauthenticated, .forbidden, .rateLimited, .badRequest, .notFound, .methodNotAllowed, .limit,
+            .requestTimeout, .draining, .cancelled:
+            return nil
         }
     }
 

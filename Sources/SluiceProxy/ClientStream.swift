@@ -1,5 +1,6 @@
 import SluiceBytes
 import SluiceHTTP
+import SluiceIO
 
 /// The client's side of one exchange: where its answer goes. HTTP/1.1 gives one a connection, HTTP/2 many.
 ///
@@ -30,16 +31,20 @@ protocol ClientStream: AnyObject {
     /// Since when the client has taken nothing of what waits for it; nil if nothing waits.
     var waitingSince: Instant? { get }
     var sentBytes: Int { get }
-    /// Address, and the subject of its certificate if it showed one.
+    /// Its address.
     var peerText: String { get }
     var isTLS: Bool { get }
     /// Response bytes that wait for the client in this process.
     var waitingBytes: Int { get }
+    /// For what the connection knows of the client: its address, the certificate that it showed.
+    var peerConnection: Connection? { get }
 }
 
 extension ClientStream {
     var isTLS: Bool { false }
     var waitingBytes: Int { 0 }
+    /// A stream that comes over no connection.
+    var peerConnection: Connection? { nil }
 }
 
 /// The upstream's side of one exchange.
@@ -54,8 +59,9 @@ protocol UpstreamStream: AnyObject {
     var isCongested: Bool { get }
     /// Ends the work on the other side at once.
     func cancel()
-    /// The connection had served another exchange before, so it may have been closed by the upstream meanwhile.
-    var isReused: Bool { get }
+    /// Asked when the connection has ended: it had served another exchange before, and no byte of the request has been taken
+    /// over by the other side, which had closed it by then.
+    var wasStale: Bool { get }
     var receivedBytes: Int { get }
 }
 

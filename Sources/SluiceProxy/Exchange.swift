@@ -67,6 +67,11 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     var bodyMark: ByteQueue.Mark?
     var isUpstreamPaused = false
 
+    /// What it has taken of rate limits, until it is settled.
+    var charges: [RateLimiter.Charge] = []
+    /// What is left of them, for the answer's head.
+    var limitFields: [(name: StaticString, value: String)] = []
+
     var timer = TimerID.none
     var armedFor = Instant.distantFuture
     let started: Instant
@@ -96,6 +101,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     /// Finds the route. Call once, before any body byte.
     func begin() {
         arm()
+        noteClient()
+        if answersPreflight() { return }
         findRoute(body: nil)
         if phase == .request, route == nil || !isBodyRelayed { client.sendContinue() }
     }
@@ -108,7 +115,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         record.path = path
         switch worker.snapshot.routes.match(head, path: path, body: body) {
         case .route(let index): choose(worker.snapshot.routes[index])
-        case .needsBody: break
+        case .needsBody: admitCandidates(path)
         case .notFound: fail(ProxyError(.notFound, .client, "no route for this path"))
         case .methodNotAllowed(let allowed):
             fail(ProxyError(.methodNotAllowed, .client, "method not allowed here"), fields: [("Allow", allowed)])
@@ -118,6 +125,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     private func choose(_ route: RouteEntry) {
         self.route = route
         record.route = route.spec.label
+        guard admit(route) else { return }
         chooseUpstream(route)
         expectation.format = route.spec.request.response
         if case .format(let format) = route.spec.response { expectation.format = format }
@@ -191,11 +199,11 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     // MARK: - The upstream's answer
 
     func upstreamReady(_ stream: any UpstreamStream) {
-        guard phase == .connecting, let outgoing else { return stream.cancel() }
+        guard phase == .connecting || phase == .starting, let outgoing else { return stream.cancel() }
         dial = nil
         upstream = stream
         self.outgoing = nil
-        (attempts.sent, attempts.receivedBefore) = (now, stream.receivedBytes)
+        attempts.receivedBefore = stream.receivedBytes
         enter(.head)
         stream.sendRequest(outgoing)
         guard phase == .head, upstream === stream else { return }

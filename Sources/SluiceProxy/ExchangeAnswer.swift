@@ -94,6 +94,7 @@ extension Exchange {
 
     func sendDocument(_ head: ResponseHead) {
         mode = .document
+        watchDocument(head)
         let length = ResponseFields.bodyLength(head, method: self.head.method)
         var head = head
         if head.status >= 400 {
@@ -121,7 +122,7 @@ extension Exchange {
                 documentRedactor?.feed(bytes, into: &worker.scratch)
                 return
             }
-            worker.scratch.append(bytes)
+            relayDocument(bytes)
         case .heldDocument(let head): holdDocument(head, bytes)
         case .error:
             if errorBody.count + bytes.count <= Self.errorBodyLimit { errorBody.append(bytes) }
@@ -213,7 +214,7 @@ extension Exchange {
         isCommitted = true
         record.status = head.status
         deadlines.clientWritten(at: now)
-        client.sendHead(head, length: length)
+        client.sendHead(withOwnFields(head), length: length)
         if phase != .request { arm() }
     }
 
@@ -265,6 +266,7 @@ extension Exchange {
             endAttempt(.answered(status: record.upstreamStatus))
             openBody()
             documentRedactor?.finish(into: &worker.scratch)
+            endDocument()
             flushBody(isLast: true)
             end(record.status < 400 ? "done" : "upstream_status")
         case .heldDocument(let head): finishHeldDocument(head)
@@ -319,33 +321,6 @@ extension Exchange {
         // The dialect has said that it is over, so nothing is missing but the transfer's own last word.
         if case .stream = mode, bridge?.progress.sawEnd == true { return finishStream() }
         attemptFailed(FailedAnswer(error: error), on: failed)
-    }
-
-    /// An error status, with as much of its body as there is.
-    func errorEnded(_ status: Int, _ fields: HeaderFields) { attemptFailed(answer(status, fields)) }
-
-    /// The upstream's own error in the client's dialect, with what a client can act on.
-    private func answer(_ status: Int, _ fields: HeaderFields) -> FailedAnswer {
-        var body = ByteQueue()
-        swap(&body, &errorBody)
-        let document = JSONValue.parse(body.span)
-        let redactor = redactor(forClient: true)
-        let said = document?.errorMessage.map { redactor.redact($0) }
-        record.upstreamError = redactor.redact(Self.errorWord(document))
-        body.withUnsafeMutableBytes { _ = redactor.redact($0) }
-        var failed = FailedAnswer(
-            error: ProxyError(.status(status), .upstream, said ?? "upstream answered with status \(status)"))
-        failed.fields = ResponseFields.passedOn(fields)
-        failed.retryAfter = RetryAfter.read(fields, unixTime: EventLoop.unixTime())
-        let isOwnDialect = pool.map { AnswerBridge.isRelayed(expectation, $0.endpoint) } ?? false
-        // OpenAI's errors are those of its whole family, and of the formats of no provider.
-        let isOwnShape =
-            expectation.format.hasOpenAIErrors && pool?.endpoint.dialect.hasOpenAIErrors == true
-            && document?["error"]?["message"] != nil
-        if isOwnDialect || isOwnShape, (400..<500).contains(status), case .object? = document {
-            failed.body = body.span.array
-        }
-        return failed
     }
 }
 

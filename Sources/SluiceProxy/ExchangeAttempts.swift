@@ -4,17 +4,6 @@ import SluiceHTTP
 import SluiceIO
 import SluiceStreams
 
-/// A failure as the client would be told it.
-struct FailedAnswer {
-    let error: ProxyError
-    /// Of the upstream's answer: what a client can act on.
-    var fields = HeaderFields()
-    /// The upstream's own error document, where the client understands it; empty: it is written anew.
-    var body: [UInt8] = []
-    /// What the upstream asked for before it is asked again.
-    var retryAfter: Interval?
-}
-
 /// The attempts of an exchange: one upstream at a time works for it, and another one only if all that the client has seen by then are
 /// keepalives.
 extension Exchange {
@@ -31,7 +20,6 @@ extension Exchange {
         var isFirstHere = true
         /// Not on a connection that lies idle.
         var wantsFresh = false
-        var sent = Instant.distantFuture
         /// On the same connection, for others.
         var receivedBefore = 0
         /// Of a relayed body, which nobody keeps.
@@ -145,10 +133,8 @@ extension Exchange {
         let hasBytes = stream.map { $0.receivedBytes > attempts.receivedBefore } ?? false
         let circumstances = AttemptFailure.Circumstances(
             hasAnswered: hasBytes || ![.head, .connecting, .starting].contains(phase),
-            wasReused: stream?.isReused ?? false,
-            waited: now - attempts.sent)
-        var failure = failure ?? AttemptFailure(failed.error, circumstances)
-        failure?.wasReused = circumstances.wasReused
+            wasStale: stream?.wasStale ?? false)
+        let failure = failure ?? AttemptFailure(failed.error, circumstances)
         if goesOn(after: failed, failure) { return }
         endAttempt(AttemptOutcome(failed.error))
         guard !isAnswerBegun else { return fail(failed.error) }
@@ -193,9 +179,7 @@ extension Exchange {
         AttemptPlan.Situation(
             now: now, deadline: deadlines.end,
             canGoOn: !isAnswerBegun && (isBodyRelayed ? !attempts.hasSentBody : attempts.isRequestKept),
-            hasNext: hasNext,
-            hasOtherPlace: group.hasOtherPlace(than: attempts.tried),
-            random: worker.nextRandom())
+            hasNext: hasNext, hasOtherPlace: group.hasOtherPlace(than: attempts.tried), random: worker.nextRandom())
     }
 
     private func forgetAnswer() {
@@ -231,19 +215,6 @@ extension Exchange {
         guard let pool = attempts.running else { return }
         attempts.running = nil
         pool.attemptEnded(outcome)
-    }
-
-    private func tell(_ failed: FailedAnswer) {
-        guard case .status = failed.error.kind, !isCommitted else {
-            return fail(failed.error, passedOn: failed.fields)
-        }
-        letGoOfUpstream()
-        record.detail = loggable(failed.error)
-        if failed.body.isEmpty {
-            respond(failed.error, failed.fields)
-        } else {
-            respond(failed.error, body: failed.body.span, failed.fields)
-        }
     }
 }
 

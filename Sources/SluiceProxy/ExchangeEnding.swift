@@ -94,6 +94,7 @@ extension Exchange {
         record.sentBytes = client.sentBytes
         record.eventCount = bridge?.progress.eventCount ?? 0
         record.usage = bridge?.usage
+        settleCharges(reason)
         record.finish(reason, at: now, started: started)
         worker.exchangeEnded(record)
         bridge = nil

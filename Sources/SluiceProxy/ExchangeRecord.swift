@@ -9,7 +9,9 @@ struct ExchangeRecord {
     let trace: TraceContext?
     let spanID: String
     /// Its address, without the port.
-    let client: String
+    var client: String
+    /// Whom the route's `auth` knows the client as: the name of a key, the subject of a token or certificate.
+    var identity = ""
     let method: String
     var path: String
     var route = ""

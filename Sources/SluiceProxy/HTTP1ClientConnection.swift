@@ -227,6 +227,7 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
     private(set) lazy var peerText = connection.peer.addressText
     var isTLS: Bool { connection.isTLS }
     var waitingBytes: Int { connection.pendingBytes }
+    var peerConnection: Connection? { connection }
 
     func sendHead(_ head: ResponseHead, length: BodyLength) {
         var length = length

@@ -12,7 +12,9 @@ final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
     private var exchange: (any UpstreamStreamDelegate)?
     private var phase = ProxyError.Phase.head
     private var isBodyChunked = false
-    private(set) var isReused = false
+    private var wasIdle = false
+    /// `Connection.sentBytes` before the request.
+    private var sentBefore = 0
     private var isPaused = false
     /// When it came back to the pool.
     var idleSince: Instant
@@ -22,23 +24,25 @@ final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
     init(_ connection: Connection, pool: UpstreamPool, limits: HTTP1Limits) {
         (self.connection, self.pool) = (connection, pool)
         parser = HTTP1ResponseParser(limits: limits)
+        connection.readsToEnd = true
         idleSince = connection.loop.now
         expiry = pool.makeExpiry()
-        connection.tellsEndWhilePaused = false
     }
 
     /// Takes up an exchange: the first one, or a further one.
     func serve(_ exchange: any UpstreamStreamDelegate, isReused: Bool) {
-        (self.exchange, self.isReused, phase) = (exchange, isReused, .head)
+        (self.exchange, wasIdle, phase) = (exchange, isReused, .head)
         exchange.upstreamReady(self)
     }
 
     var isOpen: Bool { connection.isOpen }
     var isCongested: Bool { connection.pendingBytes > pool.limits.streamBufferHighBytes }
     var receivedBytes: Int { connection.receivedBytes }
+    var wasStale: Bool { wasIdle && connection.takenBytes <= sentBefore }
 
     func sendRequest(_ request: UpstreamRequest) {
         parser.begin(requestMethod: request.head.method)
+        sentBefore = connection.sentBytes
         isBodyChunked = request.length == .chunked
         var bytes = ByteQueue()
         swap(&bytes, &pool.scratch)

@@ -43,6 +43,7 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
     var isTLS: Bool { connection.isTLS }
 
     var peer: SocketAddress { connection.peer }
+    var peerConnection: Connection { connection }
 
     func start() {
         schedule(now + Self.tick)

@@ -1,5 +1,6 @@
 import SluiceBytes
 import SluiceHTTP
+import SluiceIO
 
 /// One stream of an HTTP/2 client: carries what its exchange says into the session.
 final class HTTP2ClientStream: ClientStream {
@@ -76,4 +77,5 @@ final class HTTP2ClientStream: ClientStream {
     var peerText: String { connection.peerText }
     var isTLS: Bool { connection.isTLS }
     var waitingBytes: Int { session.waitingBytes(slot) }
+    var peerConnection: Connection? { connection.peerConnection }
 }

@@ -37,6 +37,8 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
 
     private var loop: EventLoop { connection.loop }
     private var now: Instant { connection.loop.now }
+    var sentBytes: Int { connection.sentBytes }
+    var takenBytes: Int { connection.takenBytes }
     private var room: Int { max(0, session.outputLimitBytes - connection.pendingBytes) }
 
     func start() {
@@ -58,7 +60,7 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
     var peerStreams: Int { session.peerConcurrentStreams }
 
     func serve(_ exchange: any UpstreamStreamDelegate) {
-        let stream = HTTP2UpstreamStream(self, exchange, isReused: hasServed)
+        let stream = HTTP2UpstreamStream(self, exchange, mayBeStale: hasServed)
         hasServed = true
         exchange.upstreamReady(stream)
     }
@@ -299,16 +301,19 @@ final class HTTP2UpstreamStream: UpstreamStream {
     private(set) var exchange: (any UpstreamStreamDelegate)?
     private var slot: Int?
     private var hasHead = false
-    private(set) var isReused: Bool
+    private var mayBeStale: Bool
+    /// `Connection.sentBytes` before the request.
+    private var sentBefore = 0
     private(set) var receivedBytes = 0
 
-    init(_ connection: HTTP2UpstreamConnection, _ exchange: any UpstreamStreamDelegate, isReused: Bool) {
-        (self.connection, self.exchange, self.isReused) = (connection, exchange, isReused)
+    init(_ connection: HTTP2UpstreamConnection, _ exchange: any UpstreamStreamDelegate, mayBeStale: Bool) {
+        (self.connection, self.exchange, self.mayBeStale) = (connection, exchange, mayBeStale)
     }
 
     // MARK: - UpstreamStream
 
     func sendRequest(_ request: UpstreamRequest) {
+        sentBefore = connection.sentBytes
         guard let slot = connection.open(self, request) else {
             return fail(ProxyError(.refused, .upstream, "the upstream takes no more streams"))
         }
@@ -326,6 +331,8 @@ final class HTTP2UpstreamStream: UpstreamStream {
 
     func pauseReading() { if let slot { connection.setReading(slot, false) } }
     func resumeReading() { if let slot { connection.setReading(slot, true) } }
+
+    var wasStale: Bool { mayBeStale && connection.takenBytes <= sentBefore }
 
     var isCongested: Bool { slot.map { connection.session.isCongested($0) } ?? false }
 
@@ -378,7 +385,7 @@ final class HTTP2UpstreamStream: UpstreamStream {
 
     /// Only where nothing explains the end can it be that the upstream had closed before the request came.
     func fail(_ error: ProxyError, isUnexplained: Bool = true) {
-        if !isUnexplained { isReused = false }
+        if !isUnexplained { mayBeStale = false }
         let failed = exchange
         (exchange, slot) = (nil, nil)
         failed?.upstreamFailed(error)

@@ -106,6 +106,7 @@ public final class LogWriter: Sendable {
         line.add("request_id", record.requestID)
         line.add("client", record.client)
         line.add("protocol", record.protocolText)
+        if !record.identity.isEmpty { line.add("key", record.identity) }
         line.add("route", record.route)
         line.add("method", record.method)
         line.add("path", record.path)

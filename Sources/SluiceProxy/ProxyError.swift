@@ -11,6 +11,12 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case badRequest
         case notFound
         case methodNotAllowed
+        /// Nobody that the route's `auth` knows.
+        case unauthenticated
+        /// Known, and not allowed here.
+        case forbidden
+        /// Over the rate limit of that name.
+        case rateLimited(String)
         case limit(Limit, status: Int)
         case requestTimeout
         case resolve
@@ -77,6 +83,9 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .badRequest: 400
         case .notFound: 404
         case .methodNotAllowed: 405
+        case .unauthenticated: 401
+        case .forbidden: 403
+        case .rateLimited: 429
         case .limit(_, let status): status
         case .requestTimeout: 408
         case .resolve, .connect, .tls, .closed, .malformed: 502
@@ -104,6 +113,9 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .badRequest: "bad_request"
         case .notFound: "no_route"
         case .methodNotAllowed: "method"
+        case .unauthenticated: "unauthenticated"
+        case .forbidden: "forbidden"
+        case .rateLimited(let name): "rate_limit_" + name
         case .limit(let limit, _): "limit_" + limit.name
         case .requestTimeout: "request_timeout"
         case .resolve: "resolve"

@@ -60,7 +60,7 @@ enum ResponseFields {
     static func passedOn(_ fields: HeaderFields) -> HeaderFields {
         fields.filtered { index in
             let name = fields.name(at: index)
-            if ASCII.equalFolded(name, "retry-after") { return true }
+            if ASCII.equalFolded(name, "retry-after") || ASCII.equalFolded(name, "retry-after-ms") { return true }
             return hasPrefix(name, "x-ratelimit-") || hasPrefix(name, "anthropic-ratelimit-")
         }
     }

@@ -7,9 +7,11 @@ final class RouteEntry: Sendable {
     let spec: Route
     /// What it says of requests, ready for their translation; by the position in its list of upstreams.
     private let rules: [RequestRules]
+    /// Who may use it; nil for anybody, without limits.
+    let access: RouteAccess?
 
-    init(_ spec: Route) {
-        self.spec = spec
+    init(_ spec: Route, access: RouteAccess? = nil) {
+        (self.spec, self.access) = (spec, access)
         var rules = RequestRules()
         (rules.model, rules.system) = (spec.model, spec.system)
         rules.defaults = spec.defaults.flatMap { JSONValue.parse($0) }
@@ -40,9 +42,14 @@ struct RouteTable: Sendable {
         case methodNotAllowed(allowed: String)
     }
 
-    private let entries: [RouteEntry]
+    let entries: [RouteEntry]
 
-    init(_ routes: [Route]) { entries = routes.map { RouteEntry($0) } }
+    /// `access`: by route; empty where all are open.
+    init(_ routes: [Route], access: [RouteAccess?] = []) {
+        entries = routes.enumerated().map { index, route in
+            RouteEntry(route, access: access.indices.contains(index) ? access[index] : nil)
+        }
+    }
 
     subscript(index: Int) -> RouteEntry { entries[index] }
 
@@ -68,14 +75,14 @@ struct RouteTable: Sendable {
         return allowed.isEmpty ? .notFound : .methodNotAllowed(allowed: allowed.joined(separator: ", "))
     }
 
-    private static func matches(_ pattern: Route.Path, _ path: String) -> Bool {
+    static func matches(_ pattern: Route.Path, _ path: String) -> Bool {
         switch pattern {
         case .exact(let exact): exact == path
         case .prefix(let prefix): path.hasPrefix(prefix) || path + "/" == prefix
         }
     }
 
-    private static func matchesHost(_ host: String?, _ authority: String) -> Bool {
+    static func matchesHost(_ host: String?, _ authority: String) -> Bool {
         guard let host else { return true }
         var name = Substring(authority)
         if let colon = name.lastIndex(of: ":"), !name.hasSuffix("]") { name = name[..<colon] }
@@ -83,7 +90,7 @@ struct RouteTable: Sendable {
     }
 
     /// nil: a condition needs the body, which is not there yet, and no other one has failed.
-    private static func conditionsHold(
+    static func conditionsHold(
         _ conditions: [(Route.Subject, String)], _ head: RequestHead, body: JSONValue?
     ) -> Bool? {
         var needsBody = false

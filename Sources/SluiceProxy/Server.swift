@@ -177,7 +177,8 @@ public final class Server: Sendable {
         state.withLock { state in
             let configuration = state.snapshot.configuration
             let start = Instant(nanoseconds: 0)
-            return start + configuration.drainDelay + configuration.drainTimeout + WorkerEnding.farewell - start
+            let workers = start + configuration.drainDelay + configuration.drainTimeout + WorkerEnding.farewell
+            return workers + shared.processes.stopLimit - start
         }
     }
 

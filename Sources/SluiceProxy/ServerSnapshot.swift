@@ -8,6 +8,9 @@ import Synchronization
 public final class ServerSnapshot: Sendable {
     public let configuration: Configuration
     let routes: RouteTable
+    let trustedProxies: TrustedProxies
+    /// For answers to requests that no route takes.
+    let cors: CORSPolicy?
     /// By listener; nil where it is plain.
     let serverTLS: [TLSContext?]
     /// By upstream; nil where its URL is plain.
@@ -25,7 +28,9 @@ public final class ServerSnapshot: Sendable {
     /// - Throws: for a certificate or key that cannot be read or used; names the file.
     public init(_ configuration: Configuration, environment: [String: String]) throws {
         self.configuration = configuration
-        routes = RouteTable(configuration.routes)
+        routes = RouteTable(configuration.routes, access: try RouteAccess.make(configuration))
+        trustedProxies = try TrustedProxies(configuration.trustedProxies)
+        cors = configuration.cors.map { CORSPolicy($0, routeMethods: []) }
         var servers: [TLSContext?] = []
         for listener in configuration.listeners {
             guard let tls = listener.tls else {

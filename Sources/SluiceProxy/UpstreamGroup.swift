@@ -30,13 +30,14 @@ final class UpstreamGroup {
     /// Told of what the operator should know.
     var onChange: ((PlaceChange) -> Void)?
 
-    /// `pools`: one for each of the places of `spec`, in their order.
-    init(_ spec: UpstreamSpec, pools: [UpstreamPool], loop: EventLoop, seed: UInt64) {
+    /// `pools`: one for each of the places of `spec`, in their order. `hasFallback`: some route names another upstream behind
+    /// this one.
+    init(_ spec: UpstreamSpec, pools: [UpstreamPool], loop: EventLoop, seed: UInt64, hasFallback: Bool = false) {
         (self.spec, self.pools, self.loop) = (spec, pools, loop)
         budget = RetryBudget(spec.retries)
         places = spec.places.prefix(pools.count).map { PlaceState(weight: $0.weight) }
         balancer = Balancer(spec.balance, places: places, slowStart: spec.slowStart, seed: seed)
-        detector = OutlierDetector(spec.outlier)
+        detector = OutlierDetector(spec.outlier, hasFallback: hasFallback)
         var random = SplitMix64(seed: ~seed)
         for (index, pool) in pools.enumerated() {
             let name = pools.count > 1 ? spec.nameOfPlace(index) : ""
@@ -76,9 +77,9 @@ final class UpstreamGroup {
     /// The place for one attempt; nil if there is none that may be tried now. `tried`: those that have failed this request,
     /// taken again only where no other is left.
     func pick(avoiding tried: [UpstreamPool]) -> UpstreamPool? {
-        if pools.count < 2 { return pools.first }
         let now = loop.now
         endEjections(at: now)
+        if pools.count < 2 { return pools.first }
         var avoided = PlaceSet()
         for pool in tried where pool.isPlace(of: self) { avoided.insert(pool.place) }
         guard let choice = balancer.pick(places, avoiding: avoided, now: now) else { return nil }
@@ -89,9 +90,13 @@ final class UpstreamGroup {
         return pools[choice.index]
     }
 
-    /// Some place is well, as far as this worker knows. Where none is, `pick` tries all the same: with another upstream at hand,
-    /// that one is the better choice.
-    var hasAvailablePlace: Bool { places.contains { $0.health.isAvailable(at: loop.now) } }
+    /// Some place is well, as far as this worker knows, and not just being tried. Where none is, `pick` takes one all the same:
+    /// with another upstream at hand, that one is the better choice.
+    var hasAvailablePlace: Bool {
+        let now = loop.now
+        endEjections(at: now)
+        return places.contains { $0.takesPart(at: now, slowStart: spec.slowStart) }
+    }
 
     /// There is another place that is well and has not failed this request.
     func hasOtherPlace(than tried: [UpstreamPool]) -> Bool {
@@ -104,7 +109,6 @@ final class UpstreamGroup {
 
     func attemptEnded(_ outcome: AttemptOutcome, at index: Int) {
         places[index].inFlight = max(0, places[index].inFlight - 1)
-        guard pools.count > 1 else { return }
         guard let length = detector.attemptEnded(outcome, at: index, of: &places, now: loop.now) else { return }
         tell(.ejected(length), index)
     }

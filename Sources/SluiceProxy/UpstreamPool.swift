@@ -222,9 +222,10 @@ final class UpstreamPool: TimerHandler {
     /// It has become ready, or is no longer.
     func processChanged(isUp: Bool) {
         if !isUp {
-            let connections = idle
+            let (connections, multiplexed) = (idle, shared)
             idle = []
             for connection in connections { connection.closeIdle() }
+            for connection in multiplexed { connection.retire() }
         }
         for wait in waiting { wait.tellChange() }
         dialAsNeeded()
@@ -244,7 +245,9 @@ final class UpstreamPool: TimerHandler {
     // MARK: - Called by connections
 
     func giveBack(_ connection: HTTP1UpstreamConnection) {
-        guard !isClosed, idle.count < limits.idleUpstreamConnections, loop.now < connection.expiry else {
+        // What a process that has ended still had said may be read to its end after the news of that.
+        let isUp = processWait == nil
+        guard !isClosed, isUp, idle.count < limits.idleUpstreamConnections, loop.now < connection.expiry else {
             return connection.closeIdle()
         }
         connection.idleSince = loop.now

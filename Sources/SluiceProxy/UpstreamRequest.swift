@@ -210,14 +210,14 @@ final class UpstreamRequest {
         var fields = kept.filtered { index in
             let name = kept.name(at: index)
             if isReplaced(name) { return false }
-            return context.route.spec.forwardCredentials || !isCredential(name)
+            return !isCredential(name) || RelayedCredentials.forwards(kept, index, context)
         }
         // Secrets go in last, after everything of the client's has been sorted out.
         fields.append("X-Request-Id", context.requestID)
         if let trace = context.traceparent { fields.append("traceparent", trace) }
         fields.append(context.upstream.ownFields)
         let hasNoBody = length == nil && body.isEmpty && (head.method == "GET" || head.method == "HEAD")
-        let target = relayedPath(context) + query(of: head.target)
+        let target = relayedPath(context) + RelayedCredentials.query(context)
         var sent = makeHead(head.method, target, fields, context.upstream)
         try context.upstream.sign(&sent, body: body.span)
         return UpstreamRequest(
@@ -237,11 +237,6 @@ final class UpstreamRequest {
             if dialect == .raw || dialect.namesModelInTarget { return base + context.path }
             return context.upstream.target(model: "", stream: true)
         }
-    }
-
-    private static func query(of target: String) -> String {
-        guard let mark = target.firstIndex(of: "?") else { return "" }
-        return String(target[mark...])
     }
 
     private static func isReplaced(_ name: Span<UInt8>) -> Bool {

@@ -6,7 +6,7 @@ import SluiceIO
 import SluiceStreams
 
 /// One core: a loop, its listeners, its connections and pools. Shares nothing with the others but the snapshot of the
-/// configuration, the connection budget and the log, none of which a token passes.
+/// configuration, the connection budget, the rate limits and the log, none of which a token passes.
 public final class Worker {
     public let loop: EventLoop
     private(set) var snapshot: ServerSnapshot
@@ -65,14 +65,17 @@ public final class Worker {
     }
 
     private func makeGroups() -> [UpstreamGroup] {
-        snapshot.configuration.upstreams.enumerated().map { index, spec in
+        // Those behind which a route has another one.
+        let backed = Set(snapshot.configuration.routes.flatMap { $0.upstreams.dropLast().map(\.upstream) })
+        return snapshot.configuration.upstreams.enumerated().map { index, spec in
             let pools = spec.places.map { place in
                 UpstreamPool(
                     UpstreamEndpoint(spec.at(place), signing: snapshot.signing[index]), loop: loop, resolver: resolver,
                     tls: snapshot.clientTLS[index], limits: snapshot.configuration.limits,
                     process: shared.processes.gate(for: spec, on: loop))
             }
-            let group = UpstreamGroup(spec, pools: pools, loop: loop, seed: random &+ UInt64(index))
+            let group = UpstreamGroup(
+                spec, pools: pools, loop: loop, seed: random &+ UInt64(index), hasFallback: backed.contains(index))
             group.onChange = { [unowned self] change in
                 metrics.count(change)
                 shared.log.write(change)
@@ -164,6 +167,8 @@ public final class Worker {
     }
 
     // MARK: - Exchanges
+
+    var limiter: RateLimiter { shared.limiter }
 
     /// What this worker knows of all places of all upstreams.
     var placeStatus: [PlaceStatus] { groups.flatMap(\.status) }
@@ -299,6 +304,7 @@ public final class SharedState: Sendable {
     public let log: LogWriter
     let modelNames = ModelNames()
     let processes: ProcessDirectory
+    let limiter = RateLimiter(capacity: 65_536)
 
     public init(_ limits: Limits, log: LogWriter) {
         budget = ConnectionBudget(limit: limits.connections)

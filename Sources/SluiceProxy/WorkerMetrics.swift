@@ -37,4 +37,9 @@ struct WorkerMetrics {
     var panics = 0
     /// Attempts that had to wait for a managed process to be ready.
     var processWaits = 0
+    /// Answers 401, 403 and 429 of Sluice's own, and to browsers' preflights.
+    var unauthenticated = 0
+    var forbidden = 0
+    var rateLimited = 0
+    var preflights = 0
 }

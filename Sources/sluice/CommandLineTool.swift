@@ -22,6 +22,8 @@ enum CommandLineTool {
                                                     the same for the body of a request
           sluice replay FILE… --listen ADDRESS [--interval TIME] [--speed FACTOR] [--dialect DIALECT]
                                                     serve recorded streams as a provider would
+          sluice key new [--name NAME]              make an API key: prints it, and its line for the file of `auth`
+          sluice key hash [--name NAME]             the line for a key on standard input
           sluice version
 
         """
@@ -38,6 +40,7 @@ enum CommandLineTool {
             case "convert": return try ConvertCommand.run(rest)
             case "replay": return try ReplayCommand(rest).run()
             case "supervise": return try SuperviseCommand.run(rest)
+            case "key": return try KeyCommand.run(rest)
             case "version", "--version": return say("sluice \(version)\n")
             case "help", "--help", "-h": return say(usage)
             default: return refuse(arguments.first.map(unknown) ?? "no command given")
@@ -48,7 +51,7 @@ enum CommandLineTool {
     }
 
     private static func unknown(_ command: String) -> String {
-        let known = ["run", "validate", "schema", "formats", "convert", "replay", "version", "help"]
+        let known = ["run", "validate", "schema", "formats", "convert", "replay", "key", "version", "help"]
         let near = Names.nearest(to: command, in: known).map { " (did you mean '\($0)'?)" } ?? ""
         return "there is no command '\(command)'\(near)"
     }

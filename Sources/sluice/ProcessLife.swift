@@ -18,6 +18,8 @@ final class ProcessLife: TimerHandler {
     private var watch: FileWatch?
     private var upgrade: Upgrade?
     private var stops = 0
+    /// A signal or an operator has asked for the end.
+    private var isEnding = false
     private var drainTimer = TimerID.none
     private var watchdogTimer = TimerID.none
     private let watchdogInterval: Interval?
@@ -59,6 +61,13 @@ final class ProcessLife: TimerHandler {
             log.flush()
             exit(1)
         }
+        end()
+    }
+
+    /// Drains, once, whoever asks for it.
+    func end() {
+        guard !isEnding else { return }
+        isEnding = true
         if upgrade?.isOver == true {
             // It drains already, since another process has taken over.
             return
@@ -82,7 +91,7 @@ final class ProcessLife: TimerHandler {
 
     // MARK: - Reload
 
-    /// Returns the faults that kept the old configuration in place.
+    /// Returns the faults that kept the old configuration in force.
     func reload() -> [String] {
         notifier.send(.reloading(since: EventLoop.clock()))
         let faults = server.reload()
@@ -127,8 +136,12 @@ final class ProcessLife: TimerHandler {
     }
 
     private var reasonAgainstUpgrade: String? {
-        if stops > 0 || upgrade?.isOver == true { return "the process is draining" }
+        if isEnding || upgrade?.isOver == true { return "the process is draining" }
         if upgrade != nil { return "an upgrade is under way" }
+        // The successor would start it again, and find its port taken for as long as this process drains.
+        if let process = server.processes.first {
+            return "the managed process of \(process.name) cannot be handed over; restart instead"
+        }
         // The end of process 1 is the end of its container, and of the successor with it.
         return getpid() == 1 ? "process 1 of a container cannot hand over; replace the container" : nil
     }
@@ -141,7 +154,7 @@ final class ProcessLife: TimerHandler {
             if watchdogTimer != .none { loop.cancel(watchdogTimer) }
             watch?.close()
             watch = nil
-            guard stops == 0 else { return }
+            guard !isEnding else { return }
             log.write(.info, "draining")
             server.drain(handedOver: true)
         case .failed(let reason):

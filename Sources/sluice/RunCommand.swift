@@ -94,12 +94,7 @@ struct RunCommand {
         guard let spec = configuration.admin else { return }
         let controls = AdminControls(
             version: CommandLineTool.version,
-            drain: {
-                mailbox.post { loop in
-                    // A second SIGTERM ends the process at once; asking twice does not.
-                    if !server.isDraining { (loop.owner as? ProcessLife)?.stop() }
-                }
-            },
+            drain: { mailbox.post { ($0.owner as? ProcessLife)?.end() } },
             reload: { done in
                 mailbox.post { loop in done((loop.owner as? ProcessLife)?.reload() ?? server.reload()) }
             })

@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 
-from harness import TOKENS, read_message, stream
+from harness import DONE, TOKENS, event, read_message, stream
 
 parser = argparse.ArgumentParser()
 parser.add_argument("address")
 parser.add_argument("--delay", type=float, default=0, help="before it listens")
 parser.add_argument("--unready", type=float, default=0, help="while /health answers 503")
 parser.add_argument("--say", action="append", default=[], help="a line on standard output")
+parser.add_argument("--http2", action="store_true", help="speaks that, and nothing else")
 parser.add_argument("--name", default="child")
 options = parser.parse_args()
 
@@ -45,6 +46,23 @@ def serve(connection):
             stream(connection, TOKENS, gap=0.4 if b'"slowly"' in request else 0)
 
 
+def stream_http2(request):
+    threading.Thread(target=answer_http2, args=(request,), daemon=True).start()
+
+
+def answer_http2(request):
+    request.head()
+    for token in TOKENS:
+        request.data(event({"content": token}))
+        time.sleep(0.2)
+    request.data(DONE, end=True)
+
+
+def serve_http2(connection):
+    from http2_peer import Connection
+    Connection(connection, False, on_request=stream_http2)
+
+
 if options.address.startswith("/"):
     server = socket.socket(socket.AF_UNIX)
     server.bind(options.address)
@@ -52,4 +70,4 @@ if options.address.startswith("/"):
 else:
     server = socket.create_server(("127.0.0.1", int(options.address)))
 while True:
-    threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+    threading.Thread(target=serve_http2 if options.http2 else serve, args=(server.accept()[0],), daemon=True).start()

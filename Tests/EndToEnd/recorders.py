@@ -7,7 +7,7 @@ import threading
 
 import hpack
 
-from frames import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE, length)
+from frames import (ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE, length)
 from http2_peer import PREFACE, frame
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -103,7 +103,8 @@ class Recorder1(Recorder):
             if self.reply and not self.reply(connection, wire):
                 return
             if not self.reply:
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (0 if method == b"HEAD" else 2, b"" if method == b"HEAD" else b"ok"))
+                answer = b"" if method == b"HEAD" else b"ok"
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer))
 
     def read(self, head, wire):
         lines = head[:-4].split(b"\r\n")
@@ -150,7 +151,7 @@ class Recorder2(Recorder):
             wire.taken = b""
             size, kind, flags, stream = struct.unpack(">IBBI", b"\0" + wire.exactly(9))
             payload = wire.exactly(size)
-            if kind in (GOAWAY,):
+            if kind == GOAWAY:
                 return
             if kind == RST_STREAM:
                 streams.pop(stream, None)
@@ -159,12 +160,13 @@ class Recorder2(Recorder):
             if kind == PING and not flags & ACK:
                 connection.sendall(frame(PING, ACK, 0, payload))
             if kind == HEADERS:
-                if not flags & END_HEADERS or flags & 0x28 and flags & 8:
+                if not flags & END_HEADERS or flags & 8:
                     raise Odd("a head in several frames, or padded")
                 block = payload[5:] if flags & 0x20 else payload
                 if stream in streams:
                     raise Odd("trailers")
-                streams[stream] = ([(bytes(name), bytes(value)) for name, value in decoder.decode(block, raw=True)], bytearray())
+                fields = [(bytes(name), bytes(value)) for name, value in decoder.decode(block, raw=True)]
+                streams[stream] = (fields, bytearray())
             if kind == DATA and stream in streams:
                 streams[stream][1].extend(payload)
                 if payload:
@@ -214,4 +216,4 @@ def response_frames(stream, fields, data=(), trailers=None):
             for index, (kind, flags, payload) in enumerate(parts)]
 
 
-__all__ = ["CONTINUATION", "Odd", "Recorder1", "Recorder2", "field_block", "response_frames"]
+__all__ = ["Odd", "Recorder1", "Recorder2", "field_block", "response_frames"]

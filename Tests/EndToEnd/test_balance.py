@@ -309,6 +309,25 @@ def test_balance_the_last_place_stays():
             assert len(set(ask_many(proxy, 10))) == 1
 
 
+def test_balance_an_upstream_that_is_down_is_passed_over():
+    """With another upstream behind it, one whose only place fails is not asked again for each request."""
+    with Place("a") as a, Place("b") as b:
+        a.fault = 500
+        outlier = {"consecutive_failures": 2, "ejection": "1s", "max_ejection": "1s"}
+        values = fleet([a], outlier=outlier, retries={"attempts": 0})
+        values["upstreams"]["v"] = {"url": b.url, "dialect": "openai-chat"}
+        values["routes"][0]["upstream"] = ["u", "v"]
+        with Sluice(values) as proxy:
+            assert ask_many(proxy, 2) == ["b", "b"] and a.asked == 2
+            until(lambda: events(proxy, "place ejected"), what="ejection")
+            began = time.monotonic()
+            while time.monotonic() - began < 0.5 and not events(proxy, "place back"):
+                assert ask(proxy) == "b"
+            assert a.asked == 2 or events(proxy, "place back"), a.asked
+            a.fault = None
+            until(lambda: ask(proxy) == "a", 20, "it is asked again")
+
+
 # Health checks
 
 CHECK = {"path": "/health", "interval": "50ms", "timeout": "5s", "unhealthy_after": 2, "healthy_after": 2}

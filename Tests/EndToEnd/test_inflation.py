@@ -70,7 +70,8 @@ def test_lengths_and_validators_of_the_packed_bytes_go():
 def bomb(size):
     """Bytes that become `size` bytes of comments."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    return packer.compress(event({"content": "first"})) + packer.compress((b":" + b" " * 1021 + b"\n\n") * (size >> 10)) + packer.compress(DONE) + packer.flush()
+    comments = (b":" + b" " * 1021 + b"\n\n") * (size >> 10)
+    return packer.compress(event({"content": "first"}) + comments + DONE) + packer.flush()
 
 
 def packed_stream(data):
@@ -103,7 +104,8 @@ def test_a_bomb_delays_nobody_and_takes_no_memory():
             until(lambda: len(proxy.exchanges()) == 22, 60, "the log")
             grown = proxy.resident_kib() - before
             ends = {entry["end"] for entry in proxy.exchanges()}
-            print(f"  {len(data) >> 10} KiB stand for 24 MiB: {grown} KiB more memory, another client waits {slowest * 1000:.0f} ms at most")
+            print(f"  {len(data) >> 10} KiB stand for 24 MiB: {grown} KiB more memory, "
+                  f"another client waits {slowest * 1000:.0f} ms at most")
             assert ends == {"done"} and grown < 4 << 10, (ends, grown)
 
 
@@ -134,7 +136,8 @@ def test_a_reader_that_stands_still_holds_a_bomb_up():
 
         reply = paused(stand_still, proxy.port)
         assert reply.complete and reply.body == text, (reply.complete, len(reply.body), len(text))
-        print(f"  {len(packed) >> 10} KiB stand for {len(text) >> 20} MiB: {max(peak)} KiB more memory while the reader stands still")
+        print(f"  {len(packed) >> 10} KiB stand for {len(text) >> 20} MiB: {max(peak)} KiB more memory "
+              "while the reader stands still")
         assert max(peak) < 3 << 10, peak
 
 

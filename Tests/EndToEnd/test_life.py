@@ -147,6 +147,8 @@ def test_a_reload_that_cannot_listen_changes_nothing():
         taken = other.getsockname()[1]
         settings = config(peer.url)
         with Sluice(settings) as proxy:
+            # It says that it listens a little before it is all there.
+            hangup(proxy)
             before = proxy.descriptors()
             settings["routes"] = settings["routes"][:1]
             fresh = free_port()

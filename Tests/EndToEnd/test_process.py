@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 
-from harness import BINARY, CHAT, Reply, Sluice, config, connect, drain, fetch, request_bytes, until
+from harness import (BINARY, CHAT, Peer, Reply, Sluice, config, connect, drain, fetch, request_bytes, stream, until)
 
 CHILD = str(pathlib.Path(__file__).parent / "managed_child.py")
 SLOWLY = {**CHAT, "messages": [{"role": "user", "content": "slowly"}]}
@@ -236,6 +236,48 @@ def test_a_process_that_never_gets_ready_is_started_again():
         assert fetch(proxy.port, "/text", CHAT, seconds=60).status == 503
         assert int(wait_for(proxy, "process_not_ready")["after_ms"]) >= 500
         wait_for(proxy, "process_started", 2)
+
+
+def test_streams_that_share_a_connection_to_a_process_that_ends():
+    port = free_port()
+    settings = managed(port, child(port, "--http2"), ready={"interval": "50ms"})
+    settings["upstreams"]["u"]["http"] = "2"
+    with Sluice(settings) as proxy:
+        for round in range(1, 3):
+            wait_for(proxy, "process_ready", round)
+            pid = int(wait_for(proxy, "process_started", round)["pid"])
+            begun = [connect(proxy.port) for _ in range(4)]
+            for client in begun:
+                client.sendall(request_bytes("/text", CHAT, headers=["Connection: close"]))
+            firsts = [client.recv(65536) for client in begun]
+            os.kill(pid, signal.SIGKILL)
+            until(lambda: not is_running(pid), 20, "its end")
+            replies = [in_background(lambda: fetch(proxy.port, "/text", CHAT, seconds=60)) for _ in range(8)]
+            assert not any(Reply(first + drain(client)).complete for first, client in zip(firsts, begun))
+            until(lambda: all(replies), 60, "answers")
+            assert all(reply[0].status == 200 and reply[0].complete for reply in replies), replies
+
+
+def test_the_next_upstream_is_asked_where_a_process_is_not_there():
+    port = free_port()
+    cases = [
+        (child(port, "--delay", 300), {"wait": "400ms"}, 0.4),
+        (["/nowhere/to-be-found"], {"backoff": "20s", "max_backoff": "20s"}, 0),
+        (["sh", "-c", "exit 1"], {"restart": "never"}, 0),
+    ]
+    for command, changes, least in cases:
+        with Peer(lambda connection, request: stream(connection)) as peer:
+            settings = managed(port, command, **changes)
+            settings["upstreams"]["other"] = {"url": peer.url, "dialect": "openai-chat"}
+            settings["routes"].append(
+                {"path": "/either", "request": "openai-chat", "response": "text", "upstream": ["u", "other"]})
+            with Sluice(settings) as proxy:
+                if least == 0:
+                    until(lambda: fetch(proxy.port, "/text", CHAT, seconds=60).status == 503, 10, "a start that failed")
+                began = time.monotonic()
+                reply = fetch(proxy.port, "/either", CHAT)
+                assert reply.status == 200 and reply.complete, reply.raw
+                assert time.monotonic() - began >= least
 
 
 FAMILY = """

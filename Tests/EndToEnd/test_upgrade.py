@@ -14,6 +14,8 @@ from harness import (CHAT, DONE, HEAD, TOKENS, Peer, Reply, Sluice, chunk, confi
                      stream, until)
 from http2_peer import connect_http2
 from life_world import Load, Manager, events
+from test_life import activated
+from test_process import child, free_port, managed
 
 TEXT = "".join(TOKENS).encode()
 
@@ -97,6 +99,9 @@ def test_upgrades_under_load_lose_nothing():
 
 def test_a_successor_that_fails_changes_nothing():
     with Peer(lambda c, r: stream(c)) as peer, Upgradable(config(peer.url)) as proxy:
+        # It says that it listens a little before it is all there.
+        os.kill(proxy.current, signal.SIGHUP)
+        until(lambda: events(proxy, "reloaded"), what="reloaded")
         assert fetch(proxy.port, "/text", CHAT).body == TEXT
         before = proxy.descriptors()
         proxy.write("listeners: [")
@@ -194,3 +199,30 @@ def test_sigterm_while_the_successor_starts():
         os.kill(proxy.process.pid, signal.SIGTERM)
         assert proxy.process.wait(20) == 0
         until(lambda: is_gone(proxy.current), 20, "the successor has gone")
+
+
+def test_a_service_that_was_activated():
+    """The successor gets systemd's sockets with their names, also one that only its own configuration uses."""
+    with Peer(lambda c, r: stream(c)) as peer:
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+        ports = [each.getsockname()[1] for each in sockets]
+        settings = config(peer.url, workers=2, listeners=[{"address": "systemd:http"}])
+        with activated(sockets, ["http", "spare"], settings) as proxy:
+            proxy.current = proxy.process.pid
+            settings["listeners"].append({"address": "systemd:spare"})
+            proxy.write(settings)
+            try:
+                upgrade(proxy)
+                assert proxy.process.wait(20) == 0
+                assert all(fetch(port, "/text", CHAT).body == TEXT for port in ports)
+            finally:
+                os.kill(proxy.current, signal.SIGKILL)
+
+
+def test_a_managed_process_is_not_handed_over():
+    port = free_port()
+    with Upgradable(managed(port, child(port))) as proxy:
+        os.kill(proxy.current, signal.SIGUSR2)
+        failed = until(lambda: events(proxy, "upgrade_failed"), 20, "upgrade_failed")[0]
+        assert "managed process" in failed["error"] and not events(proxy, "upgrading"), failed
+        assert fetch(proxy.port, "/text", CHAT).complete

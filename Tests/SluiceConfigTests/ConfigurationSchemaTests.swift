@@ -33,8 +33,12 @@ import Testing
             guard parts.count > 1, ["upstreams", "dialects"].contains(parts[0]) else { return key }
             return ([parts[0], "*"] + parts[2...]).joined(separator: ".")
         }
-        let described = keys(try schema())
-        #expect(Set(read).subtracting(described) == [], "keys that the schema does not know")
+        // One reader and one schema serve both the top level and routes; the reference shows all of it at the top.
+        let twice = ["auth", "cors", "rate_limit"].map { "routes.\($0)." }
+        let described = keys(try schema()).filter { key in !twice.contains { key.hasPrefix($0) } }
+        #expect(
+            Set(read).filter { key in !twice.contains { key.hasPrefix($0) } }.subtracting(described) == [],
+            "keys that the schema does not know")
         #expect(described.subtracting(read) == [], "keys that nobody reads")
     }
 

@@ -94,6 +94,27 @@ private final class Pair {
         try pair.until { pair.clientSide.received == Array("pong".utf8) }
     }
 
+    private enum End: CaseIterable { case closedBefore, closedAfter, resetAfter }
+
+    /// The difference between a request that the peer may have read and one that came too late for it.
+    @Test(arguments: End.allCases)
+    private func whatAPeerHasTakenIsKnownAfterTheEnd(end: End) throws {
+        let pair = try Pair()
+        Pair.send(Array("once".utf8), on: pair.client)
+        try pair.until { pair.serverSide.received.count == 4 && pair.client?.takenBytes == 4 }
+        if end == .closedBefore { pair.server?.close() }
+        // The client has not been told of the end: the loop has not turned.
+        Pair.send(Array("again".utf8), on: pair.client)
+        if end != .closedBefore { try pair.until { pair.serverSide.received.count == 9 } }
+        if end == .closedAfter { pair.server?.close() } else if end == .resetAfter { pair.server?.abort() }
+        try pair.until { pair.clientSide.hasEnded || pair.clientSide.failure != nil }
+        #expect(pair.clientSide.hasEnded == (end != .resetAfter))
+        #expect(pair.client?.sentBytes == 9)
+        #expect(pair.client?.takenBytes == (end == .closedBefore ? 4 : 9))
+        pair.client?.close()
+        #expect(pair.client?.takenBytes == (end == .closedBefore ? 4 : 9))
+    }
+
     @Test func whatTheSocketDoesNotTakeWaitsAndThenArrives() throws {
         let pair = try Pair()
         pair.client?.pauseReading()
@@ -138,7 +159,7 @@ private final class Pair {
     /// Bytes that wait in the kernel when the peer ends, or resets, the connection.
     @Test func whereBytesAreWantedTheyComeBeforeTheEnd() throws {
         let pair = try Pair()
-        pair.server?.tellsEndWhilePaused = false
+        pair.server?.readsToEnd = true
         pair.server?.pauseReading()
         let sent = [UInt8](repeating: 7, count: 30_000)
         Pair.send(sent, on: pair.client)
@@ -152,11 +173,14 @@ private final class Pair {
 
     @Test func whereBytesAreWantedTheyComeBeforeAReset() throws {
         let pair = try Pair()
-        pair.server?.tellsEndWhilePaused = false
+        pair.server?.readsToEnd = true
         pair.server?.pauseReading()
         let sent = [UInt8](repeating: 7, count: 30_000)
         Pair.send(sent, on: pair.client)
         pair.client?.abort()
+        for _ in 0..<20 { try pair.loop.turn(maximumWait: 5) }
+        #expect(pair.serverSide.failure == nil && pair.serverSide.received.isEmpty)
+        pair.server?.resumeReading()
         try pair.until { pair.serverSide.failure != nil }
         #expect(pair.serverSide.received == sent && pair.server?.isOpen == false)
     }

@@ -62,7 +62,8 @@ enum TLSCertificates {
         cat chained.pem middle.pem > chain.pem
         (cat chained.pem; head -c 300 middle.pem; echo; echo -----END CERTIFICATE-----) > damaged-chain.pem
         ec client
-        sign client "/O=Sluice/CN=client, one" ca 30 extendedKeyUsage=clientAuth
+        sign client "/O=Sluice/CN=client, one" ca 30 extendedKeyUsage=clientAuth \
+          "subjectAltName=DNS:one.test,URI:spiffe://example.test/one,email:one@example.test,IP:192.0.2.1"
         ec stranger
         sign stranger /CN=stranger other-ca 30 extendedKeyUsage=clientAuth
         openssl pkey -in default.key -aes256 -passout pass:secret -out encrypted.key

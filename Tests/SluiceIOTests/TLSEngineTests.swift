@@ -241,11 +241,13 @@ import Testing
         let pair = try mutual("client", required: required, older: older)
         #expect(pair.bothAreUp)
         #expect(pair.server.peerSubject == #"CN=client\, one,O=Sluice"#)
+        #expect(
+            pair.server.peerNames == ["DNS:one.test", "URI:spiffe://example.test/one", "email:one@example.test"])
     }
 
     @Test(arguments: [true, false]) func aMissingClientCertificateMattersIfRequired(older: Bool) throws {
         let lenient = try mutual(nil, required: false, older: older)
-        #expect(lenient.bothAreUp && lenient.server.peerSubject == nil)
+        #expect(lenient.bothAreUp && lenient.server.peerSubject == nil && lenient.server.peerNames.isEmpty)
         let strict = try mutual(nil, required: true, older: older)
         #expect(strict.serverError == .handshake("peer did not return a certificate"))
         // In TLS 1.3 the client is done before the server has seen its certificate.

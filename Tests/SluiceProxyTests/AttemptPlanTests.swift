@@ -229,11 +229,9 @@ import Testing
 
 @Suite struct AttemptFailureTests {
     private func cause(
-        _ kind: ProxyError.Kind, _ side: ProxyError.Side = .upstream, answered: Bool = false, reused: Bool = false,
-        waited: Interval = .zero
+        _ kind: ProxyError.Kind, _ side: ProxyError.Side = .upstream, answered: Bool = false, stale: Bool = false
     ) -> AttemptFailure.Cause? {
-        AttemptFailure(ProxyError(kind, side, "m"), .init(hasAnswered: answered, wasReused: reused, waited: waited))?
-            .cause
+        AttemptFailure(ProxyError(kind, side, "m"), .init(hasAnswered: answered, wasStale: stale))?.cause
     }
 
     @Test func whatAnErrorMeans() {
@@ -257,12 +255,11 @@ import Testing
         }
     }
 
-    @Test func onlyAnOldConnectionThatClosesAtOnceIsStale() {
-        #expect(cause(.closed(.head), reused: true) == .stale)
-        #expect(cause(.closed(.head), reused: true, waited: .seconds(3)) == .reset)
+    @Test func howAConnectionEnded() {
+        #expect(cause(.closed(.head), stale: true) == .stale)
         #expect(cause(.closed(.head)) == .reset)
         #expect(cause(.closed(.body)) == .reset, "HTTP/2 does not know the phase")
-        #expect(cause(.closed(.head), answered: true, reused: true) == .cut)
+        #expect(cause(.closed(.head), answered: true, stale: true) == .cut)
     }
 
     @Test func whatItSaysOfTheUpstreamsHealth() {

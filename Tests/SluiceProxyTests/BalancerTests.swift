@@ -130,6 +130,20 @@ import Testing
         #expect(abs(counts[1] - 1000) < 200, "\(counts)")
     }
 
+    @Test(arguments: Balance.allCases) func aPlaceOnTrialGetsNoSecondAttempt(policy: Balance) {
+        var places = places([1, 1], inFlight: [9, 0])
+        eject(1, of: &places)
+        let back = start + .seconds(30)
+        _ = places[1].health.endEjection(at: back)
+        places[1].inFlight = 1
+        #expect(picks(policy, places, slowStart: .seconds(100), at: back + .seconds(99))[1] == 0)
+        // If it is the only one that is well, it is no panic.
+        eject(0, of: &places)
+        var balancer = Balancer(policy, places: places, slowStart: .seconds(100), seed: 1)
+        #expect(
+            balancer.pick(places, avoiding: PlaceSet(), now: start + .seconds(29)) == .init(index: 1, isPanic: false))
+    }
+
     @Test func theOnlyOneLeftIsChosenInItsSlowStartToo() {
         var places = places([1, 1])
         eject(1, of: &places)

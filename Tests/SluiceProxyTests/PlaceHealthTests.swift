@@ -13,11 +13,13 @@ import Testing
         let detector: OutlierDetector
         var now: Instant
 
-        init(_ count: Int, at now: Instant, change: (inout OutlierSpec) -> Void = { _ in }) {
+        init(
+            _ count: Int, at now: Instant, hasFallback: Bool = false, change: (inout OutlierSpec) -> Void = { _ in }
+        ) {
             var spec = OutlierSpec()
             change(&spec)
             places = [PlaceState](repeating: PlaceState(weight: 1), count: count)
-            (detector, self.now) = (OutlierDetector(spec), now)
+            (detector, self.now) = (OutlierDetector(spec, hasFallback: hasFallback), now)
         }
 
         mutating func end(_ outcome: AttemptOutcome, at index: Int = 0) -> Interval? {
@@ -111,6 +113,26 @@ import Testing
         // What it has done wrong is not forgotten when the other is back.
         for _ in 0..<2 { _ = bench.places[1].health.checked(true, by: check, at: start) }
         #expect(bench.eject(0)?.failures == 1)
+    }
+
+    /// Whatever the percentage: requests have somewhere else to go.
+    @Test(arguments: [1, 2, 3]) func withAnotherUpstreamBehindAllMayBeOut(count: Int) {
+        var bench = Bench(count, at: start, hasFallback: true)
+        #expect((0..<count).allSatisfy { bench.eject($0)?.failures == 5 })
+    }
+
+    @Test func aPlaceOnTrialIsTriedByOneAtATime() {
+        var bench = Bench(2, at: start)
+        _ = bench.eject()
+        bench.pass(.seconds(30))
+        let slow = Interval.seconds(10)
+        #expect(bench.places[0].takesPart(at: bench.now, slowStart: slow))
+        bench.places[0].inFlight = 1
+        #expect(!bench.places[0].takesPart(at: bench.now, slowStart: slow))
+        #expect(bench.places[0].takesPart(at: bench.now, slowStart: .zero))
+        #expect(bench.places[0].takesPart(at: bench.now + slow, slowStart: slow))
+        _ = bench.end(.answered(status: 200))
+        #expect(bench.places[0].takesPart(at: bench.now, slowStart: slow))
     }
 
     @Test func zeroFailuresIsNever() {

@@ -31,8 +31,12 @@ struct Balancer {
 
     /// nil only where there are no places. Reads each place once or twice; allocates nothing.
     mutating func pick(_ places: [PlaceState], avoiding tried: PlaceSet, now: Instant) -> Choice? {
-        var candidates = PlaceSet()
-        for index in places.indices where places[index].health.isAvailable(at: now) { candidates.insert(index) }
+        var (candidates, well) = (PlaceSet(), PlaceSet())
+        for index in places.indices where places[index].health.isAvailable(at: now) {
+            well.insert(index)
+            if places[index].takesPart(at: now, slowStart: slowStart) { candidates.insert(index) }
+        }
+        if candidates.isEmpty { candidates = well }
         let isPanic = candidates.isEmpty
         if isPanic { candidates = PlaceSet(places.indices) }
         let untried = candidates.subtracting(tried)

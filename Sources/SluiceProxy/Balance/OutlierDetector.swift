@@ -4,8 +4,10 @@ import SluiceConfig
 /// Ejects places whose attempts fail one after the other, as far as enough others are left. Pure.
 struct OutlierDetector {
     private let spec: OutlierSpec
+    /// Requests can go to another upstream, so that no place of this one need stay.
+    private let hasFallback: Bool
 
-    init(_ spec: OutlierSpec) { self.spec = spec }
+    init(_ spec: OutlierSpec, hasFallback: Bool = false) { (self.spec, self.hasFallback) = (spec, hasFallback) }
 
     /// An attempt at a place has ended. Returns for how long the place is ejected, if it is now.
     func attemptEnded(
@@ -37,6 +39,7 @@ struct OutlierDetector {
 
     /// Another place must be left that can be asked, and no more than the given part may be out, though one always may.
     private func mayEject(_ index: Int, of places: [PlaceState], now: Instant) -> Bool {
+        if hasFallback { return true }
         var (ejected, left) = (0, 0)
         for (other, place) in places.enumerated() where other != index {
             if place.health.isEjected(at: now) { ejected += 1 }

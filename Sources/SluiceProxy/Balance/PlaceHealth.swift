@@ -9,6 +9,13 @@ struct PlaceState {
     var health = PlaceHealth()
 
     init(weight: Int) { self.weight = weight }
+
+    /// It is well, and not on trial with an attempt already: while the slow start lasts, a place that comes back is tried by one
+    /// attempt at a time until one has gone well.
+    func takesPart(at now: Instant, slowStart: Interval) -> Bool {
+        guard health.isAvailable(at: now) else { return false }
+        return !health.isOnProbation || inFlight == 0 || health.share(at: now, slowStart: slowStart) >= 1
+    }
 }
 
 /// Whether a place is to be asked. Two judges, of which each can take it out of the turn: active checks, and the outlier

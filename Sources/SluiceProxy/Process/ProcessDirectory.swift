@@ -95,6 +95,12 @@ final class ProcessDirectory: Sendable {
         }
     }
 
+    /// How long `stop` may take.
+    var stopLimit: Interval {
+        let timeouts = state.withLock { $0.entries.map(\.board.spec.stopTimeout) }
+        return timeouts.max().map(ProcessManager.stopLimit) ?? .zero
+    }
+
     /// One for each name: while one process takes another's place, the new one's.
     var statuses: [ProcessStatus] {
         let boards = state.withLock { state in state.entries.map(\.board).filter { !$0.hasEnded } }

@@ -14,6 +14,11 @@ final class ProcessManager: TimerHandler {
     /// For a process that not even SIGKILL ends at once.
     private static let stopGrace = Interval.seconds(5)
 
+    static func stopLimit(_ longest: Interval) -> Interval {
+        let start = Instant(nanoseconds: 0)
+        return start + longest + stopGrace - start
+    }
+
     init(log: LogWriter) throws(SystemError) {
         (loop, self.log) = (try EventLoop(), log)
         loop.owner = self
@@ -46,7 +51,7 @@ final class ProcessManager: TimerHandler {
     func stop(_ done: @escaping () -> Void) {
         stopped = done
         let longest = runners.map(\.board.spec.stopTimeout).max() ?? .zero
-        stopTimer = loop.schedule(at: loop.now + longest + Self.stopGrace, handler: self)
+        stopTimer = loop.schedule(after: Self.stopLimit(longest), handler: self)
         for runner in runners { runner.handle(.stop) }
         endIfStopped()
     }

@@ -1,16 +1,21 @@
 import Glibc
 import SluiceSimulation
 
-/// `Simulation SEEDS [FIRST]` lives through so many worlds; `Simulation --seed N` through one, telling all.
+/// `Simulation SEEDS [FIRST]` lives through so many worlds; `Simulation --seed N [SCENARIO]` through one, telling all.
 enum Runner {
     static func run() {
         let arguments = Array(CommandLine.arguments.dropFirst())
-        if arguments.first == "--seed", arguments.count == 2, let seed = UInt64(arguments[1]) {
-            exit(replay(seed))
+        if arguments.first == "--seed", (2...3).contains(arguments.count), let seed = UInt64(arguments[1]) {
+            let scenario = arguments.count == 3 ? Scenario(rawValue: arguments[2]) : nil
+            if arguments.count == 3, scenario == nil {
+                print("scenarios: \(Scenario.allCases.map(\.rawValue).joined(separator: " "))")
+                exit(2)
+            }
+            exit(replay(seed, scenario))
         }
         let numbers = arguments.compactMap { UInt64($0) }
         guard numbers.count == arguments.count, numbers.count <= 2 else {
-            print("usage: Simulation [SEEDS [FIRST]] | --seed N")
+            print("usage: Simulation [SEEDS [FIRST]] | --seed N [SCENARIO]")
             exit(2)
         }
         exit(live(numbers.first ?? 2_000, from: numbers.dropFirst().first ?? 1))
@@ -22,10 +27,12 @@ enum Runner {
         _ = text.withUTF8 { write(1, $0.baseAddress, $0.count) }
     }
 
-    private static func replay(_ seed: UInt64) -> Int32 {
-        let report = World.run(seed, traces: true)
+    private static func replay(_ seed: UInt64, _ scenario: Scenario?) -> Int32 {
+        let report = World.run(seed, scenario, traces: true)
         for violation in report.violations { print("violation: \(violation)") }
-        print("seed \(seed): \(report.requests) requests, \(report.complete) complete, \(report.turns) turns, hash \(report.hash)")
+        print(
+            "seed \(seed): \(report.requests) requests, \(report.complete) complete, \(report.turns) turns, hash \(report.hash)"
+        )
         return report.violations.isEmpty ? 0 : 1
     }
 

@@ -13,16 +13,18 @@ struct ReadAnswer: Equatable {
         switch plan.format {
         case .text: return ReadAnswer(text: body, ending: isWhole ? .complete : .none)
         case .sseText: return sseText(body)
-        case .sseJSON: return events(body) { answer, name, value in
-            if let text = value["text"]?.string { answer.text += text.utf8 }
-            if value["done"]?.bool == true { answer.end(.complete) }
-            if value["error"] != nil || name == "error" { answer.end(.error) }
-        }
-        case .ndjson: return lines(body) { answer, value in
-            if let text = value["text"]?.string { answer.text += text.utf8 }
-            if value["done"]?.bool == true { answer.end(.complete) }
-            if value["error"] != nil { answer.end(.error) }
-        }
+        case .sseJSON:
+            return events(body) { answer, name, value in
+                if let text = value["text"]?.string { answer.text += text.utf8 }
+                if value["done"]?.bool == true { answer.end(.complete) }
+                if value["error"] != nil || name == "error" { answer.end(.error) }
+            }
+        case .ndjson:
+            return lines(body) { answer, value in
+                if let text = value["text"]?.string { answer.text += text.utf8 }
+                if value["done"]?.bool == true { answer.end(.complete) }
+                if value["error"] != nil { answer.end(.error) }
+            }
         case .openAI: return openAI(body)
         case .anthropic: return anthropic(body)
         case .ollama: return ollama(body)

@@ -6,7 +6,7 @@ final class HTTP1Client: ClientActor {
     private unowned let world: World
     private let socket: Socket
     private let pipelines: Bool
-    private let version: Version
+    private let version: ClientProtocol
     /// Nanoseconds from the last answer to the end of the connection; nil: the proxy may end it.
     private let closesAfter: Int?
     let plans: [Plan]
@@ -20,16 +20,8 @@ final class HTTP1Client: ClientActor {
     private var parser = HTTP1ResponseParser()
     private var hasBegun = false
 
-    enum Version {
-        /// HTTP/1.1 that keeps its connection, or asks for its end.
-        case keeping
-        case closing
-        /// HTTP/1.0, where the end of the connection is the end of the answer.
-        case old
-    }
-
     init(
-        _ plans: [Plan], world: World, socket: Socket, version: Version, pipelines: Bool, closesAfter: Int?
+        _ plans: [Plan], world: World, socket: Socket, version: ClientProtocol, pipelines: Bool, closesAfter: Int?
     ) {
         (self.plans, self.world, self.socket) = (plans, world, socket)
         (self.version, self.pipelines, self.closesAfter) = (version, pipelines, closesAfter)
@@ -81,13 +73,17 @@ final class HTTP1Client: ClientActor {
         let piece = outgoing.prefix(plan.bodyPiece)
         guard let count = socket.send(piece) else { return read() }
         outgoing.removeFirst(count)
-        if count > 0 { world.active(plan) }
+        if count > 0 { noteActivity() }
         guard !outgoing.isEmpty, count > 0 else { return }
         isSending = true
         world.timeline.after(plan.bodyPause) { [weak self] in
             self?.isSending = false
             self?.send()
         }
+    }
+
+    private func noteActivity() {
+        for plan in plans where plan.outcome == nil && plan.lastActivity > 0 { world.active(plan) }
     }
 
     // MARK: - Answers
@@ -107,7 +103,7 @@ final class HTTP1Client: ClientActor {
     }
 
     private func take(_ bytes: [UInt8]) {
-        if let plan { world.active(plan) }
+        noteActivity()
         var offset = 0
         do throws(HTTPError) {
             while !isOver {
@@ -172,6 +168,7 @@ final class HTTP1Client: ClientActor {
         close()
         // What was asked after an answer that ended the connection was not lost by itself.
         let first = plan
+        if socket.peer?.isSacrificed == true { first?.excuses.insert("ECONNABORTED") }
         for plan in plans where plan.outcome == nil {
             if plan !== first { plan.excuses.insert("behind an aborted answer") }
             world.finish(plan, .aborted)

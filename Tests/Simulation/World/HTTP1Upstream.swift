@@ -126,13 +126,16 @@ final class HTTP1Upstream {
             let burst = upstream.random.within(1...plan.burst)
             let group = events[index..<min(events.count, index + burst)]
             let bytes = Array(group.joined())
-            index += group.count
             let framed =
                 plan.framing == .chunked
                 ? Array((String(bytes.count, radix: 16) + "\r\n").utf8) + bytes + Array("\r\n".utf8) : bytes
             pieces.append((upstream.random.within(plan.tokenDelay), framed))
+            if group.indices.contains(endCount - 1) {
+                let front = plan.framing == .chunked ? String(bytes.count, radix: 16).utf8.count + 2 : 0
+                endOffset = offset + front + group[..<endCount].reduce(0) { $0 + $1.count }
+            }
             offset += framed.count
-            if index >= endCount, endOffset == .max { endOffset = offset }
+            index += group.count
         }
         if plan.framing == .chunked { pieces.append((0, Array("0\r\n\r\n".utf8))) }
         if plan.framing == .untilClose, fault == nil { fault = .close(at: 1) }

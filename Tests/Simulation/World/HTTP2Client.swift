@@ -34,8 +34,9 @@ final class HTTP2Client: ClientActor {
             hasStarted = true
             for plan in plans {
                 world.timeline.after(plan.thinking) { [weak self] in
-                    self?.waiting.append(plan)
-                    self?.begin()
+                    guard let self, !isOver else { return }
+                    waiting.append(plan)
+                    begin()
                 }
             }
         }
@@ -185,8 +186,10 @@ final class HTTP2Client: ClientActor {
 
     private func fail() {
         close()
+        waiting = []
         for plan in plans where plan.outcome == nil {
             if !slots.values.contains(where: { $0 === plan }) { plan.excuses.insert("closed before it was asked") }
+            if socket.peer?.isSacrificed == true { plan.excuses.insert("ECONNABORTED") }
             world.finish(plan, .aborted)
         }
     }

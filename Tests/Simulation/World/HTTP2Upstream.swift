@@ -136,10 +136,12 @@ final class HTTP2Upstream {
         while index < events.count {
             let group = events[index..<min(events.count, index + upstream.random.within(1...plan.burst))]
             let bytes = Array(group.joined())
+            if group.indices.contains(endCount - 1) {
+                answer.endOffset = offset + group[..<endCount].reduce(0) { $0 + $1.count }
+            }
             index += group.count
             offset += bytes.count
             answer.pieces.append((upstream.random.within(plan.tokenDelay), bytes))
-            if index >= endCount, answer.endOffset == .max { answer.endOffset = offset }
         }
         switch plan.fault {
         case .close(let at)?, .reset(let at)?, .stall(let at)?, .garbage(let at)?:
@@ -194,7 +196,7 @@ final class HTTP2Upstream {
         switch answer.fault {
         case .stall?, .neverEnds?: break
         case .close?: end()
-        case .garbage?: 
+        case .garbage?:
             var garbage = ByteQueue()
             garbage.append("\u{1}}]]<<garbage\n\n\n")
             session.send(answer.slot, &garbage, isLast: true, room: 64 << 10, now: now)

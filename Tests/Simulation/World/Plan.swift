@@ -1,7 +1,9 @@
 import SluiceBytes
 
 /// What an upstream speaks.
-enum UpstreamDialect: String, CaseIterable { case openAI = "openai-chat", anthropic = "anthropic-messages", ollama = "ollama-chat" }
+enum UpstreamDialect: String, CaseIterable {
+    case openAI = "openai-chat", anthropic = "anthropic-messages", ollama = "ollama-chat"
+}
 
 /// What a client asks for.
 enum ClientFormat: String, CaseIterable {
@@ -122,7 +124,8 @@ final class Plan {
 extension Plan {
     func summary(isHTTP2: Bool) -> String {
         let fault = answer.fault.map { "\($0)" } ?? "none"
-        return "plan \(id): HTTP/\(isHTTP2 ? "2" : "1.1") \(path)\(wantsStream ? "" : " as a document"), \(tokens.count) tokens, "
+        return
+            "plan \(id): HTTP/\(isHTTP2 ? "2" : "1.1") \(path)\(wantsStream ? "" : " as a document"), \(tokens.count) tokens, "
             + "\(text.count) bytes, \(answer.framing), fault \(fault), client \(leave.map { "leaves \($0)" } ?? "stays"), "
             + "\(pace.bytes) bytes each \(pace.interval / 1_000) us, excuses \(excuses.sorted())"
     }

@@ -1,6 +1,18 @@
 import SluiceBytes
 import SluiceConfig
 import SluiceIO
+import SluiceProxy
+import Synchronization
+
+/// What a client speaks.
+enum ClientProtocol: CaseIterable {
+    /// HTTP/1.1 that keeps its connection, or asks for its end.
+    case keeping
+    case closing
+    /// HTTP/1.0, where the end of the connection is the end of the answer.
+    case old
+    case http2
+}
 
 /// What kind of world a seed makes: how large, how rough, with which limits.
 ///
@@ -24,24 +36,28 @@ struct Setting {
         return spec
     }()
 
-    let isCalm: Bool
-    let clientCount: Int
-    let requestsEach: Int
+    var isCalm: Bool
+    var clientCount: Int
+    var requestsEach: Int
     /// Clients come within so many nanoseconds.
-    let spread: Int
-    let faults: KernelFaults
-    let connectFaults: Double
+    var spread: Int
+    var faults: KernelFaults
+    var connectFaults: Double
     /// In percent of the answers.
-    private let upstreamFaults: Double
-    private let clientFaults: Double
+    var upstreamFaults: Double
+    var clientFaults: Double
     private let faultKinds: [Int]
-    private let isLarge: Bool
+    var isLarge: Bool
     private let tinyReads: Bool
-    private let highBytes: Int
+    var highBytes: Int
     private let keepalive: Int
-    let readLimit: Int
-    let drainsAfter: Int?
-    let reloadsAfter: Int?
+    var readLimit: Int
+    var drainsAfter: Int?
+    var reloadsAfter: Int?
+    /// What all clients speak; nil: each what it likes.
+    var protocols: ClientProtocol?
+    /// Of all connections; nil: each its own.
+    var capacity: Int?
 
     init(_ random: inout SeededRandom) {
         isCalm = random.chance(25)
@@ -78,9 +94,11 @@ struct Setting {
     func weather(_ random: inout SeededRandom) -> Weather {
         var weather = Weather()
         weather.latency = random.pick([
-            microseconds(20)...microseconds(60), microseconds(100)...milliseconds(2), milliseconds(5)...milliseconds(60),
+            microseconds(20)...microseconds(60), microseconds(100)...milliseconds(2),
+            milliseconds(5)...milliseconds(60),
         ])
         weather.capacity = random.pick([2 << 10, 16 << 10, 64 << 10, 256 << 10])
+        if let capacity { weather.capacity = capacity }
         weather.shortWrites = random.pick([0, 10, 60])
         weather.shortReads = random.pick([0, 10, 60])
         weather.pieces = random.pick([1, 2, 5])
@@ -127,7 +145,9 @@ struct Setting {
     private func answer(_ plan: Plan, _ random: inout SeededRandom, isHTTP2: Bool) {
         var answer = AnswerPlan()
         answer.headDelay = random.skewed(0...seconds(2))
-        answer.tokenDelay = 0...(isLarge ? random.below(200_000) : random.pick([0, milliseconds(1), milliseconds(60), milliseconds(900)]))
+        answer.tokenDelay =
+            0...(isLarge
+            ? random.below(200_000) : random.pick([0, milliseconds(1), milliseconds(60), milliseconds(900)]))
         answer.burst = random.pick([1, 3, 40])
         if !isHTTP2 {
             answer.framing = random.pick([.chunked, .chunked, .fixed, plan.wantsStream ? .untilClose : .chunked])
@@ -135,7 +155,8 @@ struct Setting {
         }
         if random.chance(upstreamFaults) { answer.fault = fault(&random, isHTTP2: isHTTP2) }
         if let fault = answer.fault, !fault.isHarmless { plan.excuses.insert("upstream fault") }
-        // What is cut where the close is the end is whole as far as HTTP goes, so only the stream's own end tells.
+        // Only a stream has an end of its own.
+        if case .neverEnds? = answer.fault, !plan.wantsStream { plan.excuses.insert("upstream fault") }
         plan.answer = answer
     }
 
@@ -174,7 +195,18 @@ struct Setting {
 
     // MARK: - Configuration
 
-    func configuration() throws -> Configuration {
+    private static let snapshots = Mutex<[String: ServerSnapshot]>([:])
+
+    /// Worlds with the same limits share what is read and built once.
+    func snapshot() throws -> ServerSnapshot {
+        let key = "\(highBytes) \(keepalive)"
+        if let known = Self.snapshots.withLock({ $0[key] }) { return known }
+        let made = try ServerSnapshot(configuration(), environment: [:])
+        Self.snapshots.withLock { $0[key] = made }
+        return made
+    }
+
+    private func configuration() throws -> Configuration {
         var text = """
             listeners: [{address: "10.0.0.1:80"}]
             workers: 1

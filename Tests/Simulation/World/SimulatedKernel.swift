@@ -116,7 +116,8 @@ final class SimulatedKernel: Kernel {
         return .success(0)
     }
 
-    func wait(_ poll: Int32, _ events: UnsafeMutablePointer<epoll_event>, count: Int, milliseconds: Int32) -> CallResult {
+    func wait(_ poll: Int32, _ events: UnsafeMutablePointer<epoll_event>, count: Int, milliseconds: Int32) -> CallResult
+    {
         turns += 1
         if random.chance(faults.interrupts) { return .failure(EINTR) }
         var pause = random.within(microseconds(2)...microseconds(30))
@@ -206,7 +207,9 @@ final class SimulatedKernel: Kernel {
                 return .failure(EMFILE)
             case 1: return .failure(EINTR)
             default:
-                backlog.waiting.removeFirst().socket.abort()
+                let lost = backlog.waiting.removeFirst().socket
+                lost.isSacrificed = true
+                lost.abort()
                 return .failure(ECONNABORTED)
             }
         }
@@ -238,6 +241,8 @@ final class SimulatedKernel: Kernel {
         return result
     }
 
+    func unacknowledged(_ fd: Int32) -> Int { socket(fd, "ioctl")?.underWay ?? 0 }
+
     func shutdown(_ fd: Int32, _ how: Int32) -> CallResult {
         progress += 1
         switch entry(fd, "shutdown") {
@@ -262,7 +267,9 @@ final class SimulatedKernel: Kernel {
     func close(_ fd: Int32) {
         guard let entry = entry(fd, "close") else { return }
         progress += 1
-        if registrations.contains(where: { $0.fd == fd }) { misuse.append("close of a descriptor that epoll still has") }
+        if registrations.contains(where: { $0.fd == fd }) {
+            misuse.append("close of a descriptor that epoll still has")
+        }
         switch entry {
         case .socket(let socket): socket.close()
         case .listener(let backlog): backlog.close()

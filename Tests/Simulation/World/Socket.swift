@@ -42,8 +42,10 @@ final class Socket {
     private(set) var isDead = false
     private(set) var isClosed = false
     var resetsOnClose = false
+    /// `accept` has taken it away.
+    var isSacrificed = false
     /// Bytes sent by this end that are not in the other's queue yet.
-    private var underWay = 0
+    private(set) var underWay = 0
     /// Raised where the network loses what is under way.
     private var epoch = 0
     private var lastArrival: UInt64 = 0

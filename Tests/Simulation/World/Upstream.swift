@@ -1,7 +1,7 @@
 import SluiceBytes
-import SluiceStreams
 import SluiceHTTP
 import SluiceIO
+import SluiceStreams
 
 /// A provider: takes connections on one address and answers as the plans say.
 final class Upstream {

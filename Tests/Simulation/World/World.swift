@@ -1,5 +1,4 @@
 import SluiceBytes
-import SluiceConfig
 import SluiceIO
 import SluiceProxy
 
@@ -21,6 +20,7 @@ public final class World {
     let network: Network
     let kernel: SimulatedKernel
     let setting: Setting
+    private let scenario: Scenario?
     private(set) var plans: [Plan] = []
     private var clients: [any ClientActor] = []
     private var upstreams: [Upstream] = []
@@ -37,10 +37,10 @@ public final class World {
     /// One for all worlds: it has a thread, which lives as long as the process.
     private static let log = Result { try LogWriter(Setting.silent) }
 
-    /// `traces`: tell on standard output what happens.
-    public static func run(_ seed: UInt64, traces: Bool = false) -> Report {
+    /// `scenario`: what is the same whatever the seed. `traces`: tell on standard output what happens.
+    public static func run(_ seed: UInt64, _ scenario: Scenario? = nil, traces: Bool = false) -> Report {
         do {
-            let world = try World(seed, traces: traces)
+            let world = try World(seed, scenario, traces: traces)
             defer { world.end() }
             try world.live()
             world.finish()
@@ -50,19 +50,21 @@ public final class World {
         }
     }
 
-    private init(_ seed: UInt64, traces: Bool) throws {
+    private init(_ seed: UInt64, _ scenario: Scenario?, traces: Bool) throws {
         var random = SeededRandom(seed)
         self.traces = traces
         report = Report(seed: seed)
-        setting = Setting(&random)
+        self.scenario = scenario
+        var setting = Setting(&random)
+        scenario?.adjust(&setting)
+        self.setting = setting
         network = Network(timeline, random.fork())
         if traces {
             network.tell = { [timeline] in print("\(Self.time(timeline)) \($0)") }
         }
         kernel = SimulatedKernel(timeline, network, setting.faults, random.fork())
-        let configuration = try setting.configuration()
-        let snapshot = try ServerSnapshot(configuration, environment: [:])
-        let shared = SharedState(configuration.limits, log: try Self.log.get())
+        let snapshot = try setting.snapshot()
+        let shared = SharedState(snapshot.configuration.limits, log: try Self.log.get())
         let worker = try Worker(snapshot, shared: shared, kernel: kernel, seed: random.next())
         self.worker = worker
         _ = try worker.listen(on: [Setting.listener])
@@ -74,24 +76,32 @@ public final class World {
                     random: random.fork()))
         }
         try makeClients(&random)
-        if let delay = setting.reloadsAfter { timeline.after(delay) { [unowned self] in self.worker?.install(snapshot) } }
+        if let delay = setting.reloadsAfter {
+            timeline.after(delay) { [unowned self] in self.worker?.install(snapshot) }
+        }
         if let delay = setting.drainsAfter { timeline.after(delay) { [unowned self] in drain() } }
         note("world", plans.count, clients.count)
     }
 
     private func makeClients(_ random: inout SeededRandom) throws {
         for index in 0..<setting.clientCount {
-            let isHTTP2 = random.chance(35)
-            let version = random.pick([HTTP1Client.Version.keeping, .keeping, .keeping, .closing, .old])
+            let drawn = random.pick([ClientProtocol.keeping, .keeping, .keeping, .closing, .old, .http2, .http2])
+            let version = setting.protocols ?? drawn
+            let isHTTP2 = version == .http2
             let count = isHTTP2 || version == .keeping ? random.within(1...setting.requestsEach) : 1
             var own: [Plan] = []
             let pace = setting.pace(&random)
             for _ in 0..<count {
                 let plan = Plan(plans.count)
                 setting.fill(plan, &random, pace: pace, isHTTP2: isHTTP2)
+                scenario?.shape(plan, &random)
                 plans.append(plan)
                 if traces { print(plan.summary(isHTTP2: isHTTP2)) }
                 own.append(plan)
+            }
+            // Who stalls in one thing stalls in all that share its connection.
+            if own.contains(where: { $0.excuses.contains("client fault") }) {
+                for plan in own { plan.excuses.insert("client fault") }
             }
             let closesAfter = random.chance(75) ? random.skewed(0...seconds(3)) : nil
             let pipelines = random.chance(30)
@@ -130,7 +140,8 @@ public final class World {
             } else if let idleSince, drainStarted == nil, timeline.now - idleSince > UInt64(seconds(60)) {
                 checkIdle(worker)
                 drain()
-            } else if let drainStarted, timeline.now - drainStarted > UInt64(seconds(60)) + UInt64(Setting.drainTimeout) {
+            } else if let drainStarted, timeline.now - drainStarted > UInt64(seconds(60)) + UInt64(Setting.drainTimeout)
+            {
                 violate("the drain does not end: \(worker.census), \(unfinished)")
             }
         }
@@ -144,7 +155,11 @@ public final class World {
         guard drainStarted == nil else { return }
         note("drain")
         drainStarted = timeline.now
-        for plan in plans where plan.outcome == nil { plan.excuses.insert("drained") }
+        // What an upstream works on is finished as long as there is time for it.
+        for plan in plans where plan.outcome == nil && plan.works.isEmpty { plan.excuses.insert("drained") }
+        timeline.after(Setting.drainTimeout) { [unowned self] in
+            for plan in plans where plan.outcome == nil { plan.excuses.insert("drained") }
+        }
         worker?.drain(timeout: Interval(nanoseconds: UInt64(Setting.drainTimeout)))
     }
 
@@ -152,7 +167,6 @@ public final class World {
         // In the middle of its work it cannot be taken apart, and nothing would be learnt by it.
         if hasViolations, let worker { _ = Unmanaged.passRetained(worker) }
         worker?.close()
-        for client in clients { client.close() }
         weak let loop = worker?.loop
         weak let gone = worker
         worker = nil
@@ -160,7 +174,11 @@ public final class World {
             if gone != nil || loop != nil { violate("the worker is held by something when all is over") }
             if kernel.openCount > 0 { violate("left open when all is over: \(kernel.openOnes)") }
         }
-        if report.violations.isEmpty { judgeAll() }
+        if report.violations.isEmpty {
+            // What stands in the network is still read.
+            timeline.advance(to: timeline.now &+ UInt64(seconds(300)))
+            judgeAll()
+        }
         for text in kernel.misuse { violate(text) }
         report.hash = hash
         report.turns = kernel.turns
@@ -169,6 +187,7 @@ public final class World {
 
     /// Cuts the cycles of a world that is over.
     private func end() {
+        for client in clients { client.close() }
         timeline.clear()
         network.sever()
     }
@@ -190,7 +209,9 @@ public final class World {
         let plan = work.plan
         note("work", plan.id, plan.works.count)
         active(plan)
-        if !plan.body.isEmpty || plan.status != 0 { violate("plan \(plan.id) is asked again when its client has an answer") }
+        if !plan.body.isEmpty || plan.status != 0 {
+            violate("plan \(plan.id) is asked again when its client has an answer")
+        }
         for other in plan.works where other.isWanted {
             guard other.isHTTP2 else {
                 violate("two upstreams work for plan \(plan.id)")

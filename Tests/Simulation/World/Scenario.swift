@@ -1,0 +1,59 @@
+/// Worlds made for one fault each that was found in the proxy: what must not come back. The seed still decides how bytes are
+/// cut and when they arrive.
+public enum Scenario: String, CaseIterable, Sendable {
+    /// Routes and pools are replaced while an answer comes that breaks off: its connection's pool is then held by nobody else.
+    case reloadBehindABrokenAnswer
+    /// The upstream has said all and closed, and the client reads so slowly that the proxy had paused by then.
+    case slowClientOfAnUpstreamThatCloses
+    /// The answer is all there, its client takes long for it, and the server is to stop.
+    case drainBehindASlowClient
+    /// HTTP/1.0: the end of the connection is the end of the answer, and comes late.
+    case slowClientOfALongAnswer
+
+    func adjust(_ setting: inout Setting) {
+        (setting.isCalm, setting.spread, setting.faults, setting.connectFaults) = (true, 0, KernelFaults(), 0)
+        (setting.upstreamFaults, setting.clientFaults) = (0, 0)
+        (setting.clientCount, setting.requestsEach) = (1, 1)
+        (setting.drainsAfter, setting.reloadsAfter) = (nil, nil)
+        (setting.protocols, setting.readLimit, setting.highBytes) = (.keeping, 16 << 10, 16 << 10)
+        setting.capacity = 64 << 10
+        switch self {
+        case .reloadBehindABrokenAnswer: setting.reloadsAfter = milliseconds(300)
+        case .slowClientOfAnUpstreamThatCloses: break
+        case .drainBehindASlowClient: setting.drainsAfter = milliseconds(1_500)
+        case .slowClientOfALongAnswer: setting.protocols = .old
+        }
+    }
+
+    func shape(_ plan: Plan, _ random: inout SeededRandom) {
+        plan.dialect = .openAI
+        plan.format = random.pick([.text, .sseText, .ndjson, .openAI])
+        plan.path = "/openai/\(plan.format.rawValue)"
+        (plan.wantsStream, plan.thinking, plan.padding, plan.bodyPause) = (true, 0, 0, 0)
+        plan.answer = AnswerPlan()
+        switch self {
+        case .reloadBehindABrokenAnswer:
+            plan.answer.tokenDelay = milliseconds(20)...milliseconds(40)
+            plan.tokens = Self.tokens(40, padding: 0)
+            plan.answer.fault = .garbage(at: 0.9)
+            plan.excuses = ["upstream fault"]
+        case .slowClientOfAnUpstreamThatCloses:
+            plan.answer.framing = random.pick([.untilClose, .chunked])
+            plan.answer.closesAfter = true
+            slowDown(plan, bytes: 1_000)
+        case .drainBehindASlowClient: slowDown(plan, bytes: 1_000)
+        case .slowClientOfALongAnswer: slowDown(plan, bytes: 300)
+        }
+    }
+
+    private func slowDown(_ plan: Plan, bytes: Int) {
+        plan.tokens = Self.tokens(900, padding: 100)
+        plan.answer.burst = 40
+        plan.pace = ReadPace(bytes: bytes, interval: milliseconds(25))
+    }
+
+    private static func tokens(_ count: Int, padding: Int) -> [[UInt8]] {
+        let padding = String(repeating: "f", count: padding)
+        return (0..<count).map { Array("\($0)\(padding) ".utf8) }
+    }
+}
