@@ -351,9 +351,13 @@ def test_configuration_reload_and_logging():
             until(lambda: any(entry["level"] == "debug" for entry in proxy.log))
             assert ask_json(admin, "/logging?level=error", "POST")[0] == 200
             lines = len(proxy.log)
+            # The warning that says so is below the level that still holds.
+            assert ask_json(admin, "/logging?level=warning", "POST")[0] == 200
             proxy.process.send_signal(signal.SIGHUP)
             until(lambda: exposition.value(metrics(admin), "sluice_config_reloads_total", result="ok") == 2)
-            assert not any(entry["event"] == "reloaded" for entry in proxy.log[lines:])
+            until(lambda: any(entry["event"] == "reloaded" for entry in proxy.log[lines:]))
+            assert [entry["to"] for entry in proxy.log if entry["event"] == "log_level"] == ["debug", "error"]
+            assert ask_json(admin, "/logging") == (200, {"level": "info"})
 
 
 def test_who_may_ask():
@@ -403,6 +407,38 @@ def test_an_open_admin_without_a_token_is_refused():
     result = subprocess.run([BINARY, "validate", file.name], capture_output=True, text=True)
     os.unlink(file.name)
     assert result.returncode == 1 and "give a token" in result.stderr, result
+
+
+def test_the_admin_listener_goes_to_the_successor():
+    from test_upgrade import Upgradable, upgrade
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    path = f"/tmp/sluice-admin-{os.getpid()}.sock"
+    for address in (f"127.0.0.1:{port}", f"unix:{path}"):
+
+        def process():
+            connection = socket.socket(socket.AF_UNIX) if address.startswith("unix") else connect(port)
+            if address.startswith("unix"):
+                connection.connect(path)
+            connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            now = exposition.parse(Reply(drain(connection)).body.decode())
+            return exposition.value(now, "sluice_draining"), exposition.value(now, "sluice_streams_active")
+
+        with Peer(hold) as peer, Upgradable(config(peer.url, admin={"address": address})) as proxy:
+            live = connect(proxy.port)
+            live.sendall(request_bytes("/text", CHAT))
+            live.recv(65536)
+            assert process() == (0, 1)
+            upgrade(proxy)
+            # The old process lives on for its stream, but who asks is answered by the new one.
+            until(lambda: [process() for _ in range(5)] == [(0, 0)] * 5, what="the successor alone answers")
+            assert proxy.process.poll() is None
+            live.close()
+            assert proxy.process.wait(20) == 0
+            assert process() == (0, 0)
+    if os.path.exists(path):
+        os.unlink(path)
 
 
 def test_questions_during_load():

@@ -135,7 +135,7 @@ public final class AdminServer {
         case .reload: reload(reply)
         case .level: reply(.json(["level": JSONValue(log.level.rawValue)]))
         case .setLevel(let level):
-            log.write(.warning, "log_level", ["level": level.rawValue])
+            log.write(.warning, "log_level", ["to": level.rawValue])
             log.level = level
             reply(.json(["level": JSONValue(level.rawValue)]))
         }
