@@ -114,10 +114,9 @@ final class HealthCheck: UpstreamStreamDelegate, TimerHandler {
 
     func upstreamFailed(_ error: ProxyError) {
         guard isAsking else { return }
-        let wasStale = stream?.wasStale ?? false
         (wait, stream) = (nil, nil)
-        // A pooled connection that was closed meanwhile says nothing about the place.
-        if case .closed = error.kind, wasStale, status == nil, !hasRepeated {
+        // A pooled connection that was closed meanwhile says nothing about the place, and a GET may be sent twice.
+        if case .closed = error.kind, status == nil, !hasRepeated {
             hasRepeated = true
             return ask(fresh: true)
         }
