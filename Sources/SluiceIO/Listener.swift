@@ -74,7 +74,10 @@ public final class Listener: EventHandler, TimerHandler {
         let raw = descriptor.raw
         try SystemError.check("bind") { kernel.bind(raw, to: address) }
         try SystemError.check("listen") { kernel.listen(raw, backlog: Self.backlog) }
-        let bound = ListeningSocket(lending: raw, at: kernel.localAddress(raw) ?? address)
+        // A port may have been the kernel's choice; of a path it tells nothing that is not known.
+        var place = address
+        if case .ip = address { place = kernel.localAddress(raw) ?? address }
+        let bound = ListeningSocket(lending: raw, at: place)
         try self.init(taking: bound, loop: loop, budget: budget, accepted: accepted)
         lent = descriptor.release()
     }

@@ -204,6 +204,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         upstream = stream
         self.outgoing = nil
         attempts.receivedBefore = stream.receivedBytes
+        attempts.isSent = true
         enter(.head)
         stream.sendRequest(outgoing)
         guard phase == .head, upstream === stream else { return }

@@ -167,7 +167,7 @@ extension Exchange {
         let wasAnswered = (200..<300).contains(record.upstreamStatus)
         // Who leaves, or waits in vain, behind a request that was sent has cost its prompt.
         let wasAsked =
-            record.upstreamStatus == 0 && attempts.sent != .distantFuture && (reason == "client_gone" || reason == "timeout_head")
+            record.upstreamStatus == 0 && attempts.isSent && (reason == "client_gone" || reason == "timeout_head")
         return wasAnswered || wasAsked ? .estimated(output: Self.sum(0, output)) : .counted(0)
     }
 

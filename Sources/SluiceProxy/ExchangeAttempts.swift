@@ -20,6 +20,8 @@ extension Exchange {
         var isFirstHere = true
         /// Not on a connection that lies idle.
         var wantsFresh = false
+        /// An upstream was sent the request, and may have worked on it.
+        var isSent = false
         /// On the same connection, for others.
         var receivedBefore = 0
         /// Of a relayed body, which nobody keeps.

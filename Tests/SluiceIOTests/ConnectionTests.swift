@@ -71,10 +71,12 @@ private final class Pair {
 
     /// Both sides have bytes to read: the next turn has two events.
     func waitUntilReadable() {
-        for connection in [client, server] {
-            var waiting = pollfd(fd: connection?.descriptor ?? -1, events: Int16(POLLIN), revents: 0)
-            poll(&waiting, 1, 10_000)
-        }
+        for connection in [client, server] { waitUntilReadable(connection) }
+    }
+
+    func waitUntilReadable(_ connection: Connection?) {
+        var waiting = pollfd(fd: connection?.descriptor ?? -1, events: Int16(POLLIN), revents: 0)
+        poll(&waiting, 1, 10_000)
     }
 
     static func send(_ bytes: [UInt8], on connection: Connection?) {
@@ -113,6 +115,59 @@ private final class Pair {
         #expect(pair.client?.takenBytes == (end == .closedBefore ? 4 : 9))
         pair.client?.close()
         #expect(pair.client?.takenBytes == (end == .closedBefore ? 4 : 9))
+    }
+
+    /// A client that goes is to be noticed; of an upstream that goes every byte counts.
+    @Test(arguments: [false, true], [false, true]) func endsBehindUnreadBytes(readsToEnd: Bool, resets: Bool) throws {
+        let pair = try Pair()
+        pair.server?.readsToEnd = readsToEnd
+        pair.server?.pauseReading()
+        let sent = [UInt8](repeating: 7, count: 50_000)
+        Pair.send(sent, on: pair.client)
+        try pair.until { pair.client?.pendingBytes == 0 }
+        pair.waitUntilReadable(pair.server)
+        if resets { pair.client?.abort() } else { pair.client?.close() }
+        let hasNoticed = { pair.serverSide.hasEnded || pair.serverSide.failure != nil }
+        guard readsToEnd else {
+            try pair.until(hasNoticed)
+            #expect(pair.serverSide.received.isEmpty)
+            return
+        }
+        for _ in 0..<20 { try pair.loop.turn(maximumWait: 5) }
+        #expect(!hasNoticed())
+        pair.server?.resumeReading()
+        try pair.until(hasNoticed)
+        #expect(pair.serverSide.received == sent)
+    }
+
+    @Test func theLoopStopsWhenWhatWaitsIsSent() throws {
+        let pair = try Pair()
+        pair.client?.pauseReading()
+        let sent = [UInt8](repeating: 9, count: 16 << 20)
+        Pair.send(sent, on: pair.server)
+        pair.server?.closeAfterFlush()
+        pair.loop.stopWhenClosed()
+        for _ in 0..<20 { try pair.loop.turn(maximumWait: 5) }
+        #expect(!pair.loop.isStopped)
+        pair.client?.resumeReading()
+        try pair.until(seconds: 30) { pair.clientSide.hasEnded }
+        #expect(pair.clientSide.received.count == sent.count)
+        pair.client?.close()
+        try pair.until { pair.loop.isStopped }
+    }
+
+    /// Who takes nothing of the end of an answer gets a reset, and cannot take it for complete.
+    @Test func patienceEndsInAReset() throws {
+        let pair = try Pair()
+        pair.client?.pauseReading()
+        pair.client?.readsToEnd = true
+        Pair.send([UInt8](repeating: 9, count: 16 << 20), on: pair.server)
+        pair.server?.flushPatience = .milliseconds(50)
+        pair.server?.closeAfterFlush()
+        try pair.until { pair.server?.isOpen == false }
+        pair.client?.resumeReading()
+        try pair.until { pair.clientSide.failure != nil || pair.clientSide.hasEnded }
+        #expect(pair.clientSide.failure != nil)
     }
 
     @Test func whatTheSocketDoesNotTakeWaitsAndThenArrives() throws {

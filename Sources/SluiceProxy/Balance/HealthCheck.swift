@@ -114,10 +114,10 @@ final class HealthCheck: UpstreamStreamDelegate, TimerHandler {
 
     func upstreamFailed(_ error: ProxyError) {
         guard isAsking else { return }
-        let wasReused = stream?.isReused ?? false
+        let wasStale = stream?.wasStale ?? false
         (wait, stream) = (nil, nil)
         // A pooled connection that was closed meanwhile says nothing about the place.
-        if case .closed = error.kind, wasReused, status == nil, !hasRepeated {
+        if case .closed = error.kind, wasStale, status == nil, !hasRepeated {
             hasRepeated = true
             return ask(fresh: true)
         }

@@ -7,9 +7,9 @@ struct AnswerScript {
     var endCount = 0
     var contentType = "text/event-stream"
 
-    static func stream(_ plan: Plan, random: inout SeededRandom) -> AnswerScript {
+    static func stream(_ plan: Plan, _ dialect: UpstreamDialect, random: inout SeededRandom) -> AnswerScript {
         var script = AnswerScript()
-        switch plan.dialect {
+        switch dialect {
         case .openAI:
             for token in plan.tokens {
                 script.add(
@@ -54,11 +54,11 @@ struct AnswerScript {
         return script
     }
 
-    static func document(_ plan: Plan, random: inout SeededRandom) -> AnswerScript {
+    static func document(_ plan: Plan, _ dialect: UpstreamDialect, random: inout SeededRandom) -> AnswerScript {
         var script = AnswerScript()
         script.contentType = "application/json"
         let text = quoted(plan.text, &random)
-        switch plan.dialect {
+        switch dialect {
         case .openAI:
             script.add(
                 "{\"id\":\"c\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\(text)},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":7,\"total_tokens\":10}}"

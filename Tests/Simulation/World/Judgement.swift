@@ -38,7 +38,9 @@ extension World {
 
     /// Faults of the world that may have hit any request.
     private func isExcused(_ plan: Plan) -> Bool {
-        kernel.socketFaults > 0 && plan.status == 502 || connectFaults > 0 && (plan.status == 502 || plan.status == 504)
+        // In a world where upstreams fail, they may be left in peace for a while.
+        !setting.isCalm && plan.status == 503 || kernel.socketFaults > 0 && plan.status == 502
+            || connectFaults > 0 && (plan.status == 502 || plan.status == 504)
     }
 
     /// What the client got last, for whoever reads a trace.

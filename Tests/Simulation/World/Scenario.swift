@@ -20,7 +20,8 @@ public enum Scenario: String, CaseIterable, Sendable {
         switch self {
         case .reloadBehindABrokenAnswer: setting.reloadsAfter = milliseconds(300)
         case .slowClientOfAnUpstreamThatCloses: break
-        case .drainBehindASlowClient: setting.drainsAfter = milliseconds(1_500)
+        case .drainBehindASlowClient:
+            (setting.drainsAfter, setting.capacity, setting.highBytes) = (seconds(2), 4 << 10, 64 << 10)
         case .slowClientOfALongAnswer: setting.protocols = .old
         }
     }
@@ -33,15 +34,19 @@ public enum Scenario: String, CaseIterable, Sendable {
         plan.answer = AnswerPlan()
         switch self {
         case .reloadBehindABrokenAnswer:
-            plan.answer.tokenDelay = milliseconds(20)...milliseconds(40)
+            plan.answer.headDelay = milliseconds(600)
             plan.tokens = Self.tokens(40, padding: 0)
-            plan.answer.fault = .garbage(at: 0.9)
+            plan.answer.fault = random.pick([.html, .garbage(at: 0.9)])
             plan.excuses = ["upstream fault"]
         case .slowClientOfAnUpstreamThatCloses:
             plan.answer.framing = random.pick([.untilClose, .chunked])
             plan.answer.closesAfter = true
             slowDown(plan, bytes: 1_000)
-        case .drainBehindASlowClient: slowDown(plan, bytes: 1_000)
+        case .drainBehindASlowClient:
+            (plan.format, plan.path) = (.sseText, "/openai/sse-text")
+            slowDown(plan, bytes: 1_000)
+            plan.tokens = Self.tokens(400, padding: 80)
+            plan.pace.interval = milliseconds(100)
         case .slowClientOfALongAnswer: slowDown(plan, bytes: 300)
         }
     }

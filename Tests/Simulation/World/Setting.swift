@@ -29,6 +29,8 @@ struct Setting {
     ]
     /// For so long a client that will never read again stays.
     static let patience = seconds(60)
+    /// A route's upstream is followed by another, for when the first fails before its first token.
+    static let failsOver = false
     static let drainTimeout = seconds(30)
     static let silent: LogSpec = {
         var spec = LogSpec()
@@ -195,6 +197,11 @@ struct Setting {
 
     // MARK: - Configuration
 
+    private static func route(_ upstream: String) -> String {
+        let others = upstreams.map(\.name).filter { $0 != upstream }
+        return failsOver ? "[\(upstream), \(others[0])]" : upstream
+    }
+
     private static let snapshots = Mutex<[String: ServerSnapshot]>([:])
 
     /// Worlds with the same limits share what is read and built once.
@@ -240,7 +247,7 @@ struct Setting {
                       - path: /\(upstream.name)/\(format.rawValue)
                         request: \(isRelay ? "passthrough" : "openai-chat")
                         response: \(format.rawValue)
-                        upstream: \(upstream.name)
+                        upstream: \(Self.route(upstream.name))
                         keepalive: \(keepalive)s
 
                     """

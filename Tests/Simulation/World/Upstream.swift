@@ -53,7 +53,9 @@ final class Upstream {
         let work = Work(plan, socket, isHTTP2: isHTTP2)
         world.workBegan(work)
         let isStream = JSONValue.parse(body)?["stream"]?.bool ?? (dialect == .ollama)
-        let script = isStream ? AnswerScript.stream(plan, random: &random) : .document(plan, random: &random)
+        let script =
+            isStream
+            ? AnswerScript.stream(plan, dialect, random: &random) : .document(plan, dialect, random: &random)
         return (work, script, isStream)
     }
 }
