@@ -20,7 +20,10 @@ struct ConfigurationDump {
 
     private func value(_ any: Any, named name: String, depth: Int = 0) -> JSONValue {
         guard depth < Self.depthLimit else { return "…" }
-        if Self.secretFields.contains(name), Mirror(reflecting: any).displayStyle != .optional { return "***" }
+        if Self.secretFields.contains(name) {
+            let mirror = Mirror(reflecting: any)
+            return mirror.displayStyle == .optional && mirror.children.isEmpty ? .null : "***"
+        }
         switch any {
         case is Secret: return "***"
         case let flag as Bool: return .bool(flag)
