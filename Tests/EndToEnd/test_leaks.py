@@ -2,6 +2,7 @@
 whatever left the process is searched for each of them."""
 
 import base64
+import hashlib
 import json
 import os
 import resource
@@ -292,3 +293,39 @@ def test_a_crash_leaves_nothing_behind():
             none_of(pieces, out + errors, "the crash's report")
             assert os.listdir(folder) == ["c.json"], os.listdir(folder)
             client.close()
+
+
+def test_what_clients_show_is_told_to_nobody():
+    """Keys that Sluice itself checks: right, wrong, in the query, and signed tokens."""
+    own, wrong, secret = (f"canary-{name}-0123456789abcdef0123456789" for name in ("own-key", "wrong-key", "jwt-secret"))
+    with tempfile.TemporaryDirectory() as folder, Peer(refuses(401)) as refusing, Peer(answers) as fine:
+        keys = os.path.join(folder, "keys.txt")
+        digest = hashlib.sha256(own.encode()).hexdigest()
+        with open(keys, "w") as file:
+            file.write(f"alice {digest}\n")
+        auth = {"api_keys": {"file": keys, "query": "token"},
+                "jwt": {"algorithms": ["HS256"], "secret": secret, "issuer": "https://login.example"}}
+        routes = [{"path": f"/{name}/{form}", "request": "passthrough" if form == "passthrough" else "openai-chat",
+                   "response": form, "upstream": name} for name in ("r", "f") for form in ("text", "passthrough")]
+        config = {"listeners": [{"address": "127.0.0.1:0"}], "workers": 1, "admin": {"address": "127.0.0.1:0"}, "auth": auth,
+                  "log": {"level": "debug"}, "routes": routes,
+                  "upstreams": {"r": {"url": refusing.url, "dialect": "openai-chat", "api_key": SECRETS["api-key"]},
+                                "f": {"url": fine.url, "dialect": "openai-chat", "api_key": SECRETS["api-key"]}}}
+        with Sluice(config) as proxy:
+            admin, told, statuses = admin_port(proxy), [], set()
+            for route in routes:
+                for shown in ([f"Authorization: Bearer {own}"], [f"x-api-key: {wrong}"],
+                              [f"Authorization: Bearer a.{wrong}.c"]):
+                    reply = fetch(proxy.port, route["path"], BODY, headers=shown)
+                    told.append(reply.raw)
+                    statuses.add(reply.status)
+                told.append(fetch(proxy.port, route["path"] + f"?token={own}", BODY).raw)
+                told.append(fetch(proxy.port, route["path"] + f"?token={wrong}", BODY).raw)
+            assert statuses == {200, 401}
+            until(lambda: len(proxy.exchanges()) == 20)
+            assert any(entry.get("key") == "alice" for entry in proxy.exchanges())
+            told += [ask(admin, path).raw for path in ("/config", "/metrics", "/streams")]
+            told += [request for peer in (refusing, fine) for request in peer.requests]
+            told.append(json.dumps(proxy.log))
+            for text in told:
+                none_of([own, wrong, secret, digest], text, "whatever left the process")

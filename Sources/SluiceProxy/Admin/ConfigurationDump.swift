@@ -16,10 +16,14 @@ struct ConfigurationDump {
     /// Deeper than any configuration.
     private static let depthLimit = 16
     /// Fields that may hold a secret without being of that type.
-    private static let secretFields: Set<String> = ["accessKeyID"]
+    private static let secretFields: Set<String> = ["accessKeyID", "hash"]
 
     private func value(_ any: Any, named name: String, depth: Int = 0) -> JSONValue {
         guard depth < Self.depthLimit else { return "…" }
+        if Self.secretFields.contains(name) {
+            let mirror = Mirror(reflecting: any)
+            return mirror.displayStyle == .optional && mirror.children.isEmpty ? .null : "***"
+        }
         switch any {
         case is Secret: return "***"
         case let flag as Bool: return .bool(flag)
@@ -63,7 +67,6 @@ struct ConfigurationDump {
 
     /// A path may hold a key in its query.
     private func shown(_ text: String, named name: String) -> String {
-        if Self.secretFields.contains(name) { return "***" }
         guard name == "upstreamPath", let mark = text.firstIndex(of: "?") else { return text }
         let pairs = text[text.index(after: mark)...].split(separator: "&").map { pair -> String in
             guard let equals = pair.firstIndex(of: "=") else { return String(pair) }
