@@ -126,6 +126,8 @@ final class UpstreamPool: TimerHandler {
                 upstream.serve(next)
                 served += 1
             }
+            // Whoever waited since before the pool was closed is served; nobody comes after them.
+            if isClosed { upstream.retire() }
             if served == 0, !waiting.isEmpty {
                 return failWaiting(ProxyError(.refused, .upstream, "the upstream takes no streams"))
             }

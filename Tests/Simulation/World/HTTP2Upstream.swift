@@ -183,7 +183,7 @@ final class HTTP2Upstream {
             queue.append(Array(bytes))
             answer.sent += bytes.count
             world.active(answer.work.plan)
-            if answer.sent >= answer.endOffset { answer.work.plan.endSent = true }
+            if answer.sent >= answer.endOffset - 1 { answer.work.plan.endSent = true }
             session.send(answer.slot, &queue, isLast: false, room: 64 << 10, now: now)
             flush()
             advance(answer)
