@@ -75,6 +75,7 @@ final class HTTP2Upstream {
             world.workEnded(answer.work)
         }
         answers = [:]
+        world.excuse(sharing: socket)
         if resetting { socket.abort() } else { socket.close() }
     }
 

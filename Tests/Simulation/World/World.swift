@@ -227,6 +227,13 @@ public final class World {
         if plan.outcome == .left { expectEnd(of: plan) }
     }
 
+    /// A connection has ended with what of all answers on it is still under way.
+    func excuse(sharing socket: Socket) {
+        for plan in plans where plan.outcome == nil && plan.works.contains(where: { $0.socket === socket }) {
+            plan.excuses.insert("shared connection ended")
+        }
+    }
+
     func workEnded(_ work: Work) {
         guard work.isActive else { return }
         work.isActive = false
@@ -244,7 +251,9 @@ public final class World {
     /// Whoever works for a client that has gone is told so at once.
     private func expectEnd(of plan: Plan) {
         let stalled = kernel.stalled
-        timeline.after(milliseconds(800)) { [unowned self] in
+        // A reset may stand behind what an HTTP/2 connection has not taken yet.
+        let isHTTP2 = plan.works.contains { $0.isHTTP2 }
+        timeline.after(isHTTP2 ? seconds(10) : milliseconds(800)) { [unowned self] in
             guard let work = plan.works.first(where: \.isWanted) else { return }
             if kernel.stalled == stalled || work.isHTTP2 && kernel.stalled - stalled > 0 {
                 guard kernel.stalled == stalled else { return expectEnd(of: plan) }
