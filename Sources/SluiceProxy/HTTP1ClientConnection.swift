@@ -159,6 +159,8 @@ final class HTTP1ClientConnection: ClientConnection, ConnectionDelegate, ClientS
     }
 
     private func becomeIdle() {
+        // The last exchange may have paused its request's body and ended before that was all sent on.
+        connection.resumeReading()
         idleSince = worker.loop.now
         worker.loop.move(timer, to: idleDeadline())
     }

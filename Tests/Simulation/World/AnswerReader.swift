@@ -110,11 +110,27 @@ struct ReadAnswer: Equatable {
         return answer
     }
 
+    /// Lines that CRLF, LF or CR ended.
+    private static func sseLines(_ body: [UInt8]) -> [ArraySlice<UInt8>] {
+        guard body.contains(ASCII.cr) else {
+            return body.split(separator: ASCII.lf, omittingEmptySubsequences: false).dropLast()
+        }
+        var (lines, start, index) = ([ArraySlice<UInt8>](), 0, 0)
+        while index < body.count {
+            if body[index] == ASCII.lf || body[index] == ASCII.cr {
+                lines.append(body[start..<index])
+                if body[index] == ASCII.cr, index + 1 < body.count, body[index + 1] == ASCII.lf { index += 1 }
+                start = index + 1
+            }
+            index += 1
+        }
+        return lines
+    }
+
     /// Events that an empty line ended.
     private static func eachEvent(_ body: [UInt8], _ take: (String, [UInt8]) -> Void) {
         var (name, data, hasData) = ("", [UInt8](), false)
-        for line in body.split(separator: ASCII.lf, omittingEmptySubsequences: false).dropLast() {
-            let line = line.last == ASCII.cr ? line.dropLast() : line
+        for line in sseLines(body) {
             if line.isEmpty {
                 if hasData { take(name, data) }
                 (name, data, hasData) = ("", [], false)

@@ -165,7 +165,8 @@ final class HTTP1Upstream {
             outgoing.removeFirst(count)
             sent += count
             world.active(work.plan)
-            if sent >= endOffset { work.plan.endSent = true }
+            // The end of its last line, which not every reader waits for.
+            if sent >= endOffset - 1 { work.plan.endSent = true }
         }
         send()
     }

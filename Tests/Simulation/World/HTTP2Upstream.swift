@@ -75,6 +75,7 @@ final class HTTP2Upstream {
             world.workEnded(answer.work)
         }
         answers = [:]
+        world.excuse(sharing: socket)
         if resetting { socket.abort() } else { socket.close() }
     }
 
@@ -183,7 +184,7 @@ final class HTTP2Upstream {
             queue.append(Array(bytes))
             answer.sent += bytes.count
             world.active(answer.work.plan)
-            if answer.sent >= answer.endOffset { answer.work.plan.endSent = true }
+            if answer.sent >= answer.endOffset - 1 { answer.work.plan.endSent = true }
             session.send(answer.slot, &queue, isLast: false, room: 64 << 10, now: now)
             flush()
             advance(answer)

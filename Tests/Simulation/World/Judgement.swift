@@ -23,7 +23,8 @@ extension World {
             if !plan.endSent { violate("plan \(plan.id): told complete, though its upstream did not end it") }
         case .error: require(plan, "an error in the stream")
         case .none:
-            if isWhole, plan.format != .passthrough, plan.wantsStream || !isGarbled(plan) {
+            // A finish is an end, also where what the provider writes behind it was cut.
+            if isWhole, !plan.endSent, plan.format != .passthrough, plan.wantsStream || !isGarbled(plan) {
                 violate("plan \(plan.id): ended as HTTP says, with neither an end nor an error in it")
             }
             require(plan, "no end, \(outcome)")

@@ -9,6 +9,8 @@ public enum Scenario: String, CaseIterable, Sendable {
     case drainBehindASlowClient
     /// HTTP/1.0: the end of the connection is the end of the answer, and comes late.
     case slowClientOfALongAnswer
+    /// A body that is relayed pauses its client, who has more to ask on the same connection.
+    case requestsBehindARelayedBody
 
     func adjust(_ setting: inout Setting) {
         (setting.isCalm, setting.spread, setting.faults, setting.connectFaults) = (true, 0, KernelFaults(), 0)
@@ -23,6 +25,8 @@ public enum Scenario: String, CaseIterable, Sendable {
         case .drainBehindASlowClient:
             (setting.drainsAfter, setting.capacity, setting.highBytes) = (seconds(2), 4 << 10, 64 << 10)
         case .slowClientOfALongAnswer: setting.protocols = .old
+        case .requestsBehindARelayedBody:
+            (setting.requestsEach, setting.highBytes, setting.clientCount) = (6, 4 << 10, 6)
         }
     }
 
@@ -48,6 +52,10 @@ public enum Scenario: String, CaseIterable, Sendable {
             plan.tokens = Self.tokens(400, padding: 80)
             plan.pace.interval = milliseconds(100)
         case .slowClientOfALongAnswer: slowDown(plan, bytes: 300)
+        case .requestsBehindARelayedBody:
+            (plan.format, plan.path) = (.passthrough, "/openai/passthrough")
+            plan.padding = random.within(4_000...12_000)
+            plan.tokens = Self.tokens(5, padding: 0)
         }
     }
 

@@ -110,6 +110,7 @@ final class Socket {
         if random.chance(weather.shortWrites) { count = random.within(1...count) }
         if count < bytes.count { wantsSpace = true }
         sentBytes += count
+        tell?("sends \(count) of \(bytes.count) bytes")
         transmit(Array(bytes[..<count]))
         return .success(count)
     }
