@@ -204,7 +204,8 @@ extension Exchange {
 
     /// Under a limit of tokens the usage in a document that is relayed counts, so somebody must read it.
     func watchDocument(_ head: ResponseHead) {
-        guard charges.contains(where: { $0.rule.tokens != nil }), (200..<300).contains(head.status),
+        // A document that was held has been read.
+        guard bridge == nil, charges.contains(where: { $0.rule.tokens != nil }), (200..<300).contains(head.status),
             ContentType(head.fields).isJSON,
             let decoder = pool?.endpoint.spec.wire.makeDocumentDecoder(eventBytes: limits.eventBytes)
         else { return }

@@ -57,9 +57,13 @@ extension Exchange {
     }
 
     private func releaseDocument(_ head: ResponseHead) {
+        let isRead = bridge != nil
         sendDocument(head)
         openBody()
-        worker.scratch.append(held.span)
+        var bytes = ByteQueue()
+        swap(&bytes, &held)
+        if isRead { worker.scratch.append(bytes.span) } else { relayDocument(bytes.span) }
+        swap(&bytes, &held)
         held.removeAll()
         held.releaseIfEmpty()
     }

@@ -121,7 +121,7 @@ struct RunCommand {
 
     /// Connections wait unaccepted where descriptors run out: that should be known before it happens.
     private func warn(_ descriptors: Int?, _ limits: Limits, _ log: LogWriter) {
-        let wanted = 2 * limits.connections + 100
+        let wanted = 2 * limits.connections
         guard let descriptors, descriptors < wanted else { return }
         log.write(
             .warning, "few_descriptors",

@@ -289,8 +289,10 @@ def whole(block):
     """A block of the README as a configuration: what it leaves out is put around it."""
     if block.startswith("- "):
         block = RECIPE_UPSTREAMS + "routes:\n" + "".join(f"  {line}\n" for line in block.splitlines())
+    if "upstreams:" not in block:
+        block = RECIPE_UPSTREAMS + block
     if "routes:" not in block:
-        name = block.splitlines()[1].split(":")[0].strip()
+        name = block.split("upstreams:\n")[1].split(":")[0].strip()
         block += f"routes: [{{path: /x, request: prompt, response: text, upstream: {name}}}]\n"
     if "listeners:" not in block:
         block = "listeners: [{address: '127.0.0.1:0'}]\n" + block
@@ -305,6 +307,7 @@ def test_every_configuration_in_the_readme_is_valid():
     environment = os.environ | {key: "k" for key in keys}
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "readme.yaml")
+        shutil.copy(os.path.join(ROOT, "Config", "keys.txt"), folder)
         for block in blocks:
             with open(path, "w") as file:
                 file.write(whole(block))
