@@ -75,7 +75,7 @@ struct DialectHandler<Meaning: EventDialect>: SSEHandler, LineHandler {
         if Meaning.usesTemplate, !ASCII.equal(type, "error"), let text = template.content(of: data) {
             return dialect.answer.text(data.extracting(text), choice: template.choice, into: &batch)
         }
-        if Meaning.usesTemplate { (dialect.answer.contentCount, dialect.answer.content) = (0, nil) }
+        (dialect.answer.contentCount, dialect.answer.content) = (0, nil)
         let before = batch.events.count
         try dialect.decode(data, type: type, at: offset, into: &batch)
         dialect.answer.settle(into: &batch)
