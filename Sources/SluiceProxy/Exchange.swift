@@ -69,6 +69,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
 
     /// What it has taken of rate limits, until it is settled.
     var charges: [RateLimiter.Charge] = []
+    /// At so many tokens of the answer more is taken of them.
+    var nextCharge = Int.max
     /// What is left of them, for the answer's head.
     var limitFields: [(name: StaticString, value: String)] = []
 

@@ -17,6 +17,7 @@ extension Exchange {
             if gap > record.largestGap { record.largestGap = gap }
         }
         (record.tokenCount, record.lastToken) = (count, now)
+        if count >= nextCharge { chargeTokens(count) }
     }
 
     /// Once, when the exchange is over and its bridge still there.

@@ -126,6 +126,7 @@ extension Exchange {
             let taken = try worker.limiter.admit(
                 rules.map { (rule: $0, subject: RateSubject($0, identity, address)) }, bytes: bytes, at: now)
             charges = taken.map(\.charge)
+            if charges.contains(where: { $0.rule.tokens != nil }) { nextCharge = Self.chargeStep }
             limitFields = RateFields.make(taken, isAnthropic: isAnthropic, at: EventLoop.unixTime())
             return true
         } catch {
@@ -150,6 +151,16 @@ extension Exchange {
             ProxyError(
                 .rateLimited(refusal.reason.name), .client,
                 "over the rate limit (\(limit)); try again in \(seconds) s", detail: refusal.rule.scope))
+    }
+
+    /// Tokens of an answer that are taken from its limits together, while it streams.
+    private static let chargeStep = 64
+
+    /// A long answer counts as it comes, so that a client cannot begin many of them behind one another's back.
+    func chargeTokens(_ count: Int) {
+        let last = nextCharge - Self.chargeStep
+        nextCharge = count + Self.chargeStep
+        worker.limiter.advance(&charges, by: count - last, at: now)
     }
 
     /// Ends what `admit` has taken, once, whatever the exchange's ending. Tokens are what the provider has counted; where it did

@@ -604,6 +604,36 @@ def test_access_tokens_are_counted_and_corrected():
                 assert 40 <= left <= 100, left
 
 
+def test_access_tokens_count_while_they_stream():
+    """A long answer is taken from the limit as it comes, and not only when it is over; what it really cost is settled then."""
+    go_on = threading.Event()
+
+    def long(connection, request):
+        connection.sendall(HEAD)
+        for index in range(500):
+            connection.sendall(chunk(event({"content": f"{index} "})))
+        go_on.wait(20)
+        usage = {"usage": {"prompt_tokens": 5, "completion_tokens": 20, "total_tokens": 25}, "choices": []}
+        connection.sendall(chunk(event({}, "stop")) + chunk(b"data: " + json.dumps(usage).encode() + b"\n\n"))
+        connection.sendall(chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+
+    with Peer(long) as peer:
+        settings = config(peer.url)
+        for route in settings["routes"]:
+            route["rate_limit"] = {"tokens": "400/h", "by": "route"}
+        with Sluice(settings) as proxy:
+            first = connect(proxy.port)
+            first.sendall(request_bytes("/text", CHAT, headers=["Connection: close"]))
+            got = b""
+            while b"499 " not in got:
+                got += first.recv(65536)
+            refused = fetch(proxy.port, "/text", CHAT)
+            assert refused.status == 429 and len(peer.requests) == 1, refused.raw
+            go_on.set()
+            assert drain(first).endswith(b"0\r\n\r\n")
+            assert until(lambda: fetch(proxy.port, "/text", CHAT).status == 200, what="the truth is settled")
+
+
 def test_access_limits_by_key_and_address():
     with tempfile.TemporaryDirectory() as folder, Peer(lambda c, r: stream(c)) as peer:
         lines = [line("a", "one", "requests=2/h"), line("a", "two", "requests=2/h"), line("b", "three")]

@@ -98,6 +98,25 @@ import Testing
         #expect(refusal(admit(limiter, [tokens], bytes: 0, at: at(0))) == .tokens(retryAfter: .milliseconds(100)))
     }
 
+    /// 1,000 tokens in 100 s: what streams is taken at once, and what it truly cost is settled at the end.
+    @Test func tokensOfALongAnswerCountAsTheyCome() throws {
+        let limiter = RateLimiter(capacity: 100)
+        var charges = try admit(limiter, [tokens], bytes: 400, at: at(0)).get()
+        limiter.advance(&charges, by: 600, at: at(0))
+        limiter.advance(&charges, by: 300, at: at(0))
+        #expect(refusal(admit(limiter, [tokens], bytes: 400, at: at(0))) == .tokens(retryAfter: .seconds(10)))
+        var other = charges
+        limiter.settle(other, tokens: .counted(500), at: at(0))
+        #expect(refusal(admit(limiter, [tokens], bytes: 400, at: at(0))) == nil)
+        // Where nobody counts, the prompt's reserve and the pieces stand.
+        other = try admit(limiter, [tokens], bytes: 400, at: at(0)).get()
+        limiter.advance(&other, by: 100, at: at(0))
+        limiter.settle(other, tokens: .estimated(output: 100), at: at(0))
+        #expect(refusal(admit(limiter, [tokens], bytes: 400, at: at(0))) == nil)
+        #expect(refusal(admit(limiter, [tokens], bytes: 400, at: at(0))) == nil)
+        #expect(refusal(admit(limiter, [tokens], bytes: 400, at: at(0))) != nil)
+    }
+
     @Test func whoseBucketItIs() throws {
         let key = RateRule(RateLimitSpec(concurrent: 1, by: .key), scope: "s")
         let address = RateRule(RateLimitSpec(concurrent: 1, by: .address), scope: "s")

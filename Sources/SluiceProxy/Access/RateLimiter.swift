@@ -1,14 +1,17 @@
 import SluiceBytes
 import Synchronization
 
-/// Counts what clients ask for, over all workers. Touched when an exchange begins and when it ends, never by a token: workers
-/// share tables, each behind a lock that is held for some tens of instructions.
+/// Counts what clients ask for, over all workers. Touched when an exchange begins, when it ends, and once for many tokens in
+/// between: workers share tables, each behind a lock that is held for some tens of instructions.
 final class RateLimiter: Sendable {
     /// What one exchange has taken, to be settled once.
     struct Charge {
         let rule: RateRule
         let subject: RateSubject
+        /// For the prompt.
         let reserved: Int
+        /// For what has been answered by now.
+        var streamed = 0
     }
     /// The tokens of an exchange.
     enum Spent: Equatable {
@@ -63,6 +66,15 @@ final class RateLimiter: Sendable {
         return taken
     }
 
+    /// So many tokens of the answer have come since the last time. Whoever asks next finds them taken.
+    func advance(_ charges: inout [Charge], by tokens: Int, at now: Instant) {
+        for index in charges.indices where charges[index].rule.tokens != nil {
+            let (rule, subject) = (charges[index].rule, charges[index].subject)
+            shard(subject).table.withLock { $0.advance(rule, subject, by: tokens, at: now) }
+            charges[index].streamed += tokens
+        }
+    }
+
     func settle(_ charges: [Charge], tokens: Spent, at now: Instant) {
         for charge in charges {
             let used =
@@ -71,7 +83,8 @@ final class RateLimiter: Sendable {
                 case .estimated(let output): charge.reserved + output
                 }
             shard(charge.subject).table.withLock {
-                $0.settle(charge.rule, charge.subject, reserved: charge.reserved, used: used, at: now)
+                $0.settle(
+                    charge.rule, charge.subject, reserved: charge.reserved + charge.streamed, used: used, at: now)
             }
         }
     }

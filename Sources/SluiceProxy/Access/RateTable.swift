@@ -69,7 +69,14 @@ struct RateTable {
         return Self.room(rule, entry, at: now)
     }
 
-    /// Ends what `admit` began: call exactly once for each. `reserved` was taken then, `used` is the truth.
+    /// Takes more of what `admit` began: tokens that came meanwhile.
+    mutating func advance(_ rule: RateRule, _ subject: RateSubject, by tokens: Int, at now: Instant) {
+        guard let place = places[subject], let shape = rule.tokens else { return }
+        latest = max(latest, now)
+        slots[place].entry.tokens.take(tokens, shape, at: latest)
+    }
+
+    /// Ends what `admit` began: call exactly once for each. `reserved` was taken by then, `used` is the truth.
     mutating func settle(_ rule: RateRule, _ subject: RateSubject, reserved: Int, used: Int, at now: Instant) {
         guard let place = places[subject] else { return }
         slots[place].entry.live -= 1
