@@ -12,11 +12,13 @@ import re
 import threading
 import time
 
+import exposition
 import faults
 from faults import ABORTED, FORMATS, OWN_FORMAT, PASSTHROUGH, PROVIDERS, REFUSED, RELAYED, SEEN, TOLD, WHOLE
-from harness import Peer, Reply, Sluice, connect, request_bytes, until
+from harness import Peer, Reply, Sluice, connect, fetch, request_bytes, until
 from http2_peer import CONCURRENT_STREAMS, Http2Peer, connect_http2
 from readers import FormatError, read
+from test_operator import admin_port
 
 LANES = 16
 OPENING = faults.OpenAI.opening()
@@ -75,7 +77,7 @@ class World:
                     request = PASSTHROUGH if format == PASSTHROUGH else "openai-chat"
                     routes.append({"path": f"/{name}/{format}", "request": request, "response": format, "upstream": name})
         return {"listeners": [{"address": "127.0.0.1:0"}], "workers": 1, "upstreams": upstreams, "routes": routes,
-                "limits": {"event_bytes": faults.EVENT_LIMIT}}
+                "limits": {"event_bytes": faults.EVENT_LIMIT}, "admin": {"address": "127.0.0.1:0"}}
 
     def _play(self, body, wire):
         # In the words of any dialect.
@@ -142,6 +144,16 @@ class World:
             if ends[run.id] != run.case.wanted.end:
                 said = f"the log says `{ends[run.id]}` and not `{run.case.wanted.end}`"
                 run.problem = f"{run.problem}; {said}" if run.problem else said
+
+    def check_metrics(self, runs):
+        """`sluice_streams_ended_total` counts each ending under its route and the same word."""
+        wanted = collections.Counter((self.path(run), run.case.wanted.end) for run in runs)
+        families = exposition.parse(fetch(admin_port(self.proxy), "/metrics").body.decode())
+        for run in runs:
+            route, reason = self.path(run), run.case.wanted.end
+            counted = exposition.value(families, "sluice_streams_ended_total", route=route, reason=reason)
+            if counted != wanted[route, reason] and not run.problem:
+                run.problem = f"the metric counts {counted:.0f} and not {wanted[route, reason]} `{reason}` of {route}"
 
     def close(self):
         self.proxy.stop()
@@ -233,6 +245,7 @@ def perform(provider, names, formats=FORMATS, is_document=False):
             # The slow ones first, side by side.
             list(pool.map(world.perform, sorted(runs, key=lambda run: run.case.upstream, reverse=True)))
         world.check_log(runs)
+        world.check_metrics(runs)
         assert world.proxy.process.poll() is None, world.proxy.errors[-2000:]
     finally:
         world.close()
