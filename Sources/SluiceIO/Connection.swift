@@ -71,7 +71,7 @@ public final class Connection: EventHandler, TimerHandler {
     public private(set) var receivedBytes = 0
     public var sentBytes: Int { writtenBytes &+ corkedBytes }
     /// Of `sentBytes`, what the peer has acknowledged and so may have read; of a closed connection, what it had by then. A reset
-    /// overtakes acknowledgements: after one it may be all.
+    /// overtakes acknowledgements: after one that no FIN preceded it may be all.
     public var takenBytes: Int { fd >= 0 ? writtenBytes &- kernel.unacknowledged(fd) : takenAtClose }
     private var takenAtClose = 0
     private var writtenBytes = 0
@@ -414,7 +414,8 @@ public final class Connection: EventHandler, TimerHandler {
         guard fd >= 0 else { return }
         let delegate = delegate
         close()
-        if case .system = error { takenAtClose = writtenBytes }
+        // EPIPE says that the FIN came first: then the reset answers bytes that found nobody, and overtakes nothing.
+        if case .system(let error) = error, error.code != EPIPE { takenAtClose = writtenBytes }
         delegate?.connection(self, failed: error)
     }
 

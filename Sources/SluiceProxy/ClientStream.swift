@@ -59,10 +59,20 @@ protocol UpstreamStream: AnyObject {
     var isCongested: Bool { get }
     /// Ends the work on the other side at once.
     func cancel()
-    /// Asked when the connection has ended: it had served another exchange before, and no byte of the request has been taken
-    /// over by the other side, which had closed it by then.
+    /// Asked when the connection has ended without a byte of an answer: it had served another exchange before, and had most likely
+    /// been closed by the time the request came.
     var wasStale: Bool { get }
     var receivedBytes: Int { get }
+}
+
+/// When the end of a used connection means that the other side had closed it before the request came.
+enum StaleConnection {
+    /// An upstream that had closed tells so within a round trip. Who takes longer has most likely read the request.
+    static let window = Interval.seconds(1)
+
+    /// `hasTaken`: the other side's kernel has acknowledged some of the request. Whether a program has read it, nobody can tell: it
+    /// may have closed with those bytes unread, which is what happens where both sides act at once.
+    static func isStale(hasTaken: Bool, sent: Instant, at now: Instant) -> Bool { !hasTaken || now - sent < window }
 }
 
 /// Hears what comes back. Implemented by the exchange.

@@ -15,6 +15,7 @@ final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
     private var wasIdle = false
     /// `Connection.sentBytes` before the request.
     private var sentBefore = 0
+    private var sent = Instant.distantFuture
     private var isPaused = false
     /// When it came back to the pool.
     var idleSince: Instant
@@ -38,11 +39,14 @@ final class HTTP1UpstreamConnection: ConnectionDelegate, UpstreamStream {
     var isOpen: Bool { connection.isOpen }
     var isCongested: Bool { connection.pendingBytes > pool.limits.streamBufferHighBytes }
     var receivedBytes: Int { connection.receivedBytes }
-    var wasStale: Bool { wasIdle && connection.takenBytes <= sentBefore }
+    var wasStale: Bool {
+        let hasTaken = connection.takenBytes > sentBefore
+        return wasIdle && StaleConnection.isStale(hasTaken: hasTaken, sent: sent, at: connection.loop.now)
+    }
 
     func sendRequest(_ request: UpstreamRequest) {
         parser.begin(requestMethod: request.head.method)
-        sentBefore = connection.sentBytes
+        (sentBefore, sent) = (connection.sentBytes, connection.loop.now)
         isBodyChunked = request.length == .chunked
         var bytes = ByteQueue()
         swap(&bytes, &pool.scratch)

@@ -36,7 +36,7 @@ final class HTTP2UpstreamConnection: ConnectionDelegate, TimerHandler, TurnHandl
     }
 
     private var loop: EventLoop { connection.loop }
-    private var now: Instant { connection.loop.now }
+    var now: Instant { connection.loop.now }
     var sentBytes: Int { connection.sentBytes }
     var takenBytes: Int { connection.takenBytes }
     private var room: Int { max(0, session.outputLimitBytes - connection.pendingBytes) }
@@ -304,6 +304,7 @@ final class HTTP2UpstreamStream: UpstreamStream {
     private var mayBeStale: Bool
     /// `Connection.sentBytes` before the request.
     private var sentBefore = 0
+    private var sent = Instant.distantFuture
     private(set) var receivedBytes = 0
 
     init(_ connection: HTTP2UpstreamConnection, _ exchange: any UpstreamStreamDelegate, mayBeStale: Bool) {
@@ -313,7 +314,7 @@ final class HTTP2UpstreamStream: UpstreamStream {
     // MARK: - UpstreamStream
 
     func sendRequest(_ request: UpstreamRequest) {
-        sentBefore = connection.sentBytes
+        (sentBefore, sent) = (connection.sentBytes, connection.now)
         guard let slot = connection.open(self, request) else {
             return fail(ProxyError(.refused, .upstream, "the upstream takes no more streams"))
         }
@@ -332,7 +333,10 @@ final class HTTP2UpstreamStream: UpstreamStream {
     func pauseReading() { if let slot { connection.setReading(slot, false) } }
     func resumeReading() { if let slot { connection.setReading(slot, true) } }
 
-    var wasStale: Bool { mayBeStale && connection.takenBytes <= sentBefore }
+    var wasStale: Bool {
+        let hasTaken = connection.takenBytes > sentBefore
+        return mayBeStale && StaleConnection.isStale(hasTaken: hasTaken, sent: sent, at: connection.now)
+    }
 
     var isCongested: Bool { slot.map { connection.session.isCongested($0) } ?? false }
 

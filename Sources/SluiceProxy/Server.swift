@@ -4,13 +4,6 @@ import SluiceConfig
 import SluiceIO
 import Synchronization
 
-/// Why the server could not start.
-public struct StartError: Error, CustomStringConvertible {
-    public let description: String
-
-    init(_ description: String) { self.description = description }
-}
-
 /// The running proxy: one thread and loop for each core, all on the same addresses. May be called from any thread but the
 /// workers'.
 public final class Server: Sendable {

@@ -56,15 +56,6 @@ final class UpstreamEndpoint: Sendable {
     }
 }
 
-extension UpstreamURL {
-    /// For `Host`: the port only where it is not the scheme's own.
-    var authority: String {
-        if unixPath != nil { return "localhost" }
-        let name = host.contains(":") ? "[\(host)]" : host
-        return port == (isTLS ? 443 : 80) ? name : "\(name):\(port)"
-    }
-}
-
 extension UpstreamSpec.Wire {
     /// Custom dialects are ways to answer; what they are asked in is OpenAI's chat.
     var requestDialect: Dialect {

@@ -8,7 +8,9 @@ import traceback
 
 import scenarios
 
-wanted = sys.argv[1:]
+# `-test_soak` leaves out what has that in its name.
+wanted = [word for word in sys.argv[1:] if not word.startswith("-")]
+unwanted = [word[1:] for word in sys.argv[1:] if word.startswith("-")]
 passed = failed = 0
 MODULES = [importlib.import_module(path.stem) for path in sorted(pathlib.Path(__file__).parent.glob("test_*.py"))]
 for module in MODULES:
@@ -16,6 +18,8 @@ for module in MODULES:
         if not name.startswith("test_") or not callable(test):
             continue
         if wanted and not any(word in f"{module.__name__}.{name}" for word in wanted):
+            continue
+        if any(word in f"{module.__name__}.{name}" for word in unwanted):
             continue
         began = time.monotonic()
         try:
