@@ -154,7 +154,7 @@ def test_failover_and_ejection_show():
             assert exposition.value(now, "sluice_upstream_ejected", address=f"127.0.0.1:{well.port}") == 0
             assert exposition.value(now, "sluice_upstream_healthy", upstream="u") == 2
             assert exposition.value(now, "sluice_ejections_total") == 1 and exposition.value(now, "sluice_failovers_total") == 1
-            line = next(entry for entry in proxy.exchanges() if entry["route"] == "/over")
+            line = until(lambda: [entry for entry in proxy.exchanges() if entry["route"] == "/over"])[0]
             assert line["end"] == "done" and line["upstream"] == "u" and "upstream_error" not in line, line
 
 
