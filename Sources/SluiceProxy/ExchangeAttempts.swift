@@ -157,7 +157,9 @@ extension Exchange {
         let decision = attempts.plan.decide(failure, situation(group), group.spec.retries, budget: &group.budget)
         if decision.isOverBudget { worker.metrics.retryBudgetRefusals += 1 }
         if decision.step == .giveUp { return false }
-        if attempts.best.map({ $0.usefulness <= failure.usefulness }) ?? true {
+        // Of one upstream what it says at last counts, unless it had already said something that a client can act on.
+        let isWorthTelling = decision.step == .next || failure.usefulness > 1
+        if isWorthTelling, attempts.best.map({ $0.usefulness <= failure.usefulness }) ?? true {
             attempts.best = (failed, failure.usefulness)
         }
         record.retries += 1

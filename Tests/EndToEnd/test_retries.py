@@ -121,6 +121,20 @@ def test_a_pooled_connection_that_ends_at_once_was_stale_and_one_that_ends_late_
                 assert connections == count - 1, "the second request did not meet the pooled connection"
 
 
+def test_what_an_upstream_says_at_last_is_told():
+    """A repetition that is answered is what counts, though a client could do less with it than with a lost connection."""
+    def script(connection, request):
+        if len(peer.requests) == 1:
+            return stream(connection)
+        return "close" if len(peer.requests) == 2 else answers(status(401))(connection)
+
+    with Peer(script) as peer, world({"u": peer}) as proxy:
+        assert fetch(proxy.port, "/x", CHAT).complete
+        assert fetch(proxy.port, "/x", CHAT).status == 401
+        until(lambda: len(proxy.exchanges()) == 2, what="the log")
+        assert last(proxy)["attempts"] == "u:stale,u:401", proxy.exchanges()
+
+
 def test_a_post_that_may_have_been_read_is_sent_once_without_a_policy():
     broken = {
         "close": (Peer, lambda c: "close", 502), "reset": (Peer, be_reset, 502),
