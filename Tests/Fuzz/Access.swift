@@ -83,7 +83,9 @@ private func origin(_ bytes: [UInt8]) {
     if text == "https://app.example.com" { return }
     let label = text.dropFirst("https://".count).dropLast(".example.org".count)
     require(text.hasPrefix("https://") && text.hasSuffix(".example.org"), "let in: \(text)")
-    require(!label.isEmpty && label.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") }, "\(text)")
+    require(
+        !label.isEmpty && label.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_".contains($0)) },
+        "\(text)")
 }
 
 private func fields(_ bytes: [UInt8]) {
