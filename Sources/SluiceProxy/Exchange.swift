@@ -26,8 +26,9 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
 
     let head: RequestHead
     let worker: Worker
-    /// A cycle while the exchange lives: the client's connection lets go of it when told that it is over.
-    let client: any ClientStream
+    /// A cycle while the exchange lives: the client's connection lets go of it when told that it is over. What stands between the
+    /// exchange and its client is put here.
+    var client: any ClientStream
     let bodyLength: BodyLength
     var deadlines: ExchangeDeadlines
     var phase: ExchangeDeadlines.Phase { deadlines.phase }
