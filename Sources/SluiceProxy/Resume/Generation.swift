@@ -32,7 +32,9 @@ final class Generation: ClientStream, TimerHandler {
     private var pumpDepth = 0
     /// Nobody finds it any more.
     private var isForgotten = false
+    /// All together are over their bound. Then what one grows by is taken from its own front.
     private var isTight = false
+    private var excessBytes = 0
     private var reportedBytes = 0
     private var isDrainedDue = false
 
@@ -197,19 +199,17 @@ final class Generation: ClientStream, TimerHandler {
 
     /// What the furthest reader has not read stays, whatever the bounds say: they pause the upstream.
     private func trim() {
-        let limit = isTight ? (readers.isEmpty ? Self.leastBytes : 0) : spec.bufferBytes
-        log.trim(limit: limit, needed: furthest ?? .max)
+        log.trim(needed: furthest ?? .max)
+        if excessBytes > 0 { log.shrink(by: excessBytes, needed: furthest ?? .max) }
         noteStorage()
     }
-
-    /// Of a generation that nobody reads while there is no room.
-    private static let leastBytes = 16 << 10
 
     private func noteStorage() {
         let change = log.storageBytes - reportedBytes
         guard change != 0 else { return }
         reportedBytes = log.storageBytes
         isTight = worker.generations.noteStorage(change)
+        excessBytes = isTight ? max(0, excessBytes + change) : 0
     }
 
     private func finish(_ ending: GenerationEnding) {

@@ -51,10 +51,20 @@ struct ReplayLog: ~Copyable {
     }
 
     /// Forgets what is over `limitBytes`, but nothing from `needed` on.
-    mutating func trim(limit: Int? = nil, needed: Int) { forget(upTo: min(end - (limit ?? limitBytes), needed)) }
+    mutating func trim(needed: Int) { forget(upTo: min(end - limitBytes, needed)) }
+
+    /// Gives back the oldest segments, about `bytes` of memory, but nothing from `needed` on and not the last one.
+    mutating func shrink(by bytes: Int, needed: Int) {
+        var (count, freed) = (0, 0)
+        while freed < bytes, count + 1 < segments.count, first + (count + 1) * segmentBytes <= needed {
+            freed += segments[count].bytes.storageBytes
+            count += 1
+        }
+        if count > 0 { forget(upTo: max(start, first + count * segmentBytes)) }
+    }
 
     mutating func forget(upTo position: Int) {
-        guard position > start else { return }
+        guard position >= start else { return }
         start = min(position, end)
         // The last segment stays open for more, unless it is full.
         let count = min((start - first) / segmentBytes, segments.count)

@@ -24,7 +24,8 @@ final class WorkerGenerations {
 
     /// nil: there is no room for another one, and the exchange goes on without.
     func begin(_ facts: GenerationFacts, _ spec: ResumeSpec, drains: Bool, for exchange: Exchange) -> Generation? {
-        guard limitBytes > 0, directory.makeRoom(limitBytes - 1) else {
+        let room = min(spec.bufferBytes, Self.usefulBytes, limitBytes / 8)
+        guard limitBytes > 0, directory.makeRoom(limitBytes - room) else {
             worker.metrics.resumption.refused += 1
             return nil
         }
@@ -34,6 +35,9 @@ final class WorkerGenerations {
         worker.metrics.resumption.begun += 1
         return generation
     }
+
+    /// With less room than this a new generation would keep too little to be worth it.
+    private static let usefulBytes = 64 << 10
 
     /// True: all generations together are over their bound.
     func noteStorage(_ change: Int) -> Bool { directory.changed(by: change, limit: limitBytes) }
