@@ -8,6 +8,7 @@ import time
 
 from harness import HEAD, Peer, Sluice, chunk, drain, event, fetch, request_bytes, until
 from http2_peer import connect_http2
+from life_world import Http1Reader
 from measure_resume import Measure
 from resume_world import ID, TOKENS, Gated, Stream, chat, metrics, settings
 from test_access import bearer, keys_file, line
@@ -161,6 +162,16 @@ def test_a_prompt_with_a_known_name_begins_nothing():
         assert fetch(proxy.port, ask(id="n3")).status == 502
         peer.script = peer._answer
         assert fetch(proxy.port, ask(id="n3")).status == 200
+
+
+def test_a_connection_serves_the_next_request_after_such_an_answer():
+    with Gated() as peer, Sluice(settings(peer)) as proxy:
+        reader = Http1Reader(proxy.port)
+        names = [reader.ask("/v1/chat").headers["x-stream-id"] for _ in range(5)]
+        assert len(set(names)) == 5 and reader.ask(f"/v1/chat/{names[0]}/stream", None).complete
+        assert reader.ask("/v1/chat").complete and len(peer.requests) == 6
+        reader.close()
+        until(lambda: len([line for line in proxy.exchanges() if line["end"] == "done"]) == 7, what="the log")
 
 
 # What is not there
@@ -496,13 +507,16 @@ def test_a_drain_ends_what_nobody_reads_and_waits_for_the_rest():
 
 
 def test_the_drain_timeout_ends_them_all():
-    with Gated(held=1) as peer, Sluice(settings(peer, workers=2, drain_timeout="300ms")) as proxy:
+    with Gated(held=1) as peer, Sluice(settings(peer, workers=4, drain_timeout="300ms")) as proxy:
         first = Stream(proxy.port, ask("/sse-json")).until(b"Hello")
-        readers = [Stream(proxy.port, f"/sse-json/{name_of(first.reply)}/stream").until(b"Hello") for _ in range(4)]
+        readers = [Stream(proxy.port, f"/sse-json/{name_of(first.reply)}/stream").until(b"Hello") for _ in range(8)]
+        began = time.monotonic()
         proxy.process.send_signal(signal.SIGTERM)
         for each in [first, *readers]:
             assert each.whole().complete and b"going down" in each.body, each.data[-200:]
         assert proxy.process.wait(20) == 0
+        # The last word has been taken by all: nobody is waited for until the farewell ends.
+        assert time.monotonic() - began < 8
 
 
 def test_answers_live_through_a_reload():

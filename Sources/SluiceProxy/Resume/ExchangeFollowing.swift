@@ -118,6 +118,7 @@ extension Exchange {
     private func read(_ found: Found, from position: Int?) {
         // useChat asks whether something runs each time that it is shown: what it has got whole, it does not want again.
         let wantsOnlyNew = position == nil && route?.spec.request == .vercelUI
+        following?.wantsOnlyNew = wantsOnlyNew
         switch found {
         case .failure: failStore()
         case .success(nil): wantsOnlyNew ? answerNothing() : replayFailed(.unknown)
@@ -276,6 +277,7 @@ extension Exchange: ReplayReader {
     func replayFailed(_ failure: ReplayFailure) {
         guard phase == .following, let following else { return }
         following.subscription = nil
+        if failure == .unknown, following.wantsOnlyNew, !isCommitted { return answerNothing() }
         worker.metrics.resumption.count(failure)
         let message =
             switch failure {

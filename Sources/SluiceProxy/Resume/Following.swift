@@ -19,6 +19,8 @@ final class Following {
     /// Of the answer; for the last word.
     var id = ""
     var isEnded = false
+    /// What has ended by now is nothing to it.
+    var wantsOnlyNew = false
     private(set) var hasBytes = false
     /// Something of ours would not stand within something of the answer's.
     private(set) var isBetweenEvents = true

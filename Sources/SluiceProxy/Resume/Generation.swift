@@ -153,7 +153,8 @@ final class Generation: ClientStream, TimerHandler {
         let usual = spec.bufferBytes / 2
         return isTight ? min(usual, worker.limits.streamBufferHighBytes) : usual
     }
-    private var furthest: Int? { readers.lazy.map(\.position).max() }
+    /// A position that the body has not got to is no reader's place.
+    private var furthest: Int? { readers.lazy.map(\.position).filter { $0 <= self.log.end }.max() }
 
     var waitingSince: Instant? { original?.client.waitingSince }
     var sentBytes: Int { original?.client.sentBytes ?? sentByOriginal }
