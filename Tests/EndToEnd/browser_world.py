@@ -203,7 +203,8 @@ class Model:
     def report(self, name, text):
         """A page has read so much."""
         with self.news:
-            self.reported[name] = text
+            # Reports may overtake each other; what a page has read only grows.
+            self.reported[name] = max(self.reported[name], text, key=len)
             self.news.notify_all()
 
     def wait_report(self, name, word):
@@ -278,6 +279,7 @@ class Relay:
         self.cuts = 0
         self.lock = threading.Lock()
         self.armed = None
+        self.live = {}
         self.server = socket.create_server(("127.0.0.1", 0))
         self.port = self.server.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -286,6 +288,15 @@ class Relay:
         """Cuts the connection that brings the next `count` bytes, behind the last of them: `how` is RST or FIN."""
         with self.lock:
             self.armed = [count, how]
+
+    def cut_now(self, how):
+        """Cuts all connections that there are."""
+        with self.lock:
+            for far in self.live:
+                self.live[far] = how
+                with contextlib.suppress(OSError):
+                    far.shutdown(socket.SHUT_RDWR)
+            self.cuts += len(self.live)
 
     def _accept(self):
         while True:
@@ -304,8 +315,13 @@ class Relay:
         far.settimeout(None)
         for each in (near, far):
             each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self.lock:
+            self.live[far] = "FIN"
         threading.Thread(target=self._up, args=(near, far), daemon=True).start()
         how = self._down(far, near)
+        with self.lock:
+            how = how or self.live[far]
+            del self.live[far]
         # Linger 0 makes a reset of the close, which the thread that reads must not hold up.
         if how == "RST":
             near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -331,7 +347,7 @@ class Relay:
                 near.sendall(data)
                 if how:
                     return how
-        return "FIN"
+        return None
 
     def _take(self, data):
         if not self.armed:
@@ -381,11 +397,11 @@ class World:
     def base(self, protocol, program=None):
         return origin(protocol, (program or self.proxy).ports()[PROTOCOLS.index(protocol)])
 
-    def relay(self, protocol, program=None):
-        """One before the listener of that protocol, and where it is reached."""
-        relay = Relay((program or self.proxy).ports()[PROTOCOLS.index(protocol)])
+    def relay_to(self, base):
+        """A relay before an origin, and its own origin."""
+        relay = Relay(urllib.parse.urlsplit(base).port)
         self.stack.callback(relay.close)
-        return relay, origin(protocol, relay.port)
+        return relay, base.rpartition(":")[0] + f":{relay.port}"
 
     def profile(self):
         return self.stack.enter_context(Profile())
