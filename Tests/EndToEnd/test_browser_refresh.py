@@ -74,7 +74,7 @@ def test_two_tabs_follow_one_answer():
             until(lambda: "second" in shown(second), 30, f"{name}: the same in the other tab")
             here.model.report(name, "go on")
             seen = [each.result(30) for each in (sent, followed)]
-            assert seen[0]["raw"] == seen[1]["raw"] and whole(seen[0]["raw"]) == (TEXT, True, None), seen
+            assert [whole(each["raw"]) for each in seen] == [(TEXT, True, None)] * 2, seen
             assert here.model.calls[f"{name}#half"] == 1, here.model.calls
 
 

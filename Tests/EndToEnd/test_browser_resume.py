@@ -3,100 +3,121 @@
 import itertools
 import time
 
-from browser_world import PROTOCOLS, begin, close_chromium, finish, query, send, until, world
+from browser_world import PATIENCE, PROTOCOLS, begin, close_chromium, finish, query, send, until, world
 
 tear_down = close_chromium
-TOKENS = [f"{number}{', ' if number % 10 else ';' + chr(10)}" for number in range(80)]
+TOKENS = [f"{number}{', ' if number % 10 else ';' + chr(10)}" for number in range(60)]
 TEXT = "".join(TOKENS)
+HALF = 30
 PACE = 0.03
-# How the browser is told to wait before it asks again.
+# How long the browser is told to wait before it asks again.
 RETRY = 1.0
-KINDS = {"sse-text": "text", "sse-json": "json", "openai-chat": "openai"}
+RESUME = {"buffer": "1MiB", "ttl": "60s", "grace": "30s", "store": "memory"}
+# How the page reads each; those of providers have ids, but no word on when to come again: the browser waits 3 s then.
+KINDS = {"sse-text": "text", "sse-json": "json", "vercel-ui": "ui", "openai-chat": "openai"}
 
 
-def case_names():
-    """Protocol, how the network breaks, after how many bytes: in a head of an event, inside of one, behind several."""
-    kinds = itertools.cycle(KINDS)
-    for protocol, how, count in itertools.product(PROTOCOLS, ("RST", "FIN"), (1, 45, 300)):
-        yield protocol, how, count, next(kinds)
+def names():
+    """Protocol, how the network breaks, after how many bytes (of an event's head, inside of one, several), framing, how often."""
+    own = itertools.cycle(["sse-text", "sse-json", "vercel-ui"])
+    for protocol in PROTOCOLS:
+        yield from ((protocol, how, count, next(own), 2) for how in ("RST", "FIN") for count in (1, 45, 300))
+        yield protocol, "RST", 45, "openai-chat", 1
 
 
-def routes(here):
-    resume = {"buffer": "1MiB", "ttl": "60s", "grace": "30s", "store": "memory"}
-    return [{"path": f"/events/{'-'.join(map(str, case))}", "methods": ["GET"], "request": "prompt", "response": case[3],
-             "cors": {"origins": here.origins}, "resume": resume} for case in case_names()]
+def event_route(here, path, framing):
+    return {"path": path, "methods": ["GET"], "request": "prompt", "response": framing,
+            "cors": {"origins": here.origins}, "resume": RESUME}
 
 
 class Case:
-    """One EventSource whose network breaks twice."""
+    """One EventSource whose network breaks."""
 
     def __init__(self, here, tab, case):
         self.here, self.tab = here, tab
-        self.protocol, self.how, self.count, framing = case
+        self.protocol, self.how, self.count, framing, self.cuts = case
         self.name = "-".join(map(str, case))
         self.relay, base = here.relay_to(here.base(self.protocol))
-        self.url = base + "/events/" + self.name + query(prompt=f"{self.name}#paced")
-        tab.call("listen", self.url, self.name, {"kind": KINDS[framing]})
+        url = base + "/events/" + self.name + query(prompt=f"{self.name}#halves")
+        tab.call("listen", url, self.name, {"kind": KINDS[framing]})
 
     def requests(self):
         return [line["status"] for line in self.here.exchanges("/events/" + self.name)]
 
 
-def paced(connection, name):
-    begin(connection)
-    for token in TOKENS:
-        send(connection, token)
-        time.sleep(PACE)
-    return finish(connection)
+def halves(here):
+    """Sends on whoever reads; but the second half only when the test says so."""
+    def script(connection, name):
+        begin(connection)
+        for number, token in enumerate(TOKENS):
+            if number == HALF and not here.model.wait_report(name, "go on"):
+                return "close"
+            send(connection, token)
+            time.sleep(PACE)
+        return finish(connection)
+
+    return script
+
+
+def wait_events(cases, count, act):
+    """Acts on each case as soon as its page has heard so many events."""
+    waiting, end = set(cases), time.monotonic() + PATIENCE
+    while waiting:
+        assert time.monotonic() < end, [case.tab.heard(case.name) for case in waiting]
+        counts = cases[0].tab.evaluate("Object.fromEntries(Object.entries(heard).map(([k, v]) => [k, v.events.length]))")
+        for case in [case for case in waiting if counts[case.name] >= count]:
+            act(case)
+            waiting.remove(case)
+        time.sleep(0.005)
 
 
 def test_an_event_source_gets_each_token_once_whatever_breaks():
-    with world(routes) as here:
-        here.model.scripts["paced"] = paced
+    def first_cut(case):
+        case.relay.cut_after(case.count, case.how)
+
+    def second_cut(case):
+        if case.cuts == 2:
+            case.relay.cut_after(case.count, case.how)
+        here.model.report(case.name, "go on")
+
+    with world(lambda here: [event_route(here, "/events/" + "-".join(map(str, case)), case[3]) for case in names()]) as here:
+        here.model.scripts["halves"] = halves(here)
         tab = here.foreign_tab("h1")
-        cases = [Case(here, tab, case) for case in case_names()]
-        # Long before the end, and again after the first return.
-        for cuts, events in ((1, 5), (2, 45)):
-            waiting = set(cases)
-            while waiting:
-                counts = tab.evaluate("Object.fromEntries(Object.entries(heard).map(([k, v]) => [k, v.events.length]))")
-                for case in [case for case in waiting if counts[case.name] >= events and case.relay.cuts == cuts - 1]:
-                    case.relay.cut_after(case.count, case.how)
-                    waiting.remove(case)
-                time.sleep(0.005)
-            until(lambda: all(case.relay.cuts == cuts for case in cases), 30, "the network breaks")
+        cases = [Case(here, tab, case) for case in names()]
+        wait_events(cases, 3, first_cut)
+        wait_events(cases, HALF, second_cut)
         for case in cases:
             # The answer to the question that follows the end closes the source for good.
             tab.wait_heard(case.name, lambda seen: seen["state"] == 2, "the browser gives up")
         time.sleep(3 * RETRY)
         for case in cases:
             check_once(here, case)
-        reused = sum(case.relay.connections for case in cases)
-    print(f"  {len(cases)} EventSources, each cut twice: {len(TOKENS)} tokens each once, provider asked once,"
-          f" {reused} connections; no request within {3 * RETRY:.0f} s of the 204")
+        connections, cuts = (sum(counts) for counts in zip(*((case.relay.connections, case.relay.cuts) for case in cases)))
+    print(f"  {len(cases)} EventSources, cut {cuts} times: {len(TOKENS)} tokens each once, provider asked once,"
+          f" {connections} connections, the last answer a 204, and silence for {3 * RETRY:.0f} s")
 
 
 def check_once(here, case):
     seen = case.tab.heard(case.name)
     assert (seen["text"], seen["events"]) == (TEXT, TOKENS), (case.name, seen)
-    assert (seen["done"], seen["error"], seen["opens"]) == (1, None, 3), (case.name, seen)
-    assert here.model.calls[f"{case.name}#paced"] == 1, (case.name, here.model.calls)
+    assert (seen["done"], seen["error"], seen["opens"]) == (1, None, 1 + case.cuts), (case.name, seen)
+    assert here.model.calls[f"{case.name}#halves"] == 1, (case.name, here.model.calls)
     positions = [int(each.rpartition("/")[2]) for each in seen["ids"]]
     assert positions == sorted(set(positions)), (case.name, positions)
     assert len({each.rpartition("/")[0] for each in seen["ids"]}) == 1, (case.name, seen["ids"])
-    until(lambda: case.requests() == [200, 200, 200, 204], 10, f"{case.name}: {case.requests()}")
+    assert case.relay.cuts == case.cuts, (case.name, case.relay.cuts)
+    until(lambda: case.requests() == [200] * (1 + case.cuts) + [204], 10, f"{case.name}: {case.requests()}")
 
 
 def test_an_event_source_whose_program_was_started_anew_hears_an_error_once():
     path = "/events/restarted"
-    with world(lambda here: [{"path": path, "methods": ["GET"], "request": "prompt", "response": "sse-json",
-                              "cors": {"origins": here.origins}, "resume": {"store": "memory"}}]) as here:
-        here.model.scripts["paced"] = paced
+    with world(lambda here: [event_route(here, path, "sse-json")]) as here:
+        here.model.scripts["halves"] = halves(here)
         tab = here.foreign_tab("h1")
         relays = {}
         for protocol in PROTOCOLS:
             relays[protocol], base = here.relay_to(here.base(protocol))
-            tab.call("listen", base + path + query(prompt=f"{protocol}#paced"), protocol, {"kind": "json"})
+            tab.call("listen", base + path + query(prompt=f"{protocol}#halves"), protocol, {"kind": "json"})
             tab.wait_heard(protocol, lambda seen: len(seen["events"]) >= 5, "tokens")
         other = here.another()
         here.proxy.stop()
@@ -105,7 +126,7 @@ def test_an_event_source_whose_program_was_started_anew_hears_an_error_once():
         for protocol in PROTOCOLS:
             seen = tab.wait_heard(protocol, lambda seen: seen["state"] == 2, "the browser gives up")
             assert TEXT.startswith(seen["text"]) and not seen["done"] and seen["error"]["message"], seen
-            assert here.model.calls[f"{protocol}#paced"] == 1, here.model.calls
+            assert here.model.calls[f"{protocol}#halves"] == 1, here.model.calls
             print(f"  {protocol}: {seen['error']}")
         lines = [line["status"] for line in other.exchanges() if line["path"] == path]
         assert sorted(lines) == [200, 200, 204, 204], lines
