@@ -433,9 +433,20 @@ def world(routes, upstreams=None, **more):
         yield World(stack, routes, upstreams, more)
 
 
+def post(prompt, **more):
+    """What a page's fetch is told. The content type makes a browser ask first if the page is of another origin."""
+    return {"method": "POST", "headers": {"Content-Type": "application/json"}, "body": json.dumps({"prompt": prompt}), **more}
+
+
+def relayed(prompt, **more):
+    """The same in a provider's own words, for routes that pass them on."""
+    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": prompt}]}
+    return {**post(prompt, **more), "body": json.dumps(body)}
+
+
 def query(**fields):
     return "?" + urllib.parse.urlencode(fields)
 
 
-__all__ = ["PATIENCE", "PROTOCOLS", "TEXT", "TOKENS", "WORDS", "Relay", "begin", "chromium", "close_chromium", "finish", "query",
-           "send", "until", "world"]
+__all__ = ["PATIENCE", "PROTOCOLS", "TEXT", "TOKENS", "WORDS", "Relay", "begin", "chromium", "close_chromium", "finish", "post",
+           "query", "relayed", "send", "until", "world"]

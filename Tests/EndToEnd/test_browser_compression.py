@@ -3,14 +3,14 @@
 import collections
 import time
 
-from browser_world import PROTOCOLS, begin, close_chromium, finish, query, send, until, world
+from browser_world import PROTOCOLS, begin, close_chromium, finish, post, query, send, until, world
 from readers import read
 
 tear_down = close_chromium
 CODINGS = {"off": None, "gzip": "gzip", "br": "br"}
 FORMATS = ("text", "openai-chat", "vercel-ui")
 SENTENCE = "the quick brown fox jumps over one lazy dog and tells of it in a line"
-TOKENS = [f"{' ' if number % 9 else chr(10)}{word}{number}." for number, word in enumerate(SENTENCE.split() * 3)]
+TOKENS = [f"{' ' if number % 9 else chr(10)}{word}{number}." for number, word in enumerate(SENTENCE.split() * 2)]
 TEXT = "".join(TOKENS)
 
 
@@ -18,7 +18,7 @@ def routes():
     made = [{"path": f"/{coding}/{format}", "request": "prompt", "response": format, "compress": coding}
             for coding in CODINGS for format in FORMATS]
     events = [{"path": f"/{coding}/events", "methods": ["GET"], "request": "prompt", "response": "sse-json", "compress": coding}
-              for coding in CODINGS]
+              for coding in ("gzip", "br")]
     return made + events
 
 
@@ -45,9 +45,7 @@ def test_compressed_tokens_are_read_before_the_next_is_sent():
                 for coding, named in CODINGS.items():
                     name = f"{protocol} {coding} {format}"
                     began = time.monotonic()
-                    init = {"method": "POST", "headers": {"Content-Type": "application/json"},
-                            "body": '{"prompt":"%s#lockstep"}' % name}
-                    seen = tab.call("readReporting", f"/{coding}/{format}?{protocol}", name, init)
+                    seen = tab.call("readReporting", f"/{coding}/{format}?{protocol}", name, post(name + "#lockstep"))
                     took[coding] += time.monotonic() - began
                     assert (seen["status"], seen["error"]) == (200, None), (name, seen)
                     assert seen["fields"].get("content-encoding") == named, (name, seen["fields"])
@@ -71,7 +69,7 @@ def test_a_compressed_event_source_hears_each_token_before_the_next_is_sent():
         here.model.scripts["lockstep"] = lockstep(here)
         for protocol in PROTOCOLS:
             tab = here.own_tab(protocol)
-            for coding in CODINGS:
+            for coding in ("gzip", "br"):
                 name = f"{protocol} {coding} events"
                 url = f"/{coding}/events" + query(prompt=f"{name}#lockstep")
                 tab.call("listen", url, name, {"kind": "json", "reports": True, "closes": True})

@@ -2,7 +2,7 @@
 
 import collections
 
-from browser_world import PROTOCOLS, TEXT, TOKENS, begin, close_chromium, finish, query, send, until, world
+from browser_world import PROTOCOLS, TEXT, TOKENS, begin, close_chromium, finish, post, query, relayed, send, until, world
 from readers import read
 from retry_world import status
 
@@ -25,17 +25,6 @@ def routes(here):
         {"path": "/none", **ask},
         {"path": "/others-events", "methods": ["GET"], "request": "prompt", "response": "sse-text", **strangers},
     ]
-
-
-def post(prompt, **more):
-    """A fetch that a browser asks about first, because of its content type."""
-    fields = {"Content-Type": "application/json"}
-    return {"method": "POST", "headers": fields, "body": '{"prompt":"%s"}' % prompt, **more}
-
-
-def relayed(prompt, **more):
-    body = '{"model":"m","stream":true,"messages":[{"role":"user","content":"%s"}]}' % prompt
-    return {**post(prompt, **more), "body": body}
 
 
 def preflights(here, path):

@@ -1,6 +1,6 @@
 """A chat in Chromium that outlives its page: reload and go on, two tabs, stop; as `useChat({id, resume: true})` asks for it."""
 
-from browser_world import PROTOCOLS, TEXT, TOKENS, WORDS, begin, close_chromium, finish, query, send, until, world
+from browser_world import PROTOCOLS, TEXT, TOKENS, WORDS, begin, close_chromium, finish, post, query, send, until, world
 from readers import read
 
 tear_down = close_chromium
@@ -145,8 +145,7 @@ def test_a_fetch_of_another_origin_goes_on_where_it_was_cut():
         for protocol in PROTOCOLS:
             name, tab = protocol, here.foreign_tab(protocol)
             relay, base = here.relay_to(here.base(protocol))
-            broken = tab.begin("readReporting", f"{base}/api/text", name, {
-                "method": "POST", "headers": {"Content-Type": "application/json"}, "body": '{"prompt":"%s#half"}' % name})
+            broken = tab.begin("readReporting", f"{base}/api/text", name, post(name + "#half"))
             here.model.wait_for(lambda: WORDS[1] in here.model.reported[name], f"{name}: half of the answer")
             relay.cut_now("RST")
             seen = broken.result(30)

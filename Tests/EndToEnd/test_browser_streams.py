@@ -2,7 +2,7 @@
 
 import time
 
-from browser_world import PROTOCOLS, TEXT, TOKENS, begin, close_chromium, send, world
+from browser_world import PROTOCOLS, TEXT, TOKENS, begin, close_chromium, post, relayed, send, world
 from readers import READERS, read
 
 # Relayed as it comes: the formats' readers know it by what it is.
@@ -17,10 +17,7 @@ def routes():
 
 def request(framing, asked):
     """What the page's fetch is told, where it is not its usual prompt."""
-    if framing != "passthrough":
-        return []
-    body = '{"model":"m","stream":true,"messages":[{"role":"user","content":"%s"}]}' % asked
-    return [{"method": "POST", "headers": {"Content-Type": "application/json"}, "body": body}]
+    return [relayed(asked)] if framing == "passthrough" else []
 
 
 def test_each_token_is_read_before_the_next_is_sent():
@@ -42,15 +39,20 @@ def test_each_token_is_read_before_the_next_is_sent():
               f" {max(chunks.values())} reads, none sent before the last was reported")
 
 
+def silent(here):
+    """One token, and then nothing by which anybody could find out that the other side is gone."""
+    def script(connection, name):
+        begin(connection)
+        send(connection, TOKENS[0])
+        return here.model.wait_left(connection, name)
+
+    return script
+
+
 def test_an_abort_stops_the_provider():
     times = {}
     with world(routes()) as here:
-        def silent(connection, name):
-            begin(connection)
-            send(connection, TOKENS[0])
-            return here.model.wait_left(connection, name)
-
-        here.model.scripts["silent"] = silent
+        here.model.scripts["silent"] = silent(here)
         # The page tells the time by the machine's clock, the provider by the monotonic one.
         offset = time.time() - time.monotonic()
         for protocol in PROTOCOLS:
@@ -66,3 +68,15 @@ def test_an_abort_stops_the_provider():
     ordered = sorted(times.values())
     print(f"  {len(times)} aborts, from the page's abort() to the provider: median {ordered[len(ordered) // 2]:.1f} ms, at most"
           f" {ordered[-1]:.1f} ms; ends in the log: {set(ends)}")
+
+
+def test_a_page_that_goes_stops_the_provider():
+    with world(routes()) as here:
+        here.model.scripts["silent"] = silent(here)
+        for protocol in PROTOCOLS:
+            for way in ("close", "reload"):
+                tab, key = here.own_tab(protocol), f"{protocol} {way}"
+                tab.begin("readReporting", "/text", key, post(key + "#silent"))
+                here.model.wait_for(lambda: here.model.reported[key], f"{key}: the first token is read")
+                getattr(tab, way)()
+                here.model.wait_for(lambda: key in here.model.left, f"{key}: the provider hears of it")
