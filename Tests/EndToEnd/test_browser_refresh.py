@@ -32,8 +32,9 @@ def shown(tab):
 
 
 def whole(raw):
-    """The reader of the format has no use for ids and delays, which are EventSource's."""
-    answer = read("vercel-ui", raw.encode())
+    """Ids and the delay are EventSource's; `useChat` has no use for them, and its stream is right without them."""
+    blocks = ["\n".join(line for line in block.split("\n") if line.startswith("data:")) for block in raw.split("\n\n")]
+    answer = read("vercel-ui", "".join(block + "\n\n" for block in blocks if block).encode())
     return answer.text, answer.complete, answer.error
 
 

@@ -1,5 +1,6 @@
 """EventSource in Chromium over a network that breaks: each token once and in order, the provider asked once, and then quiet."""
 
+import collections
 import itertools
 import time
 
@@ -92,9 +93,11 @@ def test_an_event_source_gets_each_token_once_whatever_breaks():
         time.sleep(3 * RETRY)
         for case in cases:
             check_once(here, case)
+        faults = collections.Counter(line.rpartition(" ")[2] for line in tab.console if "net::" in line)
         connections, cuts = (sum(counts) for counts in zip(*((case.relay.connections, case.relay.cuts) for case in cases)))
     print(f"  {len(cases)} EventSources, cut {cuts} times: {len(TOKENS)} tokens each once, provider asked once,"
-          f" {connections} connections, the last answer a 204, and silence for {3 * RETRY:.0f} s")
+          f" {connections} connections, the last answer a 204, and silence for {3 * RETRY:.0f} s;"
+          f" the browser's words: {dict(faults)}")
 
 
 def check_once(here, case):
