@@ -1,9 +1,11 @@
 """What the proofs in Chromium share: the browser on a thread of its own, pages, a provider that counts, a relay that cuts."""
 
 import asyncio
+import atexit
 import base64
 import collections
 import contextlib
+import functools
 import hashlib
 import json
 import pathlib
@@ -80,20 +82,12 @@ class Chromium:
         self.made.remove()
 
 
-_running = []
-
-
+@functools.cache
 def chromium():
-    """The one that all tests of a module use."""
-    if not _running:
-        _running.append(Chromium())
-    return _running[0]
-
-
-def close_chromium():
-    """Modules bear it as `tear_down`."""
-    while _running:
-        _running.pop().close()
+    """The one that all tests of a module use: a module runs in a process of its own."""
+    made = Chromium()
+    atexit.register(made.close)
+    return made
 
 
 class Profile:
@@ -448,5 +442,5 @@ def query(**fields):
     return "?" + urllib.parse.urlencode(fields)
 
 
-__all__ = ["PATIENCE", "PROTOCOLS", "TEXT", "TOKENS", "WORDS", "Relay", "begin", "chromium", "close_chromium", "finish", "post",
+__all__ = ["PATIENCE", "PROTOCOLS", "TEXT", "TOKENS", "WORDS", "Relay", "begin", "chromium", "finish", "post",
            "query", "relayed", "send", "until", "world"]

@@ -3,10 +3,9 @@
 import collections
 import time
 
-from browser_world import PROTOCOLS, begin, close_chromium, finish, post, query, send, until, world
+from browser_world import PROTOCOLS, begin, finish, post, query, send, until, world
 from readers import read
 
-tear_down = close_chromium
 CODINGS = {"off": None, "gzip": "gzip", "br": "br"}
 FORMATS = ("text", "openai-chat", "vercel-ui")
 SENTENCE = "the quick brown fox jumps over one lazy dog and tells of it in a line"

@@ -2,11 +2,10 @@
 
 import collections
 
-from browser_world import PROTOCOLS, TEXT, TOKENS, begin, close_chromium, finish, post, query, relayed, send, until, world
+from browser_world import PROTOCOLS, TEXT, TOKENS, begin, finish, post, query, relayed, send, until, world
 from readers import read
 from retry_world import status
 
-tear_down = close_chromium
 COOKIE = "session=abc"
 
 

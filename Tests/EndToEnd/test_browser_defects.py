@@ -5,11 +5,10 @@ The page is the tutorials' too: it never closes its EventSource. The provider is
 
 import time
 
-from browser_world import PROTOCOLS, begin, close_chromium, finish, query, send, until, world
+from browser_world import PROTOCOLS, begin, finish, query, send, until, world
 from naive_server import naive_server
 from retry_world import status
 
-tear_down = close_chromium
 TOKENS = ["first", " second", " third", " fourth"]
 TEXT = "".join(TOKENS)
 LINES = ["Title", "\n\n", "- one\n", "- two\n", "```py\n", "x = 1\n", "```", "\n\nend\n"]

@@ -1,9 +1,8 @@
 """A chat in Chromium that outlives its page: reload and go on, two tabs, stop; as `useChat({id, resume: true})` asks for it."""
 
-from browser_world import PROTOCOLS, TEXT, TOKENS, WORDS, begin, close_chromium, finish, post, query, send, until, world
+from browser_world import PROTOCOLS, TEXT, TOKENS, WORDS, begin, finish, post, query, send, until, world
 from readers import read
 
-tear_down = close_chromium
 RESUME = {"buffer": "1MiB", "ttl": "60s", "grace": "30s", "store": "memory"}
 
 

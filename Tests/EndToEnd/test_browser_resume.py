@@ -4,9 +4,8 @@ import collections
 import itertools
 import time
 
-from browser_world import PATIENCE, PROTOCOLS, begin, close_chromium, finish, query, send, until, world
+from browser_world import PATIENCE, PROTOCOLS, begin, finish, query, send, until, world
 
-tear_down = close_chromium
 TOKENS = [f"{number}{', ' if number % 10 else ';' + chr(10)}" for number in range(60)]
 TEXT = "".join(TOKENS)
 HALF = 30

@@ -2,12 +2,11 @@
 
 import time
 
-from browser_world import PROTOCOLS, TEXT, TOKENS, begin, close_chromium, post, relayed, send, world
+from browser_world import PROTOCOLS, TEXT, TOKENS, begin, post, relayed, send, world
 from readers import READERS, read
 
 # Relayed as it comes: the formats' readers know it by what it is.
 FORMATS = [*READERS, "passthrough"]
-tear_down = close_chromium
 
 
 def routes():
