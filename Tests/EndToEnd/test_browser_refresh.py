@@ -1,5 +1,7 @@
 """A chat in Chromium that outlives its page: reload and go on, two tabs, stop; as `useChat({id, resume: true})` asks for it."""
 
+import itertools
+
 from browser_world import PROTOCOLS, TEXT, TOKENS, WORDS, begin, finish, post, query, send, until, world
 from readers import read
 
@@ -9,8 +11,10 @@ RESUME = {"buffer": "1MiB", "ttl": "60s", "grace": "30s", "store": "memory"}
 def routes(here, **changes):
     cors = {"origins": here.origins}
     resume = {**RESUME, **changes}
-    return [{"path": "/api/chat", "request": "vercel-ui", "response": "vercel-ui", "resume": resume, "cors": cors},
-            {"path": "/api/text", "request": "prompt", "response": "text", "resume": resume, "cors": cors}]
+    both = {"resume": resume, "cors": cors}
+    return [{"path": "/api/chat", "request": "vercel-ui", "response": "vercel-ui", **both, "compress": ["br", "gzip"]},
+            {"path": "/api/text", "request": "prompt", "response": "text", **both},
+            {"path": "/api/packed", "request": "prompt", "response": "text", **both, "compress": "gzip"}]
 
 
 def waits_for(here, word):
@@ -22,6 +26,15 @@ def waits_for(here, word):
             return "close"
         send(connection, *TOKENS[2:])
         return finish(connection)
+
+    return script
+
+
+def silent(here):
+    def script(connection, name):
+        begin(connection)
+        send(connection, *TOKENS[:2])
+        return here.model.wait_left(connection, name)
 
     return script
 
@@ -97,12 +110,7 @@ def test_one_tab_goes_and_the_other_reads_on():
 
 def test_delete_stops_the_answer_for_all():
     with world(routes) as here:
-        def silent(connection, name):
-            begin(connection)
-            send(connection, *TOKENS[:2])
-            return here.model.wait_left(connection, name)
-
-        here.model.scripts["silent"] = silent
+        here.model.scripts["silent"] = silent(here)
         for protocol in PROTOCOLS:
             name = protocol
             profile = here.profile()
@@ -123,12 +131,7 @@ def test_delete_stops_the_answer_for_all():
 
 def test_a_page_that_is_closed_stops_the_provider_after_the_grace():
     with world(lambda here: routes(here, grace="1s")) as here:
-        def silent(connection, name):
-            begin(connection)
-            send(connection, *TOKENS[:2])
-            return here.model.wait_left(connection, name)
-
-        here.model.scripts["silent"] = silent
+        here.model.scripts["silent"] = silent(here)
         tabs = {protocol: here.own_tab(protocol) for protocol in PROTOCOLS}
         for protocol, tab in tabs.items():
             tab.begin("sendChat", "/api/chat", f"chat-{protocol}", f"{protocol}#silent")
@@ -142,16 +145,17 @@ def test_a_fetch_of_another_origin_goes_on_where_it_was_cut():
     """Plain text has no ids: its position is what was read of it, its name a field of the answer, which CORS has to expose."""
     with world(routes) as here:
         here.model.scripts["half"] = waits_for(here, "go on")
-        for protocol in PROTOCOLS:
-            name, tab = protocol, here.foreign_tab(protocol)
+        for protocol, path in itertools.product(PROTOCOLS, ("text", "packed")):
+            name, tab = f"{protocol} {path}", here.foreign_tab(protocol)
             relay, base = here.relay_to(here.base(protocol))
-            broken = tab.begin("readReporting", f"{base}/api/text", name, post(name + "#half"))
+            broken = tab.begin("readReporting", f"{base}/api/{path}", name, post(name + "#half"))
             here.model.wait_for(lambda: WORDS[1] in here.model.reported[name], f"{name}: half of the answer")
             relay.cut_now("RST")
             seen = broken.result(30)
             assert seen["error"] == "TypeError" and seen["text"] == "".join(TOKENS[:2]), seen
             here.model.report(name, seen["text"] + "go on")
+            # Of what was read, not of what came over the wire.
             where = len(seen["text"].encode())
-            rest = tab.call("read", f"{base}/api/text/{seen['fields']['x-stream-id']}/stream" + query(**{"from": where}))
+            rest = tab.call("read", f"{base}/api/{path}/{seen['fields']['x-stream-id']}/stream" + query(**{"from": where}))
             assert (rest["text"], rest["error"]) == ("".join(TOKENS[2:]), None), rest
             assert here.model.calls[f"{name}#half"] == 1, here.model.calls

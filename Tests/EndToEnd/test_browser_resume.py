@@ -25,9 +25,16 @@ def names():
         yield protocol, "RST", 45, "openai-chat", 1
 
 
-def event_route(here, path, framing):
+def event_route(here, path, framing, **more):
     return {"path": path, "methods": ["GET"], "request": "prompt", "response": framing,
-            "cors": {"origins": here.origins}, "resume": RESUME}
+            "cors": {"origins": here.origins}, "resume": RESUME, **more}
+
+
+def routes(here):
+    """Half of them compressed: positions are those of the answer, not of what is on the wire."""
+    for case in names():
+        coding = {("FIN", "h1"): "gzip", ("FIN", "h2"): "br"}.get((case[1], case[0]), "off")
+        yield event_route(here, "/events/" + "-".join(map(str, case)), case[3], compress=coding)
 
 
 class Case:
@@ -43,6 +50,11 @@ class Case:
 
     def requests(self):
         return [line["status"] for line in self.here.exchanges("/events/" + self.name)]
+
+    def codings(self):
+        """Of the answers that had a body."""
+        lines = self.here.exchanges("/events/" + self.name)
+        return [line.get("compressed") for line in lines if line["status"] == 200]
 
 
 def halves(here):
@@ -80,7 +92,7 @@ def test_an_event_source_gets_each_token_once_whatever_breaks():
             case.relay.cut_after(case.count, case.how)
         here.model.report(case.name, "go on")
 
-    with world(lambda here: [event_route(here, "/events/" + "-".join(map(str, case)), case[3]) for case in names()]) as here:
+    with world(routes) as here:
         here.model.scripts["halves"] = halves(here)
         tab = here.foreign_tab("h1")
         cases = [Case(here, tab, case) for case in names()]
@@ -108,7 +120,9 @@ def check_once(here, case):
     assert positions == sorted(set(positions)), (case.name, positions)
     assert len({each.rpartition("/")[0] for each in seen["ids"]}) == 1, (case.name, seen["ids"])
     assert case.relay.cuts == case.cuts, (case.name, case.relay.cuts)
+    wanted = None if case.how == "RST" else {"h1": "gzip", "h2": "br"}[case.protocol]
     until(lambda: case.requests() == [200] * (1 + case.cuts) + [204], 10, f"{case.name}: {case.requests()}")
+    assert case.codings() == [wanted] * (1 + case.cuts), (case.name, case.codings())
 
 
 def test_an_event_source_whose_program_was_started_anew_hears_an_error_once():
