@@ -114,7 +114,7 @@ class Tab:
     """A page. `call` waits for what a function of it gives; `begin` does not."""
 
     def __init__(self, profile, url):
-        self.chromium = profile.chromium
+        self.profile, self.chromium = profile, profile.chromium
         self.console = []
         self.page = self.chromium.run(self._open(profile.context, url))
 
@@ -123,6 +123,10 @@ class Tab:
         page.on("console", lambda message: self.console.append(message.text))
         await page.goto(url)
         return page
+
+    def beside(self, url):
+        """Another tab of the same profile."""
+        return Tab(self.profile, url)
 
     def begin(self, function, *arguments):
         return self.chromium.begin(self.page.evaluate(f"given => {function}(...given)", list(arguments)))
@@ -172,6 +176,7 @@ class Model:
         # By what it was asked: when the other side left.
         self.left = {}
         self.requests = {}
+        self.bodies = {}
         self.peer = harness.Peer(self._serve)
         self.url = self.peer.url
 
@@ -181,6 +186,7 @@ class Model:
         with self.news:
             self.calls[asked] += 1
             self.requests[asked] = head
+            self.bodies[asked] = json.loads(body) if body else None
             self.news.notify_all()
         name, _, script = asked.partition("#")
         return self.scripts[script](connection, name) if script else self.play(connection, name)
@@ -251,6 +257,8 @@ class Site:
         scheme, host = ("https", "localhost") if tls else ("http", "127.0.0.1")
         self.origin = f"{scheme}://{host}:{self.peer.port}"
         self.url = self.origin + "/site/page"
+        # Further ones of the page's head.
+        self.fields = ""
         self.playing = contextlib.ExitStack()
         self.playing.enter_context(self.peer.plays(self.serve))
 
@@ -259,7 +267,7 @@ class Site:
             self.model.report(exchange.json["name"], exchange.json["text"])
             exchange.document(200, b"thanks", "text/plain")
         else:
-            exchange.document(200, PAGE, "text/html; charset=utf-8", fields="Cache-Control: no-store\r\n")
+            exchange.document(200, PAGE, "text/html; charset=utf-8", fields=f"Cache-Control: no-store\r\n{self.fields}")
 
 
 class Relay:
