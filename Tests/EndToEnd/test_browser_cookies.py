@@ -69,8 +69,9 @@ def test_a_cookie_lets_in_the_pages_that_may_use_it():
                 seen = foreign.call("read", url, {**plain, **init})
                 # All that such a page may know: that there was an answer.
                 assert (seen.get("status"), seen["text"]) == (0, ""), seen
-            until(lambda: [line["status"] for line in here.exchanges("/closed")].count(403) == 2 * (1 + PROTOCOLS.index(protocol)),
-                  what="403 for each of them")
+            refused = 2 * (1 + PROTOCOLS.index(protocol))
+            statuses = lambda: [line["status"] for line in here.exchanges("/closed")]
+            until(lambda: statuses().count(403) == refused, what="403 for each of them")
             assert here.model.calls.total() == asked, "a page that may not has made the provider work"
         keys = {line.get("key") for line in here.exchanges() if line["status"] == 200 and line.get("upstream") == "model"}
         assert keys == {"alice"}, keys
