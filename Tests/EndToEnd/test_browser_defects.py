@@ -16,6 +16,8 @@ MARKDOWN = "".join(LINES)
 # What the naive server is watched for: Chromium asks again 3 s after a stream has ended or failed.
 RUNS = 3
 EVENT_SOURCES, PER_HOST = 8, 6
+# Milliseconds for a request that a browser does not even send.
+WAIT = 500
 
 
 def routes(here):
@@ -144,9 +146,10 @@ def test_eight_event_sources_at_a_time():
             send(connection, TOKENS[0])
             return here.model.wait_left(connection, name)
 
-        here.model.scripts["stay"] = stay
+        here.model.scripts |= {"stay": stay, "tell": scripts(here)["tell"]}
         tab = here.foreign_tab("h1")
-        for side, base in {"naive": naive, **{p: here.base(p) for p in PROTOCOLS}}.items():
+        bases = {"naive": naive, **{p: here.base(p) for p in PROTOCOLS}}
+        for side, base in bases.items():
             names = [f"{side} {number}" for number in range(EVENT_SOURCES)]
             for name in names:
                 tab.call("listen", base + "/answer" + query(prompt=f"{name}#stay"), name)
@@ -154,10 +157,16 @@ def test_eight_event_sources_at_a_time():
             wanted = EVENT_SOURCES if side == "h2" else PER_HOST
             until(lambda: count() >= wanted, 30, f"{side}: {wanted} EventSources are open")
             counts[side] = count
+        # Whatever else the page wants of that origin waits too.
+        fetches = {side: tab.call("readWithin", base + "/answer" + query(prompt=f"{side}#tell"), WAIT if side != "h2" else 30_000)
+                   for side, base in bases.items()}
         counts = {side: count() for side, count in counts.items()}
         # A browser's own limit for HTTP/1.1, over which no server has a say: it has not even asked for the others.
-        asked = {side: sum(name.startswith(side) for name in here.model.calls) for side in counts}
-    print_table([(f"open of {EVENT_SOURCES} EventSources", [counts[side] for side in counts])], "streams that stay")
+        asked = {side: sum(name.startswith(side) for name in here.model.calls if name.endswith("stay")) for side in counts}
+    words = {side: seen["error"] or seen["status"] for side, seen in fetches.items()}
+    print_table([(f"open of {EVENT_SOURCES} EventSources", list(counts.values())),
+                 (f"a fetch beside them, within {WAIT / 1000:.1f} s", list(words.values()))], "streams that stay")
+    assert words == {"naive": "TimeoutError", "h1": "TimeoutError", "h2": 200}, fetches
     assert counts == asked == {"naive": PER_HOST, "h1": PER_HOST, "h2": EVENT_SOURCES}, (counts, asked)
 
 
