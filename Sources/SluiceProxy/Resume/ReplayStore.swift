@@ -10,6 +10,8 @@ struct GenerationFacts: Sendable, Equatable {
     var alias: String?
     /// The route's path and whom the route's `auth` knows the client as. Only who asks from the same scope may follow.
     var scope: String
+    /// So much of its body is kept, the newest; `resume.buffer`.
+    var bufferBytes = 1 << 20
 }
 
 /// How the body of a generation ended.

@@ -1,0 +1,52 @@
+import SluiceBytes
+
+extension RedisStore {
+    typealias Found = (Result<(facts: GenerationFacts, isEnded: Bool)?, ReplayFailure>) -> Void
+
+    func find(_ name: GenerationName, in scope: String, _ found: @escaping Found) {
+        switch name {
+        case .id(let id): find(id: id, in: scope, found)
+        case .alias(let alias):
+            let isAsked = commands.send(["GET", .text(keys.alias(alias, scope: scope))]) { [weak self] result in
+                guard let self, case .success(let value) = result else { return found(.failure(.storeAway)) }
+                guard let id = value.text else { return found(.success(nil)) }
+                find(id: id, in: scope, found)
+            }
+            if !isAsked { later(found, .failure(.storeAway)) }
+        }
+    }
+
+    private func find(id: String, in scope: String, _ found: @escaping Found) {
+        guard RedisKeys.isID(id) else { return later(found, .success(nil)) }
+        let question: [RESPArgument] = ["HMGET", .text(keys.record(id)), "scope", "state", "alias"]
+        let isAsked = commands.send(question) { result in
+            guard case .success(let value) = result else { return found(.failure(.storeAway)) }
+            guard let fields = value.elements(3), fields[0].text == RedisKeys.digest(scope) else {
+                return found(.success(nil))
+            }
+            let facts = GenerationFacts(id: id, alias: fields[2].text, scope: scope)
+            found(.success((facts: facts, isEnded: fields[1].text != "run")))
+        }
+        if !isAsked { later(found, .failure(.storeAway)) }
+    }
+
+    private func later(
+        _ found: @escaping Found, _ result: Result<(facts: GenerationFacts, isEnded: Bool)?, ReplayFailure>
+    ) {
+        loop.afterTurn { found(result) }
+    }
+
+    func stop(_ id: String) {
+        if isOwn(id) {
+            loop.afterTurn { [weak self] in self?.onStop(id) }
+            return
+        }
+        guard RedisKeys.isID(id) else { return }
+        commands.send(["HMGET", .text(keys.record(id)), "owner", "state"]) { [weak self] result in
+            guard let self, case .success(let value) = result, let fields = value.elements(2),
+                let owner = fields[0].text, fields[1].text == "run"
+            else { return }
+            commands.send(["PUBLISH", .text(keys.control(owner)), .text(id)])
+        }
+    }
+}
