@@ -70,7 +70,7 @@ private final class ConnectionEvents: RedisConnectionDelegate {
 
     @Test func saysWhoItIsAndWhichDatabase() throws {
         let server = try RedisServer([
-            "--requirepass", "default word", "--user", "sluice on >pass:w@rd ~* &* +@all",
+            "--requirepass", "default word", "--user", "sluice", "on", ">pass:w@rd", "~*", "&*", "+@all",
         ])
         let (bench, events) = (try RedisBench(), ConnectionEvents())
         let secret = try #require(RedisSpec(url: "redis://sluice:pass:w@rd@127.0.0.1:\(server.port)/3"))

@@ -12,19 +12,20 @@ final class RedisServer {
     let port: Int
     private var process = Process()
     private let arguments: [String]
+    private let isTLS: Bool
 
     /// `arguments`: further ones, such as `--requirepass`.
-    init(_ arguments: [String] = []) throws {
+    init(isTLS: Bool = false, _ arguments: [String] = []) throws {
         var started: (Int, Process)?
         // Redis takes no port 0, and one that is free may be taken by somebody else before it comes to it.
         for _ in 0..<20 where started == nil {
             let port = try Self.freePort()
-            let process = try Self.start(port, arguments)
+            let process = try Self.start(port, isTLS, arguments)
             let isUp = eventually { !process.isRunning || Self.accepts(port) }
             if isUp, process.isRunning { started = (port, process) } else { Self.end(process) }
         }
         (port, process) = try #require(started)
-        self.arguments = arguments
+        (self.arguments, self.isTLS) = (arguments, isTLS)
     }
 
     deinit { Self.end(process) }
@@ -33,7 +34,7 @@ final class RedisServer {
     func kill() { Self.end(process) }
 
     func restart() throws {
-        process = try Self.start(port, arguments)
+        process = try Self.start(port, isTLS, arguments)
         try #require(eventually { Self.accepts(self.port) })
     }
 
@@ -41,11 +42,12 @@ final class RedisServer {
     func freeze() { Glibc.kill(process.processIdentifier, SIGSTOP) }
     func thaw() { Glibc.kill(process.processIdentifier, SIGCONT) }
 
-    private static func start(_ port: Int, _ arguments: [String]) throws -> Process {
+    private static func start(_ port: Int, _ isTLS: Bool, _ arguments: [String]) throws -> Process {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        let ports = isTLS ? ["--port", "0", "--tls-port", "\(port)"] : ["--port", "\(port)"]
         process.arguments =
-            ["redis-server", "--port", "\(port)", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"] + arguments
+            ["redis-server"] + ports + ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"] + arguments
         process.standardOutput = FileHandle.nullDevice
         process.standardError = FileHandle.nullDevice
         try process.run()
