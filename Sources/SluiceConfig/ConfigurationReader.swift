@@ -32,6 +32,7 @@ struct ConfigurationReader {
         (configuration.auth, configuration.cors) = (access.auth, access.cors)
         (configuration.rateLimits, configuration.trustedProxies) = (access.rateLimits, access.trustedProxies)
         configuration.redis = redis
+        checkRedis(&root, configuration)
         checkCertificates(&root, configuration)
         return configuration
     }
@@ -101,6 +102,7 @@ struct ConfigurationReader {
                 context.report(node, section.path(of: "buffered_bytes"), "must be at least 1MiB")
             }
         }
+        set("resume_buffers", \.resumeBuffers, atLeast: 0)
         set("idle_upstream_connections", \.idleUpstreamConnections, atLeast: 0)
         if limits.streamBufferLowBytes >= limits.streamBufferHighBytes {
             context.report(

@@ -36,6 +36,13 @@ extension ConfigurationReader {
         return read
     }
 
+    func checkRedis(_ root: inout Section, _ configuration: Configuration) {
+        guard configuration.redis == nil, root.value("redis") == nil,
+            let route = configuration.routes.first(where: { $0.resume?.store == .redis })
+        else { return }
+        context.report(root.node, "redis", "is required, since \(route.label) has resume.store: redis")
+    }
+
     /// Nothing may wait for ever here.
     private func readTimeout(_ key: String, _ section: inout Section) -> Interval? {
         guard let value = section.duration(key) else { return nil }

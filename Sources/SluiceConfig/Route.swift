@@ -58,6 +58,8 @@ public struct Route: Sendable {
     /// nil is never.
     public var earlyHeaders: Interval?
     public var onDisconnect = OnDisconnect.cancel
+    /// nil: an answer ends with the connection that asked for it.
+    public var resume: ResumeSpec?
     /// Lets the client's own `Authorization`, `x-api-key` and `Cookie` reach the upstream.
     public var forwardCredentials = false
     public var responseHeaders: [(name: String, value: String)] = []

@@ -7,6 +7,8 @@ struct ExchangeDeadlines {
         case request, starting, connecting, head, firstToken, body, errorBody
         /// Between two attempts.
         case waiting
+        /// It reads an answer that another exchange makes.
+        case following
         case over
     }
 
@@ -136,7 +138,7 @@ struct ExchangeDeadlines {
         if phase == .over { return next }
         if let ended { add(ended, Self.grace, .endGrace) }
         if let since = situation.clientWaitsSince { add(since, slowClient, .slowClient) }
-        if phase != .request { add(started, timeouts.total, .upstream(.total)) }
+        if phase != .request, phase != .following { add(started, timeouts.total, .upstream(.total)) }
         switch phase {
         case .request: addBody()
         case .starting: add(phaseStarted, processWait, .processStart)
@@ -148,7 +150,7 @@ struct ExchangeDeadlines {
         case .errorBody: add(phaseStarted, Self.errorBody, .upstream(.body))
         case .body:
             if !situation.isUpstreamPaused { add(lastUpstreamRead, timeouts.idle, .upstream(.body)) }
-        case .over: break
+        case .following, .over: break
         }
         if situation.isCommitted, situation.isStream { add(lastClientWrite, keepalive, .keepalive) }
         if !situation.isCommitted, situation.canCommitEarly, let earlyHeaders,

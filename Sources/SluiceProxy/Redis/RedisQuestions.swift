@@ -1,4 +1,5 @@
 import SluiceBytes
+import SluiceStreams
 
 extension RedisStore {
     typealias Found = (Result<(facts: GenerationFacts, isEnded: Bool)?, ReplayFailure>) -> Void
@@ -18,13 +19,13 @@ extension RedisStore {
 
     private func find(id: String, in scope: String, _ found: @escaping Found) {
         guard RedisKeys.isID(id) else { return later(found, .success(nil)) }
-        let question: [RESPArgument] = ["HMGET", .text(keys.record(id)), "scope", "state", "alias"]
+        let question: [RESPArgument] = ["HMGET", .text(keys.record(id)), "scope", "state", "format", "alias"]
         let isAsked = commands.send(question) { result in
             guard case .success(let value) = result else { return found(.failure(.storeAway)) }
-            guard let fields = value.elements(3), fields[0].text == RedisKeys.digest(scope) else {
-                return found(.success(nil))
-            }
-            let facts = GenerationFacts(id: id, alias: fields[2].text, scope: scope)
+            guard let fields = value.elements(4), fields[0].text == RedisKeys.digest(scope),
+                let format = fields[2].text.flatMap({ StreamFormat(rawValue: $0) })
+            else { return found(.success(nil)) }
+            let facts = GenerationFacts(id: id, alias: fields[3].text, scope: scope, format: format)
             found(.success((facts: facts, isEnded: fields[1].text != "run")))
         }
         if !isAsked { later(found, .failure(.storeAway)) }
@@ -44,9 +45,19 @@ extension RedisStore {
         guard RedisKeys.isID(id) else { return }
         commands.send(["HMGET", .text(keys.record(id)), "owner", "state"]) { [weak self] result in
             guard let self, case .success(let value) = result, let fields = value.elements(2),
-                let owner = fields[0].text, fields[1].text == "run"
+                let owner = fields[0].text, let state = fields[1].text
             else { return }
+            if state != "run" { return remove(id) }
             commands.send(["PUBLISH", .text(keys.control(owner)), .text(id)])
         }
+    }
+
+    func isRead(_ id: String, _ answer: @escaping (Bool) -> Void) {
+        let isAsked = commands.send(["PUBSUB", "NUMSUB", .text(keys.news(id))]) { result in
+            guard case .success(let value) = result, let counts = value.elements(2), case .integer(let count) = counts[1]
+            else { return answer(false) }
+            answer(count > 0)
+        }
+        if !isAsked { loop.afterTurn { answer(false) } }
     }
 }

@@ -29,7 +29,8 @@ final class RedisStore: ReplayStore {
     let news: RedisNews
     /// Tells this worker's generations from those of others.
     let owner: String
-    private let report: (RedisStoreEvent) -> Void
+    private var report: (RedisStoreEvent) -> Void
+    private let resolver: Resolver
 
     /// Own ones that run, or whose end Redis does not know yet.
     private var kept: [String: RedisGeneration] = [:]
@@ -64,13 +65,14 @@ final class RedisStore: ReplayStore {
     }
     let times: Times
 
+    /// `resolver`: its own.
     init(
         _ spec: RedisSpec, tls: TLSContext?, loop: EventLoop, resolver: Resolver, seed: UInt64, times: Times = Times(),
         report: @escaping (RedisStoreEvent) -> Void
     ) {
         self.times = times
         keys = RedisKeys(prefix: spec.prefix)
-        (self.loop, self.report) = (loop, report)
+        (self.loop, self.resolver, self.report) = (loop, resolver, report)
         owner = Self.makeOwner()
         commands = RedisConnection(spec, tls: tls, loop: loop, resolver: resolver, seed: seed)
         let subscriber = RedisConnection(
@@ -89,9 +91,10 @@ final class RedisStore: ReplayStore {
         return Digest.hex(bytes)
     }
 
-    /// Takes no new generation, and ends when the last one and the last follower are over.
+    /// Ends when the last generation and the last follower are over, and tells nothing more of itself.
     func retire() {
         isRetired = true
+        report = { _ in }
         closeIfRetired()
     }
 
@@ -107,6 +110,7 @@ final class RedisStore: ReplayStore {
         for follower in ended { follower.cancel() }
         commands.close()
         news.close()
+        resolver.close()
     }
 
     private func closeIfRetired() {
@@ -198,7 +202,7 @@ final class RedisStore: ReplayStore {
         generation.refreshAt = loop.now + times.refresh
         generation.hasBody = false
         var record: [RESPArgument] = ["HSET", .text(generation.recordKey), "owner", .text(owner)]
-        record += ["scope", .text(generation.scope), "state", "run"]
+        record += ["scope", .text(generation.scope), "state", "run", "format", .text(generation.facts.format.rawValue)]
         if let alias = generation.facts.alias { record += ["alias", .text(alias)] }
         record += generation.headArguments
         let keep = RESPArgument.number(keepWhileRunning(generation))

@@ -115,7 +115,7 @@ final class RedisBench {
         (times.lease, times.renewal) = (.seconds(2), .milliseconds(500))
         (times.refresh, times.poll, times.patience) = (.milliseconds(700), .milliseconds(200), .seconds(1))
         let store = RedisStore(
-            spec, tls: tls, loop: loop, resolver: resolver, seed: UInt64(stores.count), times: times
+            spec, tls: tls, loop: loop, resolver: Resolver(loop: loop), seed: UInt64(stores.count), times: times
         ) { [unowned self] event in
             switch event {
             case .up: events.append("up")

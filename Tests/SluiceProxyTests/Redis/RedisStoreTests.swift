@@ -50,7 +50,7 @@ final class ReplayRecorder: ReplayReader {
     }()
 
     private func facts(_ id: String = id, alias: String? = nil, scope: String = "/api/chat|alice") -> GenerationFacts {
-        GenerationFacts(id: id, alias: alias, scope: scope)
+        GenerationFacts(id: id, alias: alias, scope: scope, format: .vercelUI)
     }
 
     private func append(_ store: RedisStore, _ text: String, at offset: Int, id: String = id) {
@@ -115,6 +115,7 @@ final class ReplayRecorder: ReplayReader {
         for name in [GenerationName.alias("{chat}"), .id(newer)] {
             let found = try #require(try find(bench, other, name).get())
             #expect(found.facts.id == newer && found.facts.alias == "{chat}" && !found.isEnded)
+            #expect(found.facts.format == .vercelUI)
             #expect(try find(bench, other, name, "/api/chat|bob").get() == nil)
         }
         maker.end(older, .cut, keep: .seconds(60))
@@ -245,9 +246,31 @@ final class ReplayRecorder: ReplayReader {
         #expect(stopped.isEmpty, "called from within")
         try bench.until { stopped == [Self.id] }
         maker.end(Self.id, .cut, keep: .seconds(60))
+        try bench.until { (try? find(bench, other, .id(Self.id)).get())??.isEnded == true }
         other.stop(Self.id)
-        try bench.turn(for: .milliseconds(50))
+        try bench.until { (try? find(bench, other, .id(Self.id)).get()) == .some(nil) }
         #expect(stopped == [Self.id])
+    }
+
+    @Test func knowsWhetherAnybodyReadsIt() throws {
+        let server = try RedisServer()
+        let (bench, maker, other) = try pair(server)
+        func isRead() throws -> Bool {
+            var answer: Bool?
+            maker.isRead(Self.id) { answer = $0 }
+            #expect(answer == nil, "called from within")
+            try bench.until { answer != nil }
+            return answer == true
+        }
+        maker.begin(facts(), keep: .seconds(60))
+        #expect(try !isRead())
+        let subscription = other.follow(Self.id, from: 0, ReplayRecorder())
+        try bench.until { (try? isRead()) == true }
+        subscription.cancel()
+        try bench.until { (try? isRead()) == false }
+        server.kill()
+        try bench.until { !maker.isAvailable }
+        #expect(try !isRead())
     }
 
     // MARK: - Faults
