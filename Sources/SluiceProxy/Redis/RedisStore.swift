@@ -82,6 +82,8 @@ final class RedisStore: ReplayStore {
         commands.greeting = [leaseCommand]
         commands.delegate = self
         commands.start()
+        // At once, so that nothing that is to be stopped is overheard.
+        news.listen(to: keys.control(owner), self)
     }
 
     /// Not to be guessed, since whoever knows it could stop what it owns.
@@ -125,10 +127,7 @@ final class RedisStore: ReplayStore {
         let generation = RedisGeneration(facts, keep: keep, keys)
         kept[facts.id] = generation
         running += 1
-        if running == 1 {
-            news.listen(to: keys.control(owner), self)
-            renewLease()
-        }
+        if running == 1 { renewLease() }
         announce(generation, isNew: true)
         if tickTimer == .none { tickTimer = loop.schedule(after: times.renewal, handler: self) }
     }
@@ -183,7 +182,6 @@ final class RedisStore: ReplayStore {
     private func stoppedRunning() {
         running -= 1
         guard running == 0 else { return }
-        news.stopListening(to: keys.control(owner), self)
         commands.send(["DEL", .text(keys.lease(owner))])
     }
 
