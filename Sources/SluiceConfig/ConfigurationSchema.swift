@@ -38,7 +38,9 @@ public enum ConfigurationSchema {
         Key("admin", Build.mapping(admin), "Metrics, health and control, on a listener of their own; off without it."),
         Key("errors", Build.mapping(errors), "What errors tell clients."),
         Key("resolver", Build.mapping(resolver), "Who is asked for the addresses of names."),
-        Key("redis", Build.mapping(redis), "Where routes with resume.store: redis keep answers; shared by all replicas."),
+        Key(
+            "redis", Build.mapping(redis), "Where routes with resume.store: redis keep answers; shared by all replicas."
+        ),
         Key("limits", Build.mapping(limits), "Every bound. An error or log line that comes of one repeats its name."),
         Key("dialects", Build.names(of: Build.mapping(dialect)), "Providers that nobody knows, by name."),
         Key("upstreams", Build.names(of: Build.mapping(upstream)), "Providers, by name.", isRequired: true),

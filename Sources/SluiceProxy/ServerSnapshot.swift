@@ -50,7 +50,9 @@ public final class ServerSnapshot: Sendable {
             clients.append(try TLSContext.client(Self.options(upstream)))
         }
         (serverTLS, clientTLS) = (servers, clients)
-        redisTLS = try configuration.redis.flatMap { $0.isTLS ? try TLSContext.client(Self.options($0.tls, alpn: [])) : nil }
+        redisTLS = try configuration.redis.flatMap {
+            $0.isTLS ? try TLSContext.client(Self.options($0.tls, alpn: [])) : nil
+        }
         signing = try configuration.upstreams.map { upstream in
             try upstream.aws.map { try AWSSigning($0, url: upstream.url, environment: environment) }
         }

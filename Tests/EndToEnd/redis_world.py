@@ -66,7 +66,7 @@ def replica(peer, redis, resume=None, timeouts=None, **changes):
     """One of several processes before the same upstream. On a busy machine Redis may take its time."""
     resume = {"store": "redis", **(resume or {})}
     where = {"url": redis.url, "timeouts": timeouts or {"connect": "5s", "reply": "5s"}}
-    return Sluice(settings(peer, resume, workers=2, redis=where, admin={"address": "127.0.0.1:0"}, **changes))
+    return Sluice(settings(peer, resume, **{"workers": 2, **changes}, redis=where, admin={"address": "127.0.0.1:0"}))
 
 
 def is_up(proxy):

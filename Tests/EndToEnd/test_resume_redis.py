@@ -72,7 +72,7 @@ def test_who_reads_elsewhere_keeps_it_going():
         first = Stream(one.port, ask()).until(b"Hello")
         reader = Stream(two.port, f"/sse-text/{name_of(first.reply)}/stream").until(b"Hello")
         first.close()
-        time.sleep(2)
+        time.sleep(1.2)
         assert peer.hangups == 0
         peer.release()
         assert reader.whole().body.endswith(b"/end\n\n")
@@ -203,34 +203,30 @@ def test_redis_lost_and_found_again():
 
 def test_a_redis_that_hangs_delays_no_token():
     tokens = [f"t{index} " for index in range(300)]
-    with Gated(tokens=tokens) as peer, Redis() as redis:
-        usual = {"connect": "1s", "reply": "1s"}
-        with replica(peer, redis, timeouts=usual) as one, replica(peer, redis, timeouts=usual) as two:
-            all_up(one, two)
-            redis.freeze()
-            began = time.monotonic()
-            whole = fetch(one.port, ask())
-            took = time.monotonic() - began
-            assert whole.complete and whole.body.count(b"data: t") == 300
-            # It had not even been noticed by then.
-            assert took < 1, f"{took} s"
-            until(lambda: not is_up(one) and not is_up(two), 20, "it is noticed")
-            assert fetch(one.port, f"/sse-text/{name_of(whole)}/stream").body == whole.body
-            assert fetch(two.port, ask(id="mine")).complete
-            redis.thaw()
-            all_up(one, two)
-            assert lines(one, "resume_store_down")[0]["reason"] == "timeout"
+    patience = {"connect": "10s", "reply": "10s"}
+    with Gated(tokens=tokens) as peer, Redis() as redis, replica(peer, redis, timeouts=patience) as one, \
+            replica(peer, redis, timeouts=patience) as two:
+        all_up(one, two)
+        redis.freeze()
+        began = time.monotonic()
+        whole = fetch(one.port, ask())
+        took = time.monotonic() - began
+        redis.thaw()
+        assert whole.complete and whole.body.count(b"data: t") == 300
+        # Whoever had waited for Redis would have waited for ten seconds, and would have noticed it.
+        assert took < 8 and not lines(one, "resume_store_down"), f"{took} s"
+        until(lambda: fetch(two.port, f"/sse-text/{name_of(whole)}/stream").body == whole.body, what="it comes after all")
 
 
 def test_nothing_is_left_behind():
     resume = {"ttl": "1s"}
     with Gated() as peer, Redis() as redis, replica(peer, redis, resume) as one, replica(peer, redis, resume) as two:
         all_up(one, two)
-        whole = fetch(one.port, "/api/chat", chat("c1"))
+        whole = fetch(one.port, "/api/chat", chat("a private matter"))
         name = name_of(whole)
         assert fetch(two.port, f"/api/chat/{name}/stream?from=0").body == whole.body
         until(lambda: b"alias" in redis.ask("KEYS *"), what="its keys")
-        assert b"c1" not in redis.ask("KEYS *")
+        assert b"private" not in redis.ask("KEYS *")
         until(lambda: redis.ask("DBSIZE") == b":0\r\n", 20, "no keys")
         assert fetch(two.port, f"/api/chat/{name}/stream").status == 204
         # What never became a stream was never there.

@@ -42,7 +42,10 @@ import Testing
             #expect((spec.host, spec.port, spec.isTLS) == (host, port, isTLS), "\(url)")
             #expect((spec.user, spec.password?.revealed, spec.database) == (user, password, database), "\(url)")
         }
-        for url in ["", "h:6379", "http://h", "redis://", "redis://h:0", "redis://h:x", "redis://h/x", "redis://h/-1", "redis://a b"] {
+        for url in [
+            "", "h:6379", "http://h", "redis://", "redis://h:0", "redis://h:x", "redis://h/x", "redis://h/-1",
+            "redis://a b",
+        ] {
             #expect(RedisSpec(url: url) == nil, "\(url)")
         }
     }
@@ -71,9 +74,11 @@ import Testing
         let faults: [(String, String)] = [
             ("redis: {}", "url"), ("redis: {url: 'http://u:hidden@h'}", "***@h"),
             ("redis: {url: 'redis://u:hidden@h:x'}", "***@h:x"), ("redis: {url: '${URL}'}", "***@h"),
-            ("redis: {url: 'redis://h', prefix: 'a b'}", "prefix"), ("redis: {url: 'redis://h', prefix: '{a}'}", "prefix"),
+            ("redis: {url: 'redis://h', prefix: 'a b'}", "prefix"),
+            ("redis: {url: 'redis://h', prefix: '{a}'}", "prefix"),
             ("redis: {url: 'redis://h', timeouts: {reply: 0}}", "timeouts.reply"),
-            ("redis: {url: 'redis://h', tls: {verify: false}}", "rediss://"), ("redis: {url: 'redis://h', db: 1}", "db"),
+            ("redis: {url: 'redis://h', tls: {verify: false}}", "rediss://"),
+            ("redis: {url: 'redis://h', db: 1}", "db"),
         ]
         for (text, part) in faults {
             let found = fault(text + "\n", ["URL": "http://u:hidden@h"])

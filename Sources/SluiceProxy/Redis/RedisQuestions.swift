@@ -1,4 +1,5 @@
 import SluiceBytes
+import SluiceIO
 import SluiceStreams
 
 extension RedisStore {
@@ -42,22 +43,45 @@ extension RedisStore {
             loop.afterTurn { [weak self] in self?.onStop(id) }
             return
         }
-        guard RedisKeys.isID(id) else { return }
-        commands.send(["HMGET", .text(keys.record(id)), "owner", "state"]) { [weak self] result in
-            guard let self, case .success(let value) = result, let fields = value.elements(2),
-                let owner = fields[0].text, let state = fields[1].text
-            else { return }
-            if state != "run" { return remove(id) }
-            commands.send(["PUBLISH", .text(keys.control(owner)), .text(id)])
-        }
+        if RedisKeys.isID(id) { RedisStop(id, self).ask() }
     }
 
     func isRead(_ id: String, _ answer: @escaping (Bool) -> Void) {
         let isAsked = commands.send(["PUBSUB", "NUMSUB", .text(keys.news(id))]) { result in
-            guard case .success(let value) = result, let counts = value.elements(2), case .integer(let count) = counts[1]
+            guard case .success(let value) = result, let counts = value.elements(2),
+                case .integer(let count) = counts[1]
             else { return answer(false) }
             answer(count > 0)
         }
         if !isAsked { loop.afterTurn { answer(false) } }
     }
+}
+
+/// Tells an owner what it is to stop; again and again for a while if it does not listen, since it may be coming back to Redis just now.
+private final class RedisStop: TimerHandler {
+    private let id: String
+    private let store: RedisStore
+    private var attempts = 6
+
+    init(_ id: String, _ store: RedisStore) { (self.id, self.store) = (id, store) }
+
+    func ask() {
+        attempts -= 1
+        let store = store
+        store.commands.send(["HMGET", .text(store.keys.record(id)), "owner", "state"]) { [self] result in
+            guard case .success(let value) = result, let fields = value.elements(2), let owner = fields[0].text,
+                let state = fields[1].text
+            else { return }
+            if state == "run" { tell(owner) } else { store.remove(id) }
+        }
+    }
+
+    private func tell(_ owner: String) {
+        store.commands.send(["PUBLISH", .text(store.keys.control(owner)), .text(id)]) { [self] result in
+            guard case .success(.integer(0)) = result, attempts > 0 else { return }
+            _ = store.loop.schedule(after: .milliseconds(500), handler: self)
+        }
+    }
+
+    func timerFired(_ timer: TimerID, on loop: EventLoop) { ask() }
 }

@@ -81,7 +81,8 @@ struct RedisEntry {
     init?(_ value: RESPValue) {
         guard case .array(let parts) = value, parts.count == 2, case .bulk(let id) = parts[0],
             case .array(let fields) = parts[1], fields.count == 2, case .bulk(let bytes) = fields[1],
-            let end = ASCII.decimal(Array(id.prefix { $0 != UInt8(ascii: "-") }).span), end >= bytes.count, end < 1 << 52
+            let end = ASCII.decimal(Array(id.prefix { $0 != UInt8(ascii: "-") }).span), end >= bytes.count,
+            end < 1 << 52
         else { return nil }
         (self.end, self.bytes) = (end, bytes)
     }

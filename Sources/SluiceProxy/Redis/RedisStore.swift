@@ -297,7 +297,9 @@ final class RedisStore: ReplayStore {
             let isWritten =
                 generation.hasBody
                 ? commands.write { generation.writeEntry(count, into: &$0) }
-                : commands.write(count: 4) { generation.writeFirstEntry(count, keepWhileRunning(generation), into: &$0) }
+                : commands.write(count: 4) {
+                    generation.writeFirstEntry(count, keepWhileRunning(generation), into: &$0)
+                }
             guard isWritten else {
                 report(.dropped(generation.waiting.count))
                 generation.waiting.removeAll()
@@ -381,6 +383,8 @@ extension RedisStore: RedisConnectionDelegate, RedisListener, TimerHandler, Turn
             (generation.isAnnounced, generation.refreshAt) = (false, loop.now)
         }
         leasedAt = loop.now
+        // The greeting was one, and is not needed yet.
+        if running == 0 { commands.send(["DEL", .text(keys.lease(owner))]) }
         tick()
     }
 

@@ -24,7 +24,8 @@ extension Worker {
         case .down(let failure):
             let isFirst = shared.storesDown.add(1, ordering: .acquiringAndReleasing).newValue == 1
             if isFirst {
-                shared.log.write(.warning, "resume_store_down", ["reason": failure.kind.rawValue, "error": failure.text])
+                shared.log.write(
+                    .warning, "resume_store_down", ["reason": failure.kind.rawValue, "error": failure.text])
             }
         case .failed, .dropped: break
         }
@@ -89,7 +90,8 @@ extension MetricsExposition {
         var sum = ReplayStoreCounts()
         for report in reports { sum.add(report.counters.store) }
         if let isUp = sum.isUp {
-            out.family("sluice_resume_store_up", .gauge, "0: some worker does not reach Redis, and keeps answers to itself.")
+            out.family(
+                "sluice_resume_store_up", .gauge, "0: some worker does not reach Redis, and keeps answers to itself.")
             out.sample([], isUp ? 1 : 0)
         }
         out.family("sluice_resume_store_errors_total", .counter, "Of Redis and of connecting to it, by kind.")

@@ -50,7 +50,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "\r\n", "OK\r\n", "+OK\n", "+O\rK\r\n", ":\r\n", ":1x\r\n", ":--1\r\n", "$\r\n", "$-2\r\n", "*-3\r\n", "$1\r\nab\r\n", "$1\r\na\n",
+        "\r\n", "OK\r\n", "+OK\n", "+O\rK\r\n", ":\r\n", ":1x\r\n", ":--1\r\n", "$\r\n", "$-2\r\n", "*-3\r\n",
+        "$1\r\nab\r\n", "$1\r\na\n",
         "$0\r\nx", "*1\r\n?", ":99999999999999999999\r\n", "HTTP/1.1 400 Bad Request\r\n",
     ])
     func whatIsNoRESPIsRefusedHoweverItIsCut(_ text: String) {

@@ -41,10 +41,13 @@ private final class ConnectionEvents: RedisConnectionDelegate {
         var replies: [RESPValue] = []
         for index in 0..<3000 {
             let text = String(repeating: "é", count: index % 200)
-            #expect(connection.send(["ECHO", .text("\(index)\r\n\(text)")]) { replies.append((try? $0.get()) ?? .null) })
+            #expect(
+                connection.send(["ECHO", .text("\(index)\r\n\(text)")]) { replies.append((try? $0.get()) ?? .null) })
         }
         try bench.until { replies.count == 3000 }
-        let wanted = (0..<3000).map { RESPValue.bulk(Array("\($0)\r\n\(String(repeating: "é", count: $0 % 200))".utf8)) }
+        let wanted = (0..<3000).map {
+            RESPValue.bulk(Array("\($0)\r\n\(String(repeating: "é", count: $0 % 200))".utf8))
+        }
         #expect(replies == wanted)
         // An error that says nothing of the next command leaves the connection as it is.
         var failure: RedisFailure?
@@ -131,7 +134,9 @@ private final class ConnectionEvents: RedisConnectionDelegate {
         try bench.until { connection.isUp && events.ups == 2 }
     }
 
-    @Test(arguments: ["HTTP/1.1 400 Bad Request\r\n\r\n", "+PONG\r\n+more than was asked for\r\n", "$99999999999\r\n", ""])
+    @Test(arguments: [
+        "HTTP/1.1 400 Bad Request\r\n\r\n", "+PONG\r\n+more than was asked for\r\n", "$99999999999\r\n", "",
+    ])
     func whoIsNoRedisIsLeft(_ answer: String) throws {
         let server = try StubServer { _ in answer }
         let (bench, events) = (try RedisBench(), ConnectionEvents())
@@ -151,14 +156,18 @@ private final class ConnectionEvents: RedisConnectionDelegate {
         openssl.currentDirectoryURL = URL(fileURLWithPath: folder)
         openssl.standardError = FileHandle.nullDevice
         openssl.arguments = [
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+            "-subj",
             "/CN=redis.test", "-addext", "subjectAltName=DNS:redis.test", "-keyout", "key.pem", "-out", "cert.pem",
         ]
         try openssl.run()
         openssl.waitUntilExit()
         let server = try RedisServer(
             isTLS: true,
-            ["--tls-cert-file", folder + "/cert.pem", "--tls-key-file", folder + "/key.pem", "--tls-auth-clients", "no"])
+            [
+                "--tls-cert-file", folder + "/cert.pem", "--tls-key-file", folder + "/key.pem", "--tls-auth-clients",
+                "no",
+            ])
         let (bench, events) = (try RedisBench(), ConnectionEvents())
         let context = try TLSContext.client(TLSClientOptions(caPath: folder + "/cert.pem"))
         let spec = bench.spec(server.port) { ($0.isTLS, $0.tls.serverName) = (true, "redis.test") }

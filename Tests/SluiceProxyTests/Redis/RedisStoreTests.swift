@@ -1,4 +1,5 @@
 import SluiceBytes
+import SluiceConfig
 import SluiceHTTP
 import SluiceIO
 import Testing
@@ -154,7 +155,9 @@ final class ReplayRecorder: ReplayReader {
         let bytes = stored.reduce(0) { $0 + $1.bytes.count }
         #expect(stored.count == values.count && bytes <= 4096 && bytes >= 2048, "\(bytes) bytes")
         #expect(stored.last?.end == offset)
-        for (position, failure) in [(0, ReplayFailure.forgotten), (offset - bytes - 1, .forgotten), (offset - bytes, nil)] {
+        for (position, failure) in [
+            (0, ReplayFailure.forgotten), (offset - bytes - 1, .forgotten), (offset - bytes, nil),
+        ] {
             let recorder = ReplayRecorder()
             _ = other.follow(Self.id, from: position, recorder)
             try bench.until { recorder.isOver }
@@ -199,8 +202,8 @@ final class ReplayRecorder: ReplayReader {
         append(maker, "text", at: 0)
         try bench.turn(for: .milliseconds(100))
         guard case .array(let keys) = try bench.ask(connection, ["KEYS", "*"]) else { return }
-        // The leases of both stores, the record, the body and the name.
-        #expect(keys.count == 5)
+        // The lease, the record, the body and the name.
+        #expect(keys.count == 4)
         for key in keys.compactMap(\.bytes) {
             #expect(key.starts(with: "sluice:".utf8))
             guard case .integer(let rest) = try bench.ask(connection, ["PTTL", .bytes(key)]) else { return }
@@ -250,6 +253,30 @@ final class ReplayRecorder: ReplayReader {
         other.stop(Self.id)
         try bench.until { (try? find(bench, other, .id(Self.id)).get()?.facts.id == nil) == true }
         #expect(stopped == [Self.id])
+    }
+
+    /// The one that the README gives.
+    @Test func theDocumentedRightsAreEnough() throws {
+        let rights = ["~sluice:*", "&sluice:*", "+@read", "+@write", "+@pubsub", "+@transaction", "+@connection"]
+        let server = try RedisServer(["--user", "default", "off", "--user", "sluice", "on", ">word"] + rights)
+        let bench = try RedisBench()
+        let spec = bench.spec(server.port) { ($0.user, $0.password) = ("sluice", Secret("word")) }
+        let (maker, other) = (bench.store(spec), bench.store(spec))
+        try bench.until { maker.isAvailable && other.isAvailable }
+        maker.begin(facts(alias: "a"), keep: .seconds(60))
+        maker.head(Self.id, Self.head)
+        append(maker, "all of it", at: 0)
+        let recorder = ReplayRecorder()
+        _ = other.follow(Self.id, from: 0, recorder)
+        try bench.until { recorder.text == "all of it" }
+        var isRead: Bool?
+        maker.isRead(Self.id) { isRead = $0 }
+        try bench.until { isRead == true }
+        other.stop(Self.id)
+        try bench.turn(for: .seconds(1))
+        maker.end(Self.id, .whole, keep: .milliseconds(100))
+        try bench.until { recorder.isOver }
+        #expect(recorder.ending == .whole && bench.events == ["up", "up"])
     }
 
     @Test func knowsWhetherAnybodyReadsIt() throws {
