@@ -20,6 +20,7 @@ struct ConfigurationReader {
         let nameServers = readNameServers(&root)
         let drainDelay = root.duration("drain_delay") ?? .zero
         let access = readAccess(&root)
+        let redis = readRedis(&root)
         root.finish()
         guard let listeners, let upstreams, let routes else { return nil }
         var configuration = Configuration(
@@ -30,6 +31,8 @@ struct ConfigurationReader {
         (configuration.drainDelay, configuration.files) = (drainDelay, context.files.sorted())
         (configuration.auth, configuration.cors) = (access.auth, access.cors)
         (configuration.rateLimits, configuration.trustedProxies) = (access.rateLimits, access.trustedProxies)
+        configuration.redis = redis
+        checkRedis(&root, configuration)
         checkCertificates(&root, configuration)
         return configuration
     }

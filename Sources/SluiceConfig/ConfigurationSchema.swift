@@ -38,6 +38,9 @@ public enum ConfigurationSchema {
         Key("admin", Build.mapping(admin), "Metrics, health and control, on a listener of their own; off without it."),
         Key("errors", Build.mapping(errors), "What errors tell clients."),
         Key("resolver", Build.mapping(resolver), "Who is asked for the addresses of names."),
+        Key(
+            "redis", Build.mapping(redis), "Where routes with resume.store: redis keep answers; shared by all replicas."
+        ),
         Key("limits", Build.mapping(limits), "Every bound. An error or log line that comes of one repeats its name."),
         Key("dialects", Build.names(of: Build.mapping(dialect)), "Providers that nobody knows, by name."),
         Key("upstreams", Build.names(of: Build.mapping(upstream)), "Providers, by name.", isRequired: true),
@@ -238,6 +241,18 @@ public enum ConfigurationSchema {
         Key("verify", Build.flag, "false accepts any certificate: for tests only."),
         Key("certificate", Build.text, "A PEM file, for providers that ask for one."),
         Key("private_key", Build.text, "A PEM file."),
+    ]
+
+    private static let redis = [
+        Key("url", Build.text, "redis://user:password@host:6379/0, or rediss:// over TLS.", isRequired: true),
+        Key("prefix", Build.text, "Of all keys and channels."),
+        Key(
+            "timeouts",
+            Build.mapping([
+                Key("connect", Build.duration, "Name, socket and TLS."),
+                Key("reply", Build.duration, "For each reply; then Redis is taken for away."),
+            ]), "Nobody waits for it but who reads from it."),
+        Key("tls", Build.mapping(clientTLS), "How it is verified, and what it is shown."),
     ]
 
     private static let timeouts = [

@@ -4,6 +4,7 @@ import SluiceConfig
 import SluiceHTTP
 import SluiceIO
 import SluiceStreams
+import Synchronization
 
 /// One core: a loop, its listeners, its connections and pools. Shares nothing with the others but the snapshot of the
 /// configuration, the connection budget, the rate limits and the log, none of which a token passes.
@@ -44,8 +45,9 @@ public final class Worker {
     var stamped = ByteQueue()
     var replayed = ByteQueue()
     private(set) lazy var generations = WorkerGenerations(self)
+    private var redisStore: RedisStore?
     /// Where generations are kept for other processes; nil where there are none.
-    var replayStore: (any ReplayStore)?
+    var replayStore: (any ReplayStore)? { redisStore }
     /// What a compressed answer says, while it is looked at; empty otherwise.
     var inflated = ByteQueue()
 
@@ -61,6 +63,7 @@ public final class Worker {
         loop.owner = self
         groups = makeGroups()
         for group in groups { group.start(after: nil) }
+        redisStore = makeReplayStore()
         shared.modelNames.configure(snapshot.modelNames)
     }
 
@@ -224,6 +227,7 @@ public final class Worker {
     func install(_ snapshot: ServerSnapshot, _ shares: [ListenerShare]?) {
         if let shares { closeListeners(except: Set(shares.map(\.key))) }
         let (old, nameServers) = (groups, self.snapshot.configuration.nameServers)
+        let oldRedis = self.snapshot.redisSpec
         self.snapshot = snapshot
         limits = snapshot.configuration.limits
         // The old pools keep theirs: dials under way go on.
@@ -232,6 +236,10 @@ public final class Worker {
         for group in groups { group.start(after: old.first { $0.spec.name == group.spec.name }) }
         shared.modelNames.configure(snapshot.modelNames)
         for group in old { group.close() }
+        if snapshot.redisSpec != oldRedis {
+            if let redisStore { retire(redisStore) }
+            redisStore = makeReplayStore()
+        }
         guard !isDraining, let shares else { return }
         do throws(SystemError) {
             try listen(shares)
@@ -290,6 +298,7 @@ public final class Worker {
     /// Lets go of what is left when the loop has stopped.
     package func close() {
         generations.close()
+        redisStore?.close()
         for group in groups { group.close() }
         // HTTP/2 connections say GOAWAY at the end of a turn.
         try? loop.turn(maximumWait: 0)
@@ -318,6 +327,8 @@ public final class SharedState: Sendable {
     let processes: ProcessDirectory
     let limiter = RateLimiter(capacity: 65_536)
     let generations = GenerationDirectory()
+    /// Workers that do not reach their store of answers.
+    let storesDown = Atomic<Int>(0)
 
     public init(_ limits: Limits, log: LogWriter) {
         budget = ConnectionBudget(limit: limits.connections)

@@ -43,4 +43,5 @@ struct WorkerMetrics {
     var rateLimited = 0
     var preflights = 0
     var resumption = ResumptionCounts()
+    var store = ReplayStoreCounts()
 }

@@ -34,6 +34,7 @@ enum MetricsExposition {
         appendUpstreams(reports, &out)
         appendCounters(reports, &out)
         appendResumption(reports, state, &out)
+        appendStore(reports, &out)
         appendState(state, &out)
         appendProcess(state, &out)
         return out.finished()

@@ -15,7 +15,8 @@ extension Exchange {
     func beginGeneration(_ route: RouteEntry, _ spec: ResumeSpec) {
         guard generation == nil, attempts.number == 0, expectation.wantsStream, !isCommitted else { return }
         let facts = GenerationFacts(
-            id: Generation.makeID(), alias: clientsName(route), scope: scope(route), format: expectation.format)
+            id: Generation.makeID(), alias: clientsName(route), scope: scope(route), format: expectation.format,
+            bufferBytes: spec.bufferBytes)
         guard
             let made = worker.generations.begin(facts, spec, drains: route.spec.onDisconnect == .drain, for: self)
         else { return }

@@ -58,12 +58,9 @@ final class Generation: ClientStream, TimerHandler {
         let reader = GenerationReader(original, of: self, from: 0)
         original.subscription = reader
         (self.original, readers) = (original, [reader])
-        store?.begin(facts, keep: Self.keepWhileRunning)
+        store?.begin(facts, keep: spec.ttl)
         noteStorage()
     }
-
-    /// What a store keeps of a generation whose process says nothing more.
-    private static let keepWhileRunning = Interval.seconds(600)
 
     private var now: Instant { worker.loop.now }
     private var directory: GenerationDirectory { worker.shared.generations }
@@ -86,7 +83,7 @@ final class Generation: ClientStream, TimerHandler {
             if let style = facts.format.stampStyle { stamper = EventStamper(name: facts.id, style: style) }
         } else {
             isDocument = true
-            forget()
+            forget(everywhere: true)
         }
         ownHead = (own, length)
         let kept = Self.withoutClientsOwn(own)
@@ -224,8 +221,8 @@ final class Generation: ClientStream, TimerHandler {
         self.ending = ending
         exchange = nil
         life.end(at: now)
+        if !isDocument { store?.end(facts.id, ending, keep: spec.ttl) }
         if !isForgotten {
-            store?.end(facts.id, ending, keep: spec.ttl)
             directory.ended(facts.id, hasReaders: hasReaders, bytes: reportedBytes)
         }
         pump()
@@ -339,7 +336,7 @@ final class Generation: ClientStream, TimerHandler {
 
     /// A client has asked for its end. What is over is forgotten, what runs is stopped and told so to its readers.
     func stop() {
-        guard ending == nil else { return forget() }
+        guard ending == nil else { return forget(everywhere: true) }
         exchange?.stopGeneration(ProxyError(.stopped, .client, "the answer was stopped"))
     }
 
@@ -352,11 +349,12 @@ final class Generation: ClientStream, TimerHandler {
     /// The time for draining is over.
     func failForDrain() { exchange?.fail(ProxyError(.draining, .proxy, "the server is going down")) }
 
-    /// Nobody can find it from here on; its memory goes with its last reader.
-    func forget() {
+    /// Nobody can find it in this process from here on; its memory goes with its last reader. What the store has of it stays there for
+    /// its time: other processes may be asked, most of all when this one is to end.
+    func forget(everywhere: Bool = false) {
+        if everywhere { store?.remove(facts.id) }
         if !isForgotten {
             isForgotten = true
-            store?.remove(facts.id)
             directory.remove(facts.id)
             worker.generations.remove(self)
         }
@@ -395,8 +393,22 @@ final class Generation: ClientStream, TimerHandler {
     private func act(_ due: GenerationLife.Due) {
         switch due {
         case .forget: forget()
-        case .abandon where worker.isDraining: failForDrain()
         case .abandon:
+            guard let store, ending == nil else { return abandon() }
+            store.isRead(facts.id) { [weak self] isRead in
+                guard let self, ending == nil, life.next.at <= now else { return }
+                guard isRead else { return abandon() }
+                life.isReadElsewhere(at: now)
+                arm()
+            }
+        }
+        arm()
+    }
+
+    private func abandon() {
+        if worker.isDraining {
+            failForDrain()
+        } else {
             worker.metrics.resumption.abandoned += 1
             exchange?.stopGeneration(ProxyError(.abandoned, .client, "nobody read the answer any more"))
         }

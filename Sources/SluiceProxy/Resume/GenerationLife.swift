@@ -23,6 +23,11 @@ struct GenerationLife {
         if count > 0 { unread = nil } else if unread == nil { unread = now }
     }
 
+    /// By way of the store. It is looked at again after another while.
+    mutating func isReadElsewhere(at now: Instant) {
+        if unread != nil { unread = now + .seconds(1) }
+    }
+
     mutating func end(at now: Instant) { ended = ended ?? now }
 
     /// The process is to end: it goes on for its readers only.

@@ -60,21 +60,24 @@ final class WorkerGenerations {
         _ names: [GenerationName], scope: String, in store: ResumeSpec.Store,
         _ found: @escaping (Result<GenerationDirectory.Found?, ReplayFailure>) -> Void
     ) {
-        for name in names {
-            if let known = directory.find(name, scope: scope) { return found(.success(known)) }
+        guard let name = names.first else { return found(.success(nil)) }
+        let known = directory.find(name, scope: scope)
+        let rest = Array(names.dropFirst())
+        // The newest one that bears a name may be another process's.
+        var isSettled = false
+        if case .id = name, known != nil { isSettled = true }
+        guard store == .redis, !isSettled, let replayStore = worker.replayStore else {
+            return known.map { found(.success($0)) } ?? find(rest, scope: scope, in: store, found)
         }
-        guard store == .redis, let replayStore = worker.replayStore, let first = names.first else {
-            return found(.success(nil))
-        }
-        replayStore.find(first, in: scope) { [weak self] result in
+        replayStore.find(name, in: scope) { [weak self] result in
+            guard let self else { return }
             switch result {
-            case .failure(let failure): found(.failure(failure))
-            case .success(let known?):
-                found(.success(GenerationDirectory.Found(facts: known.facts, isEnded: known.isEnded)))
+            case .success(let other?):
+                let own = directory.find(.id(other.facts.id), scope: scope)
+                found(.success(own ?? GenerationDirectory.Found(facts: other.facts, isEnded: other.isEnded)))
             case .success(nil):
-                let rest = Array(names.dropFirst())
-                guard let self, !rest.isEmpty else { return found(.success(nil)) }
-                find(rest, scope: scope, in: store, found)
+                known.map { found(.success($0)) } ?? find(rest, scope: scope, in: store, found)
+            case .failure(let failure): found(known.map { .success($0) } ?? .failure(failure))
             }
         }
     }
