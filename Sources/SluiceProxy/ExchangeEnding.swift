@@ -128,7 +128,8 @@ extension Exchange {
         if case .stream = mode { isStream = true }
         return ExchangeDeadlines.Situation(
             isCommitted: isCommitted, isStream: isStream, canCommitEarly: canCommitEarly,
-            isUpstreamPaused: isUpstreamPaused, clientWaitsSince: client.waitingSince)
+            isUpstreamPaused: isUpstreamPaused, clientWaitsSince: client.waitingSince,
+            smoothingDue: isStream && isAnswerBegun ? smoothingDue : nil)
     }
 
     func timerFired(_ timer: TimerID, on loop: EventLoop) {
@@ -155,6 +156,7 @@ extension Exchange {
         case .processStart: processWaitEnded()
         case .earlyHeaders: commitEarly()
         case .keepalive: sendKeepalive()
+        case .smoothing: releaseSmoothed()
         }
     }
 
