@@ -3,12 +3,13 @@ import SluiceBytes
 /// Paces what a model says for a typing effect: visible text, reasoning and refusals leave in whole words, either as soon as each
 /// is whole or one after the other at an interval.
 ///
-/// A pure machine between a decoder and an encoder: events and the time go in, events come out in the same order, each word one
-/// of its own. Only text is held, and what stands between texts; a tool call, a finish, an error and the end let all that is
-/// held leave before them, at once. What was said is never changed: joined, the pieces are the text that came.
+/// A pure machine between a decoder and an encoder: events and the time go in, events come out in the same order, cut anew. What
+/// leaves at a time is one event, so that no format makes much of little. Only text is held, and what stands between texts; a
+/// tool call, a finish, an error and the end let all that is held leave before them, at once. What was said is never changed:
+/// joined, the pieces are the text that came.
 public struct Smoother: ~Copyable {
     public enum Pace: Sendable, Equatable {
-        /// A word leaves as soon as it is whole.
+        /// Words leave as soon as they are whole.
         case word
         /// One word each interval, and more where they would wait for about a second.
         case interval(Interval)
@@ -74,7 +75,7 @@ public struct Smoother: ~Copyable {
                 releaseAll(into: &out)
                 out.append(event, of: batch)
             }
-            while heldBytes > limitBytes { releasePiece(force: true, into: &out) }
+            while heldBytes > limitBytes { release(atLeast: heldBytes - limitBytes, force: true, into: &out) }
         }
     }
 
@@ -87,8 +88,8 @@ public struct Smoother: ~Copyable {
         let isOverdue = now >= lastText + Self.silence || now >= frontSince + Self.patience
         switch pace {
         case .word:
-            while isReady { releasePiece(force: false, into: &out) }
-            if isOverdue, !isEmpty { releasePiece(force: true, into: &out) }
+            while isReady { release(atLeast: .max, force: false, into: &out) }
+            if isOverdue, !isEmpty { release(atLeast: .max, force: true, into: &out) }
         case .interval(let interval):
             // Nothing could have left before now.
             if !wasReady, nextTick < now { nextTick = now }
@@ -104,15 +105,18 @@ public struct Smoother: ~Copyable {
     ) {
         // Those that a busy loop or a slow client has left out are made up for.
         let missed = (now - nextTick).nanoseconds / max(1, interval.nanoseconds)
-        let wanted = bytesPerTick * (1 + Int(min(missed, 1 << 20)))
-        var released = releasePiece(force: isOverdue, into: &out)
-        while isReady, released < wanted { released += releasePiece(force: false, into: &out) }
+        let wanted = max(1, bytesPerTick * (1 + Int(min(missed, 1 << 20))))
+        var released = 0
+        while isReady, released < wanted {
+            released += release(atLeast: wanted - released, force: false, into: &out)
+        }
+        if released == 0, isOverdue { release(atLeast: .max, force: true, into: &out) }
         nextTick = missed == 0 ? nextTick + interval : now + interval
     }
 
     /// Everything leaves: what comes next must not overtake it.
     public mutating func releaseAll(into out: inout EventBatch) {
-        while !isEmpty { releasePiece(force: true, into: &out) }
+        while !isEmpty { release(atLeast: .max, force: true, into: &out) }
         bytesPerTick = 0
     }
 
@@ -142,39 +146,46 @@ public struct Smoother: ~Copyable {
         otherBytes += held.byteCount - before
     }
 
-    /// The first text: its first word or, if that may go on, as much as there is.
+    /// The first text: its first words or, if there is none that is whole, as much as there is.
     private mutating func begin(at now: Instant, into out: inout EventBatch) {
         hasBegun = true
-        releasePiece(force: true, into: &out)
-        if case .interval(let interval) = pace { nextTick = now + interval }
+        var wanted = Int.max
+        if case .interval(let interval) = pace { (wanted, nextTick) = (1, now + interval) }
+        if release(atLeast: wanted, force: false, into: &out) == 0 { release(atLeast: 1, force: true, into: &out) }
     }
 
     // MARK: - Out
 
     /// Whether a whole piece stands at the front.
-    private mutating func look() {
-        isReady = !isEmpty && pieceAtFront(force: false) != nil
-    }
+    private mutating func look() { isReady = !isEmpty && wholeBytes(atLeast: 1) > 0 }
 
-    /// Bytes of the front event that may leave now; nil if its word may go on.
-    private func pieceAtFront(force: Bool) -> Int? {
+    /// Bytes of the front event that are whole words: `wanted`, up to the end of a word, or all that there are.
+    private func wholeBytes(atLeast wanted: Int) -> Int {
         guard let text = Lane.text(of: held.events[front]) else { return 0 }
         let rest = held.bytes(text).extracting(cut..<text.count)
-        // Another event behind it says that the word is over.
-        return WordBreaks.first(in: rest) ?? (force || front + 1 < held.events.count ? rest.count : nil)
+        var count = 0
+        while count < wanted, count < rest.count {
+            guard let piece = WordBreaks.first(in: rest.extracting(count..<rest.count)) else {
+                // Another event behind it says that the last word is over.
+                return front + 1 < held.events.count ? rest.count : count
+            }
+            count += piece
+        }
+        return count
     }
 
-    /// Says how many bytes of text have left. What is no text follows the text before it at once.
+    /// Lets go of text of the front event, and of what follows it that is no text. Says how many bytes of text.
     @discardableResult
-    private mutating func releasePiece(force: Bool, into out: inout EventBatch) -> Int {
-        guard !isEmpty, let count = pieceAtFront(force: force) else { return 0 }
-        if let text = Lane.text(of: held.events[front]) {
-            let piece = TextRange(start: text.start + cut, count: count)
-            out.append(held.events[front].withText(piece), of: held)
-            cut += count
-            textBytes -= count
-            if cut >= text.count { (front, cut) = (front + 1, 0) }
-        }
+    private mutating func release(atLeast wanted: Int, force: Bool, into out: inout EventBatch) -> Int {
+        guard !isEmpty, let text = Lane.text(of: held.events[front]) else { return 0 }
+        var count = force && wanted >= text.count - cut ? text.count - cut : wholeBytes(atLeast: wanted)
+        if count == 0, force { count = text.count - cut }
+        if count == 0 { return 0 }
+        let piece = TextRange(start: text.start + cut, count: count)
+        out.append(held.events[front].withText(piece), of: held)
+        cut += count
+        textBytes -= count
+        if cut >= text.count { (front, cut) = (front + 1, 0) }
         while cut == 0, !isEmpty, Lane.text(of: held.events[front]) == nil {
             out.append(held.events[front], of: held)
             front += 1
