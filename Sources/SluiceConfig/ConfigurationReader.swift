@@ -99,6 +99,7 @@ struct ConfigurationReader {
                 context.report(node, section.path(of: "buffered_bytes"), "must be at least 1MiB")
             }
         }
+        set("resume_buffers", \.resumeBuffers, atLeast: 0)
         set("idle_upstream_connections", \.idleUpstreamConnections, atLeast: 0)
         if limits.streamBufferLowBytes >= limits.streamBufferHighBytes {
             context.report(

@@ -42,7 +42,7 @@ public enum ConfigurationSchema {
         Key("dialects", Build.names(of: Build.mapping(dialect)), "Providers that nobody knows, by name."),
         Key("upstreams", Build.names(of: Build.mapping(upstream)), "Providers, by name.", isRequired: true),
         Key(
-            "routes", Build.list(of: Build.mapping(route + AccessSchema.own)),
+            "routes", Build.list(of: Build.mapping(route + AccessSchema.own + ResumeSchema.own)),
             "The first that matches in path, method, host and every condition takes the request.", isRequired: true),
     ]
 
@@ -128,6 +128,9 @@ public enum ConfigurationSchema {
         Key(
             "buffered_bytes", Build.size,
             "In all buffers of the process: new requests get 503 above it. An eighth of memory if it is not given."),
+        Key(
+            "resume_buffers", Build.size,
+            "Kept of all answers that can be read on; above it new ones cannot. Never over half of buffered_bytes."),
         Key("idle_upstream_connections", Build.size, "Kept for each upstream and worker."),
     ]
 

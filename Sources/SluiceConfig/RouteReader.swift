@@ -40,6 +40,8 @@ extension ConfigurationReader {
         readChanges(&section, &route)
         readBehaviour(&section, &route)
         readAccess(&section, &route)
+        readResume(&section, &route)
+        if let request { checkResume(request, route, &section) }
         guard path != nil, let request, let response, let choices else { return nil }
         check(request, response, choices.map { upstreams[$0.upstream] }, route, &section)
         return route

@@ -69,6 +69,7 @@ extension Exchange {
             }
             identity = known
             record.identity = known.name
+            self.identity = known
         }
         return take(access.rules, identity, route)
     }
@@ -107,7 +108,7 @@ extension Exchange {
     }
 
     /// Errors are told in the words of the route that they come from.
-    private func tellErrors(of route: RouteEntry) {
+    func tellErrors(of route: RouteEntry) {
         expectation.format = route.spec.request.response
         if case .format(let format) = route.spec.response { expectation.format = format }
     }

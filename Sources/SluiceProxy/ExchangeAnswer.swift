@@ -209,6 +209,7 @@ extension Exchange {
         let own = bridge?.fields ?? []
         commit(
             ResponseFields.stream(type, own, record.requestID, record.responseFields, route), length: .chunked)
+        openEventSource()
     }
 
     func commit(_ head: ResponseHead, length: BodyLength) {
@@ -250,9 +251,18 @@ extension Exchange {
 
     /// The client has taken what waited, down to the low mark.
     func clientDrained() {
+        if let generation { return generation.clientDrained() }
+        upstreamMayGoOn()
+    }
+
+    func upstreamMayGoOn() {
         guard isUpstreamPaused, phase != .over else { return }
         isUpstreamPaused = false
         deadlines.upstreamRead(at: now)
+        if let following {
+            following.resume()
+            return arm()
+        }
         record.lastToken = now  // the client's pause is no silence of the provider's
         if inflation?.isBehind == true { continueInflation() } else { upstream?.resumeReading() }
         arm()

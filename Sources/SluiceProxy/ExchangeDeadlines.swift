@@ -7,6 +7,8 @@ struct ExchangeDeadlines {
         case request, starting, connecting, head, firstToken, body, errorBody
         /// Between two attempts.
         case waiting
+        /// It reads an answer that another exchange makes.
+        case following
         case over
     }
 
@@ -141,7 +143,7 @@ struct ExchangeDeadlines {
         if let due = situation.smoothingDue { next = (due, .smoothing) }
         if let ended { add(ended, Self.grace, .endGrace) }
         if let since = situation.clientWaitsSince { add(since, slowClient, .slowClient) }
-        if phase != .request { add(started, timeouts.total, .upstream(.total)) }
+        if phase != .request, phase != .following { add(started, timeouts.total, .upstream(.total)) }
         switch phase {
         case .request: addBody()
         case .starting: add(phaseStarted, processWait, .processStart)
@@ -153,7 +155,7 @@ struct ExchangeDeadlines {
         case .errorBody: add(phaseStarted, Self.errorBody, .upstream(.body))
         case .body:
             if !situation.isUpstreamPaused { add(lastUpstreamRead, timeouts.idle, .upstream(.body)) }
-        case .over: break
+        case .following, .over: break
         }
         if situation.isCommitted, situation.isStream { add(lastClientWrite, keepalive, .keepalive) }
         if !situation.isCommitted, situation.canCommitEarly, let earlyHeaders,

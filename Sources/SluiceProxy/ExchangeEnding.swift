@@ -12,6 +12,7 @@ extension Exchange {
         _ error: ProxyError, fields: [(String, String)] = [], passedOn: HeaderFields = HeaderFields()
     ) {
         guard phase != .over else { return }
+        if following != nil, isCommitted { return failFollowing(tellable(error)) }
         letGoOfUpstream()
         endAttempt(AttemptOutcome(error))
         record.detail = loggable(error)
@@ -66,6 +67,8 @@ extension Exchange {
 
     /// The client closed, reset, or takes nothing. Whatever the upstream is doing for it ends now.
     func clientGone(_ reason: String = "client_gone") {
+        // It was the first of its readers; what becomes of the answer is the generation's matter.
+        if let generation { return generation.clientLeft() }
         guard phase != .over else { return }
         if route?.spec.onDisconnect == .drain, reason == "client_gone", phase == .body || phase == .firstToken {
             mode = .drain
@@ -75,7 +78,7 @@ extension Exchange {
             return
         }
         letGoOfUpstream()
-        noteCancel()
+        if following == nil { noteCancel() }
         end(reason)
     }
 
@@ -91,6 +94,8 @@ extension Exchange {
         letGoOfUpstream()
         endAttempt(.abandoned)
         account()
+        generation?.exchangeEnded()
+        following?.cancel()
         record.sentBytes = client.sentBytes
         record.eventCount = bridge?.progress.eventCount ?? 0
         record.usage = bridge?.usage
@@ -126,6 +131,7 @@ extension Exchange {
     private var situation: ExchangeDeadlines.Situation {
         var isStream = false
         if case .stream = mode { isStream = true }
+        if following != nil { isStream = true }
         return ExchangeDeadlines.Situation(
             isCommitted: isCommitted, isStream: isStream, canCommitEarly: canCommitEarly,
             isUpstreamPaused: isUpstreamPaused, clientWaitsSince: client.waitingSince,
@@ -147,6 +153,7 @@ extension Exchange {
             upstream = nil
             finishStream()
         case .slowClient:
+            if let generation { return generation.dropClient() }
             client.abort()
             clientGone("slow_client")
         case .requestBody:
@@ -174,11 +181,13 @@ extension Exchange {
         if bridge == nil { makeBridge(pool) }
         mode = .stream
         commitStreamHead()
+        flushBody(isLast: false)
         client.flush()
     }
 
     private func sendKeepalive() {
         deadlines.clientWritten(at: now)
+        if generation != nil || following != nil { return sendReadersKeepalive() }
         guard client.waitingSince == nil, bridge != nil else { return }
         openBody()
         if bridge?.keepalive(into: &worker.scratch) == true {

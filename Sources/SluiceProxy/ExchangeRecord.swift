@@ -36,6 +36,10 @@ struct ExchangeRecord {
     /// Fields of the upstream's response that clients act on: rate limits, retry-after.
     var responseFields = HeaderFields()
 
+    /// The answer that it made, where that can be read on; or the one that it read on, and from where.
+    var generation = ""
+    var resumed = ""
+
     var sentBytes = 0
     var eventCount = 0
     var usage: Usage?

@@ -36,6 +36,8 @@ final class RouteEntry: Sendable {
 struct RouteTable: Sendable {
     enum Match {
         case route(Int)
+        /// It asks for an answer that a route has begun.
+        case generation(Int, GenerationWish)
         /// A route whose conditions look into the body comes first: ask again with the body.
         case needsBody
         case notFound
@@ -60,6 +62,12 @@ struct RouteTable: Sendable {
         var allowed: [String] = []
         for (index, entry) in entries.enumerated() {
             guard Self.matches(entry.spec.path, path), Self.matchesHost(entry.spec.host, head.authority) else {
+                if entry.spec.resume == nil { continue }
+                switch generationMatch(entry, head, path) {
+                case .wish(let wish): return .generation(index, wish)
+                case .methodNotAllowed: allowed += ["GET", "DELETE"]
+                case .no: break
+                }
                 continue
             }
             guard entry.spec.methods.isEmpty || entry.spec.methods.contains(head.method) else {

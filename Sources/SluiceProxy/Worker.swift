@@ -40,6 +40,12 @@ public final class Worker {
     /// What was encoded before the head could go out, while it does; empty otherwise.
     var early = ByteQueue()
     var batch = EventBatch()
+    /// What is kept of an answer, while ids are put in; and a run on its way to one of its readers. Empty otherwise.
+    var stamped = ByteQueue()
+    var replayed = ByteQueue()
+    private(set) lazy var generations = WorkerGenerations(self)
+    /// Where generations are kept for other processes; nil where there are none.
+    var replayStore: (any ReplayStore)?
     /// What a compressed answer says, while it is looked at; empty otherwise.
     var inflated = ByteQueue()
 
@@ -241,6 +247,7 @@ public final class Worker {
         for listener in listeners.values { listener.close(takingWaiting: takingWaiting) }
         isDraining = true
         for client in clientsInOrder { client.drain() }
+        generations.drain()
         ending = WorkerEnding(self, timeout: timeout)
         stopIfDrained()
     }
@@ -253,6 +260,7 @@ public final class Worker {
 
     /// The time for draining is over.
     func failLive() {
+        generations.failLive()
         for client in clientsInOrder { client.failForDrain() }
         orphans.end()
         stopIfDrained()
@@ -262,8 +270,11 @@ public final class Worker {
         for client in clientsInOrder { client.closeNow() }
     }
 
+    /// Readers of this worker's answers on other threads have got their last word.
+    func generationReadersLeft() { stopIfDrained() }
+
     private func stopIfDrained() {
-        guard isDraining, clients.isEmpty, liveExchanges == 0 else { return }
+        guard isDraining, clients.isEmpty, liveExchanges == 0, !generations.areReadElsewhere else { return }
         ending?.stop()
     }
 
@@ -278,6 +289,7 @@ public final class Worker {
 
     /// Lets go of what is left when the loop has stopped.
     package func close() {
+        generations.close()
         for group in groups { group.close() }
         // HTTP/2 connections say GOAWAY at the end of a turn.
         try? loop.turn(maximumWait: 0)
@@ -305,6 +317,7 @@ public final class SharedState: Sendable {
     let modelNames = ModelNames()
     let processes: ProcessDirectory
     let limiter = RateLimiter(capacity: 65_536)
+    let generations = GenerationDirectory()
 
     public init(_ limits: Limits, log: LogWriter) {
         budget = ConnectionBudget(limit: limits.connections)

@@ -42,4 +42,5 @@ struct WorkerMetrics {
     var forbidden = 0
     var rateLimited = 0
     var preflights = 0
+    var resumption = ResumptionCounts()
 }

@@ -15,7 +15,7 @@ struct CORSPolicy: Sendable {
     private static let headerListBytes = 2048
     /// Fields of answers that Sluice writes itself and pages have a use for.
     private static let ownFields = [
-        "X-Request-Id", "Retry-After", "x-vercel-ai-ui-message-stream", "x-vercel-ai-data-stream",
+        "X-Request-Id", "X-Stream-Id", "Retry-After", "x-vercel-ai-ui-message-stream", "x-vercel-ai-data-stream",
         "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests",
         "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens",
         "anthropic-ratelimit-requests-limit", "anthropic-ratelimit-requests-remaining",

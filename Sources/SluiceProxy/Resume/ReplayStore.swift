@@ -1,5 +1,6 @@
 import SluiceBytes
 import SluiceHTTP
+import SluiceStreams
 
 /// A generation is one answer that outlives the connection that asked for it: its encoded bytes are kept as they were sent, and read
 /// again from any position. Positions are offsets into its body, in bytes, so that every framing can be resumed alike.
@@ -10,6 +11,8 @@ struct GenerationFacts: Sendable, Equatable {
     var alias: String?
     /// The route's path and whom the route's `auth` knows the client as. Only who asks from the same scope may follow.
     var scope: String
+    /// What its body is written in: errors and keepalives of those that follow are told so.
+    var format: StreamFormat
 }
 
 /// How the body of a generation ended.
@@ -21,7 +24,7 @@ enum GenerationEnding: Sendable, Equatable {
 }
 
 /// Why a generation cannot be followed any further.
-enum ReplayFailure: Error, Sendable, Equatable {
+public enum ReplayFailure: Error, Sendable, Equatable {
     /// What stood at that position has been dropped: the buffer is smaller than what the reader has missed.
     case forgotten
     /// Nobody knows it (any more).
