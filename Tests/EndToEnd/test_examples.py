@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -13,10 +14,11 @@ import threading
 
 from playwright.sync_api import sync_playwright
 
-from harness import BINARY, Sluice, fetch, until
+from harness import DONE, HEAD, Peer, Sluice, chunk, event, fetch, until, wait_closed
 
 FOLDER = pathlib.Path(__file__).parents[2] / "Deploy" / "examples"
 PATIENCE = 30
+PAGES = ("eventsource.html", "fetch.html", "usechat.html", "usecompletion.html")
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -86,14 +88,40 @@ def free_port():
         return server.getsockname()[1]
 
 
+class Model(Peer):
+    """In the demo's place: stops in the middle of each answer until it may go on."""
+
+    WORDS = [f"word{n} " for n in range(20)]
+
+    def __init__(self):
+        self.goes_on = threading.Event()
+        super().__init__(self.answer)
+
+    def answer(self, connection, request):
+        half = len(self.WORDS) // 2
+        connection.sendall(HEAD + b"".join(chunk(event({"content": word})) for word in self.WORDS[:half]))
+        threading.Thread(target=self.finish, args=(connection, half), daemon=True).start()
+        wait_closed(connection, PATIENCE)
+        return "close"
+
+    def finish(self, connection, half):
+        if self.goes_on.wait(PATIENCE):
+            connection.sendall(b"".join(chunk(event({"content": word})) for word in self.WORDS[half:]))
+            connection.sendall(chunk(DONE) + b"0\r\n\r\n")
+            connection.shutdown(socket.SHUT_RDWR)
+
+
 @contextlib.contextmanager
-def world():
+def world(model=None):
+    configuration = (FOLDER / "examples.yaml").read_text()
+    if model:
+        configuration = re.sub(r"    process:\n(      .*\n)+", "", configuration)
     handler = functools.partial(Quiet, directory=str(FOLDER))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         pages = f"http://127.0.0.1:{server.server_port}"
-        environment = {"LISTEN": "127.0.0.1:0", "DEMO_PORT": str(free_port()), "PAGES": pages}
-        with Sluice((FOLDER / "examples.yaml").read_text(), environment=environment) as sluice:
+        environment = {"LISTEN": "127.0.0.1:0", "DEMO_PORT": str(model.port if model else free_port()), "PAGES": pages}
+        with Sluice(configuration, environment=environment) as sluice:
             try:
                 yield World(sluice, pages, int(environment["DEMO_PORT"]))
             finally:
@@ -140,11 +168,11 @@ def state(page):
 
 
 def test_answers_survive_connections_that_drop():
-    """Cut once at the start and once later: what the reader shows is whole, and the model was asked once."""
+    """What each shows is whole all the same, and the model was asked once."""
     with world() as here, chromium() as browser:
         table, code = (answer_to(here, prompt) for prompt in ("table", "code"))
         cutters = [Cutter(here.sluice.port) for _ in range(4)]
-        for cutter, plan in zip(cutters, ([900, 1500], [700, 900], [500, 700], [600, 900])):
+        for cutter, plan in zip(cutters, ([1200], [700, 900], [500, 700], [600, 900])):
             cutter.plan = plan
         events = here.page(browser, "eventsource.html", cutters[0])
         jsons, texts = (here.page(browser, "fetch.html", cutter) for cutter in cutters[1:3])
@@ -153,42 +181,55 @@ def test_answers_survive_connections_that_drop():
         ask(texts, "code", format="text")
         script = python(cutters[3], "table")
         for page, wanted in ((events, table), (jsons, code), (texts, code)):
-            state_is(page, "done", "closed", "cut", "failed")
+            state_is(page, "done", "closed", "cut")
             assert (shown(page), state(page)) == (wanted, "done"), (page.url, state(page), shown(page))
         output, errors = script.communicate(timeout=PATIENCE)
         assert (output.decode(), script.returncode) == (table + "\n", 0), (output, errors)
         assert errors.decode() == "[reconnecting]\n" * 2, errors
-        assert [cutter.cuts for cutter in cutters] == [2] * 4, "connections were to drop"
+        assert [cutter.cuts for cutter in cutters] == [1, 2, 2, 2], "connections were to drop"
         until(lambda: len(here.asked()) >= 4, what="a line in the log for each answer")
         assert len(here.asked()) == 4, here.sluice.exchanges()
 
 
-def test_answers_survive_a_refresh_of_the_page():
-    with world() as here, chromium() as browser:
-        table = answer_to(here, "table")
-        events, chat = (here.page(browser, name) for name in ("eventsource.html", "usechat.html"))
-        ask(events, "table")
-        ask(chat, "table")
-        wait_for(events, "document.getElementById('answer').textContent.length > 40")
-        wait_for(chat, "document.querySelector('.assistant')?.textContent.length > 60")
-        for page in (events, chat):
+def test_a_refresh_goes_on_and_stop_stops_the_model():
+    with Model() as model, world(model) as here, chromium() as browser:
+        answer = "".join(model.WORDS)
+        events, chat = pages = [here.page(browser, name) for name in ("eventsource.html", "usechat.html")]
+        for page in pages:
+            ask(page, "go on")
+            wait_for(page, "document.querySelector('#answer, .assistant')?.textContent.includes('word9')")
             page.reload()
-        wait_for(chat, "document.querySelector('.assistant') != null")
+            wait_for(page, "document.querySelector('#answer, .assistant')?.textContent.includes('word9')")
+        model.goes_on.set()
         state_is(events, "done")
         state_is(chat, "ready")
-        assert shown(events) == table
-        assert shown(chat, ".user") == "user: table" and shown(chat, ".assistant") == "assistant: " + table
+        assert shown(events) == answer
+        assert shown(chat, ".user") == "user: go on" and shown(chat, ".assistant") == "assistant: " + answer
         # Nothing of the chat is running any more, so a page that comes up is told so, and shows what it has.
         chat.reload()
         state_is(chat, "ready")
-        assert shown(chat, ".assistant") == "assistant: " + table
-        until(lambda: len(here.asked()) >= 2, what="a line in the log for each answer")
-        assert len(here.asked()) == 2, here.sluice.exchanges()
+        assert shown(chat, ".assistant") == "assistant: " + answer
+        assert len(model.requests) == 2, "the model is asked once for each"
+        # Every page, stopped in the middle.
+        model.goes_on.clear()
+        pages = [here.page(browser, name) for name in PAGES]
+        for page in pages:
+            ask(page, "never end")
+        for page in pages:
+            wait_for(page, "document.querySelector('#answer, .assistant')?.textContent.includes('word8')")
+            page.click("#stop")
+            state_is(page, "stopped")
+        # Long before anybody's grace is over.
+        until(lambda: len(model.closed_at) == 2 + len(PAGES), 15, "every model is stopped")
+        stopped = lambda: [entry for entry in here.asked() if entry["end"] != "done"]
+        until(lambda: len(stopped()) == len(PAGES), 10, "a line in the log for each")
 
 
-def test_what_the_sdks_hooks_do():
-    """One turn and another behind it, as `useChat` does; a completion; a model that refuses; a connection that breaks."""
+def test_hooks_and_curl():
+    """One turn and another behind it, as `useChat` does; a completion; one whose connection breaks. And all that curl.sh does."""
     with world() as here, chromium() as browser:
+        url = f"http://127.0.0.1:{here.sluice.port}"
+        curl = subprocess.Popen(["bash", FOLDER / "curl.sh", url], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         emoji, chinese, arabic = (answer_to(here, prompt) for prompt in ("emoji", "Chinese", "Arabic"))
         cutter = Cutter(here.sluice.port)
         chat, completion, broken = (
@@ -208,40 +249,22 @@ def test_what_the_sdks_hooks_do():
         state_is(chat, "ready")
         lines = chat.locator("#messages pre").all_text_contents()
         assert lines == ["user: Chinese", "assistant: " + chinese, "user: Arabic", "assistant: " + arabic], lines
+        check_curl(curl, chinese)
 
 
-def test_stopping_stops_the_model():
-    names = ("eventsource.html", "fetch.html", "usechat.html", "usecompletion.html")
-    with world() as here, chromium() as browser:
-        pages = [here.page(browser, name) for name in names]
-        for page in pages:
-            ask(page, "code")
-        for page in pages:
-            wait_for(page, "document.querySelector('#answer, .assistant')?.textContent.length > 20")
-            page.click("#stop")
-            state_is(page, "stopped")
-        ends = lambda: [entry for entry in here.asked() if entry["end"] != "done"]
-        until(lambda: len(ends()) >= len(names), PATIENCE, "every model is stopped, long before any grace is over")
-        assert "done" not in [entry["end"] for entry in here.asked()], here.asked()
-
-
-def test_curl():
-    with world() as here:
-        url = f"http://127.0.0.1:{here.sluice.port}"
-        run = subprocess.run(["bash", FOLDER / "curl.sh", url], capture_output=True, timeout=PATIENCE * 2)
-        assert run.returncode == 0, run
-        parts = [part.partition("\n") for part in run.stdout.decode().split("== ")[1:]]
-        text, lines, document, events, chat, resumed, stopped = (body.strip("\n") for _, _, body in parts)
-        japanese, chinese, arabic = (answer_to(here, f"Say something in {name}") for name in ("Japanese", "Chinese", "Arabic"))
-        assert text == japanese
-        assert "".join(json.loads(line).get("text", "") for line in lines.splitlines()) == chinese, lines
-        assert json.loads(document)["text"] == chinese
-        assert events.startswith("retry: 1000\nid: ") and "event: done" in events and events.endswith("/end"), events
-        deltas = [json.loads(line[6:]) for line in chat.splitlines() if line.startswith("data: {")]
-        assert "".join(delta.get("delta", "") for delta in deltas) == arabic, chat
-        before, _, after = resumed.partition("[here it was left]\n")
-        assert before and after and before + after == japanese, resumed
-        assert stopped.endswith("204"), stopped
+def check_curl(process, chinese):
+    output, errors = process.communicate(timeout=PATIENCE * 2)
+    assert (process.returncode, errors) == (0, b""), (output, errors)
+    parts = [part.partition("\n") for part in output.decode().split("== ")[1:]]
+    text, lines, events, chat, resumed, stopped = (body.strip("\n") for _, _, body in parts)
+    assert text == chinese
+    assert "".join(json.loads(line).get("text", "") for line in lines.splitlines()) == chinese, lines
+    assert events.startswith("retry: 1000\nid: ") and "event: done" in events and events.endswith("/end"), events
+    deltas = [json.loads(line[6:]) for line in chat.splitlines() if line.startswith("data: {")]
+    assert "".join(delta.get("delta", "") for delta in deltas) == chinese, chat
+    before, _, after = resumed.partition("[here it was left]\n")
+    assert before and after and before + after == chinese, resumed
+    assert stopped.endswith("204"), stopped
 
 
 def test_the_readme_names_every_example():

@@ -168,7 +168,7 @@ def test_a_client_that_leaves_stops_the_upstream_while_words_are_held():
     for drain in ("cancel", "drain"):
         closed = threading.Event()
         with Peer(script) as peer:
-            settings = smooth(peer.url, {"interval": "200ms"}, upstream={"timeouts": {"idle": "1s"}})
+            settings = smooth(peer.url, {"interval": "200ms"}, upstream={"timeouts": {"idle": "500ms"}})
             for route in settings["routes"]:
                 route["on_disconnect"] = drain
             with Sluice(settings) as proxy:
@@ -199,9 +199,9 @@ def test_idle_upstreams_and_keepalives_count_as_before():
         return "close"
 
     with Peer(script) as peer:
-        settings = smooth(peer.url, {"interval": "100ms"}, upstream={"timeouts": {"idle": "1500ms"}})
+        settings = smooth(peer.url, {"interval": "40ms"}, upstream={"timeouts": {"idle": "1s"}})
         for route in settings["routes"]:
-            route["keepalive"] = "200ms"
+            route["keepalive"] = "100ms"
         with Sluice(settings) as proxy:
             reply = fetch(proxy.port, "/sse-text", CHAT)
             assert reply.body.count(b"word") == len(WORDS), reply.body
