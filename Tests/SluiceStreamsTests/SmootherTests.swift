@@ -278,17 +278,30 @@ import Testing
         player.take { batch in
             let proof = batch.store("proof")
             batch.append(.reasoningSignature(choice: 0, proof))
-            batch.append(.usage(Usage(input: 1)))
+            batch.append(.source(url: batch.store("u"), title: .empty))
+            batch.append(.ping)
         }
         player.text("so it is")
-        #expect(player.lines == ["reasoning 0 think "])
+        #expect(player.lines == ["reasoning 0 think ", "ping"])
         player.wait(20)
-        #expect(
-            Array(player.lines.dropFirst()) == ["reasoning 0 hard ", "signature 0 proof", "usage \(Usage(input: 1))"])
+        #expect(Array(player.lines.dropFirst(2)) == ["reasoning 0 hard ", "signature 0 proof", "source u "])
         player.wait(40)
         #expect(Array(player.lines.suffix(2)) == ["text 0 so ", "text 0 it "])
         player.wait(200)
         #expect(player.lines.last == "text 0 is")
+    }
+
+    @Test func aCountWithEachTokenPartsNoWords() {
+        var player = Player(.word)
+        for (index, token) in ["a ", "won", "der", "ful ", "day"].enumerated() {
+            player.text(token)
+            player.take { $0.append(.usage(Usage(output: index))) }
+        }
+        func counted(_ count: Int) -> String { "usage \(Usage(output: count))" }
+        // Behind the text that it counts, and before what comes next.
+        #expect(player.lines == ["text 0 a ", counted(0), "text 0 wonderful ", counted(2), counted(3)])
+        player.take { $0.append(.finish(choice: 0, .stop, raw: .empty)) }
+        #expect(Array(player.lines.suffix(3)) == ["text 0 day", counted(4), "finish 0 stop "])
     }
 
     @Test func aWordEndsWhereReasoningDoes() {
@@ -312,13 +325,13 @@ import Testing
         var player = Player(Self.every20, limitBytes: 4096)
         player.text("one two three ")
         for _ in 0..<1000 {
-            player.take { $0.append(.ping) }
+            player.take { $0.append(.source(url: $0.store("u"), title: .empty)) }
             player.text("word ")
             let held = player.smoother.heldBytes
             #expect(held <= 4096)
         }
         player.releaseAll()
-        #expect(player.transcript.pings == 1000 && player.transcript.text[0]?.utf8.count == 14 + 5000)
+        #expect(player.lines.count { $0 == "source u " } == 1000 && player.transcript.text[0]?.utf8.count == 14 + 5000)
     }
 
     /// Whatever is cut where and comes when, the reader gets the same texts, and events in the same order.
@@ -351,16 +364,16 @@ import Testing
             }
             player.releaseAll()
             let isSame = Self.joined(player.lines) == Self.joined(plain.lines)
-            #expect(isSame, "seed \(seed)")
+            #expect(isSame && player.transcript.usage == plain.usage, "seed \(seed)")
         }
     }
 
-    /// Lines of one kind that follow each other, as one. By scalars: a piece may begin with a mark, which Swift takes for a part of
+    /// Lines of one kind that follow each other, as one, without counts, which may come behind more text. By scalars: a piece may begin with a mark, which Swift takes for a part of
     /// the character before it.
     private static func joined(_ lines: [String]) -> [[Unicode.Scalar]] {
         var result: [[Unicode.Scalar]] = []
         var last: [Unicode.Scalar] = []
-        for line in lines.map({ Array($0.unicodeScalars) }) {
+        for line in lines.filter({ !$0.hasPrefix("usage") }).map({ Array($0.unicodeScalars) }) {
             let length = line.first == "t" ? 7 : line.starts(with: "reasoning".unicodeScalars) ? 12 : 0
             let kind = Array(line[..<length])
             if length > 0, kind == last {

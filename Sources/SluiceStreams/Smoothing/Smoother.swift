@@ -29,6 +29,8 @@ public struct Smoother: ~Copyable {
     private var cut = 0
     /// Of the texts that wait, and of what stands between them.
     private var (textBytes, otherBytes) = (0, 0)
+    /// Counted with text that waits. It has no place between two texts, and some providers count with each: so it parts no words.
+    private var usage: Usage?
     /// The front event begins with a whole piece.
     private var isReady = false
 
@@ -69,8 +71,9 @@ public struct Smoother: ~Copyable {
                 hold(event, text, of: batch, at: now)
                 if !hasBegun { begin(at: now, into: &out) }
                 advance(to: now, into: &out)
-            case .ping, .unknown, .usage, .reasoningSignature, .source:
-                if isEmpty { out.append(event, of: batch) } else { hold(event, of: batch) }
+            case .usage(let counts) where !isEmpty: usage = counts
+            case .reasoningSignature where !isEmpty, .source where !isEmpty: hold(event, of: batch)
+            case .ping, .unknown, .usage, .reasoningSignature, .source: out.append(event, of: batch)
             case .start, .toolCallStart, .toolCallArguments, .toolCallEnd, .finish, .error, .end:
                 releaseAll(into: &out)
                 out.append(event, of: batch)
@@ -192,6 +195,10 @@ public struct Smoother: ~Copyable {
         }
         tidy()
         look()
+        if isEmpty, let counts = usage {
+            out.append(.usage(counts))
+            usage = nil
+        }
         return count
     }
 
