@@ -69,7 +69,7 @@ extension Exchange {
             }
             identity = known
             record.identity = known.name
-            self.identity = known
+            if route.spec.resume != nil { self.identity = known }
         }
         return take(access.rules, identity, route)
     }

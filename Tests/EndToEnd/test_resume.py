@@ -6,9 +6,11 @@ import tempfile
 import threading
 import time
 
-from harness import HEAD, Peer, Sluice, chunk, event, fetch, request_bytes, until
+from harness import HEAD, Peer, Sluice, chunk, drain, event, fetch, request_bytes, until
 from http2_peer import connect_http2
-from resume_world import ID, Gated, Stream, chat, metrics, settings
+from life_world import Http1Reader
+from measure_resume import Measure
+from resume_world import ID, TOKENS, Gated, Stream, chat, metrics, settings
 from test_access import bearer, keys_file, line
 from test_life import hangup
 
@@ -160,6 +162,16 @@ def test_a_prompt_with_a_known_name_begins_nothing():
         assert fetch(proxy.port, ask(id="n3")).status == 502
         peer.script = peer._answer
         assert fetch(proxy.port, ask(id="n3")).status == 200
+
+
+def test_a_connection_serves_the_next_request_after_such_an_answer():
+    with Gated() as peer, Sluice(settings(peer)) as proxy:
+        reader = Http1Reader(proxy.port)
+        names = [reader.ask("/v1/chat").headers["x-stream-id"] for _ in range(5)]
+        assert len(set(names)) == 5 and reader.ask(f"/v1/chat/{names[0]}/stream", None).complete
+        assert reader.ask("/v1/chat").complete and len(peer.requests) == 6
+        reader.close()
+        until(lambda: len([line for line in proxy.exchanges() if line["end"] == "done"]) == 7, what="the log")
 
 
 # What is not there
@@ -495,13 +507,16 @@ def test_a_drain_ends_what_nobody_reads_and_waits_for_the_rest():
 
 
 def test_the_drain_timeout_ends_them_all():
-    with Gated(held=1) as peer, Sluice(settings(peer, workers=2, drain_timeout="300ms")) as proxy:
+    with Gated(held=1) as peer, Sluice(settings(peer, workers=4, drain_timeout="300ms")) as proxy:
         first = Stream(proxy.port, ask("/sse-json")).until(b"Hello")
-        readers = [Stream(proxy.port, f"/sse-json/{name_of(first.reply)}/stream").until(b"Hello") for _ in range(4)]
+        readers = [Stream(proxy.port, f"/sse-json/{name_of(first.reply)}/stream").until(b"Hello") for _ in range(8)]
+        began = time.monotonic()
         proxy.process.send_signal(signal.SIGTERM)
         for each in [first, *readers]:
             assert each.whole().complete and b"going down" in each.body, each.data[-200:]
         assert proxy.process.wait(20) == 0
+        # The last word has been taken by all: nobody is waited for until the farewell ends.
+        assert time.monotonic() - began < 8
 
 
 def test_answers_live_through_a_reload():
@@ -539,3 +554,122 @@ def test_http2_reads_on_too():
         assert session.fetch(f"/sse-json/{name}", method="DELETE").status == 204
         session.close()
         second.close()
+
+
+# What stands between events
+
+
+def test_keepalives_are_for_who_waits_and_no_part_of_the_answer():
+    with Gated(held=1) as peer:
+        made = settings(peer, workers=4)
+        for route in made["routes"]:
+            route["keepalive"] = "50ms"
+        with Sluice(made) as proxy:
+            for path, beat in [("/sse-text", b":\n\n"), ("/openai-chat", b":\n"), ("/anthropic", b"event: ping\n")]:
+                peer.gate.clear()
+                first = Stream(proxy.port, ask(path)).until(b"Hello")
+                name = name_of(first.reply)
+                readers = [first] + [Stream(proxy.port, f"{path}/{name}/stream").until(b"Hello") for _ in range(6)]
+                for reader in readers:
+                    until(lambda: reader.body.count(b"\n" + beat) >= 2, what=f"keepalives {reader.data!r}")
+                    assert path != "/openai-chat" or b":\n\n" not in reader.body
+                peer.release()
+                kept = fetch(proxy.port, f"{path}/{name}/stream?from=0").body
+                assert b"\n" + beat not in kept and b"Hello" in kept
+                for reader in readers:
+                    assert reader.whole().complete and reader.body.replace(beat, b"") == kept.replace(beat, b"") or (
+                        path == "/anthropic" and reader.body.replace(beat + b'data: {"type": "ping"}\n\n', b"") == kept)
+            pings = [line.get("pings", 0) for line in proxy.exchanges() if "resumed" in line]
+            assert max(pings) >= 2
+
+
+def test_a_relayed_stream_gets_ids_however_it_is_cut():
+    """CRLF, comments, ids of its own, and bytes that come one by one."""
+    text = (b": hello\r\n\r\nid: own-1\r\n" + event({"content": "Hel"}).replace(b"\n", b"\r\n")
+            + b"event: x\r\n" + event({"content": "lo"}).replace(b"\n", b"\r\n") + event({}, "stop") + b"data: [DONE]\n\n")
+
+    def script(connection, request):
+        connection.sendall(HEAD)
+        for index in range(0, len(text), 3):
+            connection.sendall(chunk(text[index:index + 3]))
+        connection.sendall(b"0\r\n\r\n")
+
+    with Peer(script) as peer, Sluice(settings(peer)) as proxy:
+        whole = fetch(proxy.port, "/v1/chat", {"model": "m", "stream": True, "messages": [{"role": "user", "content": "x"}]})
+        assert whole.complete and b"\r" not in whole.body and b"own-1" not in whole.body, whole.body
+        name, body = name_of(whole), whole.body
+        plain = ID.sub(b"", body)
+        assert plain == text.replace(b"\r\n", b"\n").replace(b"id: own-1\n", b""), plain
+        positions = [int(position) for _, position in ID.findall(body)]
+        assert len(positions) == 5 and positions[-1] == len(body)
+        for position in positions:
+            assert body[:position].endswith(b"\n\n")
+            assert fetch(proxy.port, "/v1/chat", {"x": 1}, headers=last_event(name, position)).body == body[position:]
+        assert len(peer.requests) == 1
+
+
+def test_the_official_libraries_read_streams_with_ids():
+    import anthropic
+    import openai
+
+    with Gated(held=2) as peer:
+        routes = [{"path": "/v1/chat/completions", "request": "openai-chat", "response": "openai-chat"},
+                  {"path": "/v1/messages", "request": "anthropic", "response": "anthropic", "drop_unsupported": True}]
+        for route in routes:
+            route.update({"upstream": "u", "resume": {}, "keepalive": "30ms"})
+        with Sluice(settings(peer, routes=routes)) as proxy:
+            def release():
+                until(lambda: len(peer.requests) > calls, what="the request")
+                time.sleep(0.3)
+                peer.release()
+
+            for library in ("openai", "anthropic"):
+                calls = len(peer.requests)
+                peer.gate.clear()
+                threading.Thread(target=release, daemon=True).start()
+                messages = [{"role": "user", "content": "hi"}]
+                if library == "openai":
+                    client = openai.OpenAI(base_url=f"http://127.0.0.1:{proxy.port}/v1", api_key="x", max_retries=0)
+                    chunks = client.chat.completions.create(model="m", messages=messages, stream=True)
+                    text = "".join(each.choices[0].delta.content or "" for each in chunks if each.choices)
+                else:
+                    client = anthropic.Anthropic(base_url=f"http://127.0.0.1:{proxy.port}", api_key="x", max_retries=0)
+                    with client.messages.stream(model="m", max_tokens=99, messages=messages) as chunks:
+                        text = "".join(chunks.text_stream)
+                assert text == "".join(TOKENS), text
+                client.close()
+        lines = [line for line in proxy.exchanges() if "generation" in line]
+        assert [line["end"] for line in lines] == ["done", "done"] and all(line["pings"] > 1 for line in lines), lines
+
+
+def test_a_reader_that_falls_out_of_the_buffer_is_told_or_cut_off():
+    big = ["v" * 1000] * 6000
+    with Gated(tokens=big, held=1) as peer, Sluice(settings(
+            peer, {"buffer": "64KiB"}, limits={"slow_client": "60s"}, workers=2)) as proxy:
+        for path in ["/text", "/sse-text"]:
+            peer.gate.clear()
+            first = Stream(proxy.port, ask(path)).until(b"vvv")
+            slow = [socket.socket() for _ in range(4)]
+            for each in slow:
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                each.connect(("127.0.0.1", proxy.port))
+                each.sendall(request_bytes(f"{path}/{name_of(first.reply)}/stream", headers=["Connection: close"]))
+                each.settimeout(30)
+                assert each.recv(100)
+            peer.release()
+            assert first.whole(60).complete and len(first.body) >= 6_000_000
+            for each in slow:
+                data = drain(each, 30)
+                assert len(data) < 5_000_000 and not data.endswith(b"/end\n\n\r\n0\r\n\r\n") or b"event: error" in data
+                if path == "/text":
+                    assert not data.endswith(b"0\r\n\r\n")
+        ends = until(lambda: [line["end"] for line in proxy.exchanges() if line["end"] == "resume_forgotten"], what="the log")
+        assert set(ends) == {"resume_forgotten"} and len(peer.requests) == 2
+
+
+def test_memory_comes_back_when_answers_are_forgotten():
+    facts = Measure(streams=60, ttl=1, tokens=200, bound=4 << 20).run()
+    ended, after, before = facts["all have ended"], facts["forgotten"], facts["before"]
+    assert 0 < ended["kept"] <= (4 << 20) + (64 << 10), ended
+    assert after["buffers"] <= before["buffers"] + (256 << 10), facts
+    assert after["resident"] <= before["resident"] + (8 << 20), facts

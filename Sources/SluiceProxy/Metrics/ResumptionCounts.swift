@@ -32,7 +32,8 @@ struct ResumptionCounts: Sendable {
 
     private static var all: [WritableKeyPath<ResumptionCounts, Int>] {
         [
-            \.begun, \.refused, \.evicted, \.abandoned, \.stopped, \.attached, \.nothing, \.forgotten, \.unknown, \.failed,
+            \.begun, \.refused, \.evicted, \.abandoned, \.stopped, \.attached, \.nothing, \.forgotten, \.unknown,
+            \.failed,
         ]
     }
 }
@@ -45,7 +46,8 @@ extension MetricsExposition {
         out.sample([], state.generations)
         out.family("sluice_generation_bytes", .gauge, "What is kept of them.")
         out.sample([], state.generationBytes)
-        out.family("sluice_generations_total", .counter, "Answers that could have been read on, by what became of them.")
+        out.family(
+            "sluice_generations_total", .counter, "Answers that could have been read on, by what became of them.")
         let fates = [
             ("abandoned", sum.abandoned), ("begun", sum.begun), ("evicted", sum.evicted), ("refused", sum.refused),
             ("stopped", sum.stopped),

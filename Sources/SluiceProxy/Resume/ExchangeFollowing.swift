@@ -107,7 +107,8 @@ extension Exchange {
     }
 
     private func readOrBegin(_ found: Found) {
-        if case .success(nil) = found {
+        guard case .success(.some) = found else {
+            // A store that is away keeps nobody from asking.
             following = nil
             return beginAttempt()
         }
@@ -117,6 +118,7 @@ extension Exchange {
     private func read(_ found: Found, from position: Int?) {
         // useChat asks whether something runs each time that it is shown: what it has got whole, it does not want again.
         let wantsOnlyNew = position == nil && route?.spec.request == .vercelUI
+        following?.wantsOnlyNew = wantsOnlyNew
         switch found {
         case .failure: failStore()
         case .success(nil): wantsOnlyNew ? answerNothing() : replayFailed(.unknown)
@@ -158,11 +160,15 @@ extension Exchange {
     /// nothing of it.
     private func answerFailure(_ error: ProxyError) {
         let format = expectation.format
-        guard var encoder = StreamEncoders.make(format, options: EncoderOptions()) else { return end(error.reason) }
         var words = ByteQueue()
-        let ending = encoder.fail(error.streamFailure, into: &words)
+        guard var encoder = StreamEncoders.make(format, options: EncoderOptions()),
+            encoder.fail(error.streamFailure, into: &words) == .complete, following?.isBetweenEvents == true
+        else {
+            guard isCommitted else { return answerStatus(error) }
+            client.abort()
+            return end(error.reason)
+        }
         closeEvents(&words)
-        guard ending == .complete else { return fail(error) }
         if !isCommitted {
             let head = ResponseFields.stream(
                 encoder.contentType.description, encoder.fields, record.requestID, HeaderFields(), route)
@@ -170,6 +176,11 @@ extension Exchange {
         }
         send(isLast: true) { $0.append(words.span) }
         end(error.reason)
+    }
+
+    /// Not within what another exchange does just now.
+    private func answerStatus(_ error: ProxyError) {
+        worker.loop.afterTurn { [weak self] in self?.fail(error) }
     }
 
     /// What a browser sends back next time, and gets 204 for.
@@ -200,7 +211,7 @@ extension Exchange {
     }
 
     func sendFollowersKeepalive() {
-        guard client.waitingSince == nil, isCommitted,
+        guard client.waitingSince == nil, isCommitted, following?.isBetweenEvents == true,
             var encoder = StreamEncoders.make(expectation.format, options: EncoderOptions())
         else { return }
         var bytes = ByteQueue()
@@ -212,15 +223,9 @@ extension Exchange {
 
     /// The time for it is over, while the answer goes on elsewhere.
     func failFollowing(_ error: ProxyError) {
-        guard let following, following.head == nil, client.waitingSince == nil else {
-            client.abort()
-            return end(error.reason)
-        }
-        cancelReading()
+        following?.cancel()
         answerFailure(error)
     }
-
-    private func cancelReading() { following?.cancel() }
 }
 
 extension Exchange: ReplayReader {
@@ -248,7 +253,7 @@ extension Exchange: ReplayReader {
     func replayBytes(_ bytes: Span<UInt8>) {
         guard phase == .following, let following else { return }
         if let head = following.head { commitReplay(head) }
-        following.hasBytes = true
+        following.note(bytes, hasBlankLines: expectation.format.stampStyle != nil)
         send(isLast: false) { $0.append(bytes) }
     }
 
@@ -272,6 +277,7 @@ extension Exchange: ReplayReader {
     func replayFailed(_ failure: ReplayFailure) {
         guard phase == .following, let following else { return }
         following.subscription = nil
+        if failure == .unknown, following.wantsOnlyNew, !isCommitted { return answerNothing() }
         worker.metrics.resumption.count(failure)
         let message =
             switch failure {

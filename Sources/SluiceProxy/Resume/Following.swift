@@ -19,11 +19,25 @@ final class Following {
     /// Of the answer; for the last word.
     var id = ""
     var isEnded = false
-    var hasBytes = false
+    /// What has ended by now is nothing to it.
+    var wantsOnlyNew = false
+    private(set) var hasBytes = false
+    /// Something of ours would not stand within something of the answer's.
+    private(set) var isBetweenEvents = true
     /// A head that waits for the first byte: without any there is nothing to read.
     var head: ResponseHead?
 
     init(_ wish: Wish) { self.wish = wish }
+
+    /// These are sent. `hasBlankLines`: they end events.
+    func note(_ bytes: Span<UInt8>, hasBlankLines: Bool) {
+        guard let last = bytes.indices.last else { return }
+        let endedLine = hasBytes && lastByte == ASCII.lf
+        let before = last > 0 ? bytes[last - 1] == ASCII.lf : endedLine
+        isBetweenEvents = bytes[last] == ASCII.lf && (before || !hasBlankLines)
+        (lastByte, hasBytes) = (bytes[last], true)
+    }
+    private var lastByte: UInt8 = 0
 
     func resume() { subscription?.resume() }
 

@@ -35,6 +35,7 @@ final class Generation: ClientStream, TimerHandler {
     /// All together are over their bound. Then what one grows by is taken from its own front.
     private var isTight = false
     private var excessBytes = 0
+    private var isReleased = false
     private var reportedBytes = 0
     private var isDrainedDue = false
 
@@ -58,6 +59,7 @@ final class Generation: ClientStream, TimerHandler {
         original.subscription = reader
         (self.original, readers) = (original, [reader])
         store?.begin(facts, keep: Self.keepWhileRunning)
+        noteStorage()
     }
 
     /// What a store keeps of a generation whose process says nothing more.
@@ -67,8 +69,7 @@ final class Generation: ClientStream, TimerHandler {
     private var directory: GenerationDirectory { worker.shared.generations }
     /// Its upstream works for it.
     var isRunning: Bool { ending == nil }
-    var keptBytes: Int { log.storageBytes }
-    var hasReaders: Bool { !readers.isEmpty }
+    private var hasReaders: Bool { !readers.isEmpty }
     /// 128 random bits in base64url.
     static func makeID() -> String {
         var bytes = [UInt8](repeating: 0, count: 16)
@@ -152,7 +153,8 @@ final class Generation: ClientStream, TimerHandler {
         let usual = spec.bufferBytes / 2
         return isTight ? min(usual, worker.limits.streamBufferHighBytes) : usual
     }
-    private var furthest: Int? { readers.lazy.map(\.position).max() }
+    /// A position that the body has not got to is no reader's place.
+    private var furthest: Int? { readers.lazy.map(\.position).filter { $0 <= self.log.end }.max() }
 
     var waitingSince: Instant? { original?.client.waitingSince }
     var sentBytes: Int { original?.client.sentBytes ?? sentByOriginal }
@@ -204,10 +206,14 @@ final class Generation: ClientStream, TimerHandler {
         noteStorage()
     }
 
+    /// What there is of it besides its body, roughly: many short answers must not be free.
+    private static let ownBytes = 2 << 10
+
     private func noteStorage() {
-        let change = log.storageBytes - reportedBytes
+        let held = isReleased ? 0 : Self.ownBytes + log.storageBytes
+        let change = held - reportedBytes
         guard change != 0 else { return }
-        reportedBytes = log.storageBytes
+        reportedBytes = held
         isTight = worker.generations.noteStorage(change)
         excessBytes = isTight ? max(0, excessBytes + change) : 0
     }
@@ -220,7 +226,7 @@ final class Generation: ClientStream, TimerHandler {
         life.end(at: now)
         if !isForgotten {
             store?.end(facts.id, ending, keep: spec.ttl)
-            directory.ended(facts.id, hasReaders: hasReaders, bytes: log.storageBytes)
+            directory.ended(facts.id, hasReaders: hasReaders, bytes: reportedBytes)
         }
         pump()
         original?.watchAlone()
@@ -317,7 +323,8 @@ final class Generation: ClientStream, TimerHandler {
     private func settle() {
         trim()
         if isForgotten, ending != nil, readers.isEmpty { return release() }
-        guard let exchange, exchange.isUpstreamPaused, !isDrainedDue, (furthest.map { log.end - $0 } ?? 0) <= aheadLimit / 2
+        guard let exchange, exchange.isUpstreamPaused, !isDrainedDue,
+            (furthest.map { log.end - $0 } ?? 0) <= aheadLimit / 2
         else { return }
         isDrainedDue = true
         // Not within what the upstream's own bytes have brought about.
@@ -357,6 +364,7 @@ final class Generation: ClientStream, TimerHandler {
     }
 
     private func release() {
+        isReleased = true
         worker.loop.cancel(timer)
         timer = .none
         log.forget(upTo: log.end)

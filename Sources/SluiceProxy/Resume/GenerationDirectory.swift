@@ -33,6 +33,8 @@ final class GenerationDirectory: Sendable {
     private let bytes = Atomic<Int>(0)
     /// Of those that are told to go.
     private let leaving = Atomic<Int>(0)
+    /// Since memory was last handed back to the system.
+    private let freed = Atomic<Int>(0)
     private let tokens = Atomic<UInt64>(0)
 
     /// What all generations hold, in bytes.
@@ -87,9 +89,18 @@ final class GenerationDirectory: Sendable {
     /// The bytes of one generation have changed by so many. True: all together are over `limit`.
     func changed(by count: Int, limit: Int) -> Bool {
         let total = bytes.add(count, ordering: .relaxed).newValue
+        if count < 0 { noteFreed(-count, rest: total) }
         if total <= limit { return false }
         return count > 0 ? !makeRoom(limit) : true
     }
+
+    /// glibc keeps what is freed between other things. When that may be as much as is still in use, it is told to hand it back.
+    private func noteFreed(_ count: Int, rest: Int) {
+        guard freed.add(count, ordering: .relaxed).newValue >= max(Self.worthTrimming, rest) else { return }
+        freed.store(0, ordering: .relaxed)
+        MachineMemory.giveBack()
+    }
+    private static let worthTrimming = 8 << 20
 
     /// Has those go that have ended and that nobody reads, the oldest first. False if what is left is still over `limit`.
     func makeRoom(_ limit: Int) -> Bool {

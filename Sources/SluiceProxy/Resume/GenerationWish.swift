@@ -18,7 +18,8 @@ extension RouteTable {
 
     /// `path` is not the route's own. These are its too, whatever its `methods` are.
     func generationMatch(_ entry: RouteEntry, _ head: RequestHead, _ path: String) -> GenerationMatch {
-        guard let (name, isStream) = Self.generationName(entry, path), Self.matchesHost(entry.spec.host, head.authority),
+        guard let (name, isStream) = Self.generationName(entry, path),
+            Self.matchesHost(entry.spec.host, head.authority),
             Self.conditionsHold(entry.spec.conditions, head, body: nil) != false
         else { return .no }
         switch head.method {

@@ -32,16 +32,16 @@ struct ReplayLog: ~Copyable {
 
     init(limitBytes: Int) {
         self.limitBytes = limitBytes
-        segmentBytes = min(16 << 10, max(1 << 10, limitBytes / 4))
+        segmentBytes = Self.powerOfTwo(upTo: min(16 << 10, max(1 << 10, limitBytes / 4)))
     }
 
     mutating func append(_ bytes: Span<UInt8>) {
         var offset = 0
         while offset < bytes.count {
             let used = (end - first) % segmentBytes
-            if used == 0 { segments.append(Segment()) }
-            guard let last = segments.last else { return }
             let count = min(segmentBytes - used, bytes.count - offset)
+            if used == 0 { addSegment(for: count) }
+            guard let last = segments.last else { return }
             let before = last.bytes.storageBytes
             last.bytes.append(bytes.extracting(offset..<(offset + count)))
             storageBytes += last.bytes.storageBytes - before
@@ -49,6 +49,17 @@ struct ReplayLog: ~Copyable {
             end += count
         }
     }
+
+    /// Most answers are short: the first one grows as it is needed, by doubling to its full size. Those behind it have that at once.
+    private mutating func addSegment(for count: Int) {
+        let segment = Segment()
+        let wanted = segments.isEmpty && start == 0 ? max(256, 2 * Self.powerOfTwo(upTo: count)) : segmentBytes
+        segment.bytes.appendUninitialized(min(wanted, segmentBytes)) { _ in 0 }
+        storageBytes += segment.bytes.storageBytes
+        segments.append(segment)
+    }
+
+    private static func powerOfTwo(upTo number: Int) -> Int { 1 << (Int.bitWidth - 1 - max(1, number).leadingZeroBitCount) }
 
     /// Forgets what is over `limitBytes`, but nothing from `needed` on.
     mutating func trim(needed: Int) { forget(upTo: min(end - limitBytes, needed)) }

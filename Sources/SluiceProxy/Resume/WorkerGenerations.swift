@@ -115,7 +115,10 @@ final class WorkerGenerations {
 
     func takesMore(_ token: UInt64) { remoteReaders[token]?.subscription?.resume() }
 
-    func detach(_ token: UInt64) { remoteReaders.removeValue(forKey: token)?.subscription?.cancel() }
+    func detach(_ token: UInt64) {
+        remoteReaders.removeValue(forKey: token)?.subscription?.cancel()
+        worker.generationReadersLeft()
+    }
 
     /// It has heard its last.
     func left(_ token: UInt64) {
