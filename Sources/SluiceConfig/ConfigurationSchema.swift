@@ -302,6 +302,7 @@ public enum ConfigurationSchema {
         Key(
             "on_disconnect", Build.choice(Route.OnDisconnect.self),
             "What becomes of the upstream when the client has left."),
+        Key("smooth", smooth, "Text leaves in whole words, or one word each interval: a typing effect."),
         Key("forward_credentials", Build.flag, "Lets the client's own Authorization and cookies through."),
         Key("headers", Build.mapping(headers), "Put on messages."),
     ]
@@ -312,6 +313,12 @@ public enum ConfigurationSchema {
             Key("name", Build.text, "A name under `upstreams`.", isRequired: true),
             Key("model", Build.text, "In place of the route's and the client's."),
         ]))
+
+    private static let smooth = Build.either(
+        ["enum": [false]],
+        Build.either(
+            Build.choice(["off", "word"]),
+            Build.mapping([Key("interval", Build.duration, "Between two words; 5ms to 1s.", isRequired: true)])))
 
     private static let vercelUI = [
         Key("finish_reason", Build.flag, "true from AI SDK 5.0.92 on; older ones refuse the key."),

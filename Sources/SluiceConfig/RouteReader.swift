@@ -158,6 +158,7 @@ extension ConfigurationReader {
         if let early = section.duration("early_headers"), early > .zero { route.earlyHeaders = early }
         route.onDisconnect = section.choice("on_disconnect", Route.OnDisconnect.self) ?? .cancel
         route.forwardCredentials = section.bool("forward_credentials") ?? false
+        route.smooth = readSmooth(&section)
         guard var headers = section.section("headers") else { return }
         if let response = headers.section("response") {
             for (name, keyNode, value) in response.entries {
@@ -188,6 +189,7 @@ extension ConfigurationReader {
             report("upstream", "'\(upstream.name)' has the dialect raw, which only passthrough can use")
         }
         guard request == .passthrough else { return }
+        if route.smooth != nil { report("smooth", "a passthrough answer is not changed; take this out") }
         let changes = [
             ("model", route.model), ("upstream", route.upstreams.lazy.compactMap(\.model).first),
             ("system", route.system), ("defaults", route.defaults),

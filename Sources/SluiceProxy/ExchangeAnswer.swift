@@ -64,7 +64,7 @@ extension Exchange {
     func makeBridge(_ pool: UpstreamPool) {
         guard let route else { return }
         bridge = AnswerBridge.make(
-            expectation, pool.endpoint, route: route, requestID: record.requestID, eventBytes: limits.eventBytes)
+            expectation, pool.endpoint, route: route, requestID: record.requestID, limits: limits)
         keepTranscript()
     }
 
@@ -146,6 +146,7 @@ extension Exchange {
         noteTokens()
         if phase == .firstToken { firstEvents() }
         if bridge?.progress.sawEnd == true, deadlines.streamEnded(at: now) { arm() }
+        if bridge?.smoothingDue != nil { arm() }
     }
 
     /// Holds the answer back until there is a token: until then the status can still tell the truth.

@@ -25,6 +25,8 @@ struct ExchangeDeadlines {
         case keepalive
         /// The next attempt.
         case retry
+        /// Text that is held for a typing effect.
+        case smoothing
     }
 
     /// What the exchange knows at the time of asking.
@@ -36,6 +38,8 @@ struct ExchangeDeadlines {
         var isUpstreamPaused = false
         /// Since when the client has taken nothing of what waits for it; nil if nothing waits.
         var clientWaitsSince: Instant?
+        /// When text that is held for a typing effect leaves; nil if none is.
+        var smoothingDue: Instant?
     }
 
     private let started: Instant
@@ -136,6 +140,7 @@ struct ExchangeDeadlines {
             if requestBody > .zero, bodyDeadline < next.at { next = (bodyDeadline, .requestBody) }
         }
         if phase == .over { return next }
+        if let due = situation.smoothingDue { next = (due, .smoothing) }
         if let ended { add(ended, Self.grace, .endGrace) }
         if let since = situation.clientWaitsSince { add(since, slowClient, .slowClient) }
         if phase != .request, phase != .following { add(started, timeouts.total, .upstream(.total)) }

@@ -134,7 +134,8 @@ extension Exchange {
         if following != nil { isStream = true }
         return ExchangeDeadlines.Situation(
             isCommitted: isCommitted, isStream: isStream, canCommitEarly: canCommitEarly,
-            isUpstreamPaused: isUpstreamPaused, clientWaitsSince: client.waitingSince)
+            isUpstreamPaused: isUpstreamPaused, clientWaitsSince: client.waitingSince,
+            smoothingDue: isStream && isAnswerBegun ? smoothingDue : nil)
     }
 
     func timerFired(_ timer: TimerID, on loop: EventLoop) {
@@ -162,6 +163,7 @@ extension Exchange {
         case .processStart: processWaitEnded()
         case .earlyHeaders: commitEarly()
         case .keepalive: sendKeepalive()
+        case .smoothing: releaseSmoothed()
         }
     }
 
