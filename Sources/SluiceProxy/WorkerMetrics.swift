@@ -42,4 +42,7 @@ struct WorkerMetrics {
     var forbidden = 0
     var rateLimited = 0
     var preflights = 0
+    /// Answers that a client would have taken compressed, and that went out as they are since memory was short.
+    var compressionsSkipped = 0
+    var compression = CompressionCounts()
 }

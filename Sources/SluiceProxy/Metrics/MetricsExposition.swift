@@ -31,6 +31,7 @@ enum MetricsExposition {
         appendLive(reports, &out)
         appendUpstreams(reports, &out)
         appendCounters(reports, &out)
+        appendCompression(reports, &out)
         appendState(state, &out)
         appendProcess(state, &out)
         return out.finished()
