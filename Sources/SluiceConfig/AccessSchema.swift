@@ -26,7 +26,8 @@ enum AccessSchema {
         Key("mtls", Build.mapping(mtls), "Client certificates that the listener's client_ca has verified."),
         Key(
             "cookie", Build.text,
-            "A cookie that may carry a key or token, for pages of this origin and those that cors allows with credentials."),
+            "A cookie that may carry a key or token, for pages of this origin and those that cors allows with credentials."
+        ),
     ]
 
     private static let apiKeys = [

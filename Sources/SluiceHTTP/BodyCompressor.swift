@@ -15,11 +15,12 @@ public struct BodyCompressor: ~Copyable {
     private let engine: Engine
     private let memory: EncoderMemory
 
-    /// What one of them holds, in bytes, however long its stream is.
+    /// The most that one of them holds, in bytes, however long its stream and each piece of it is. Of small events brotli holds a
+    /// third.
     public static func memoryBytes(_ coding: BodyCoding) -> Int {
         switch coding {
         case .gzip: 32 << 10
-        case .brotli: 1 << 20
+        case .brotli: 2 << 20
         }
     }
 
@@ -135,18 +136,20 @@ public struct BodyCompressor: ~Copyable {
     ) -> Bool {
         input.withUnsafeBufferPointer { source in
             let operation = isLast ? BROTLI_OPERATION_FINISH : BROTLI_OPERATION_FLUSH
-            var (next, rest) = (source.baseAddress, source.count)
-            repeat {
+            var (next, rest, isDone) = (source.baseAddress, source.count, false)
+            while !isDone {
                 // No room is given: the output is taken out of the encoder's own storage.
                 var room = 0
                 guard BrotliEncoderCompressStream(state, operation, &rest, &next, &room, nil, nil) != 0 else {
                     return false
                 }
+                // While there was output, the last block may not have been looked at.
+                isDone = rest == 0 && BrotliEncoderHasMoreOutput(state) == 0
                 var count = 0
                 if let start = BrotliEncoderTakeOutput(state, &count) {
                     out.append(UnsafeBufferPointer(start: start, count: count))
                 }
-            } while rest > 0 || BrotliEncoderHasMoreOutput(state) != 0
+            }
             return !isLast || BrotliEncoderIsFinished(state) != 0
         }
     }

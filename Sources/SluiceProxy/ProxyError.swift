@@ -61,7 +61,8 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         switch error {
         case .limit(let limit):
             let advice =
-                limit.name == "target_bytes" ? " of \(limit.value) bytes; send what is longer in the body of a POST" : ""
+                limit.name == "target_bytes"
+                ? " of \(limit.value) bytes; send what is longer in the body of a POST" : ""
             self.init(
                 .limit(limit, status: error.requestStatus), .client,
                 "the request is over the limit \(limit.name)\(advice)")

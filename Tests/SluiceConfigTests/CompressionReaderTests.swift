@@ -28,7 +28,8 @@ import Testing
         #expect(try read("", [""]) == [[]])
         #expect(try read("", [", compress: [br, gzip]"]) == [[.br, .gzip]])
         #expect(try read("", [", compress: gzip"]) == [[.gzip]])
-        #expect(try read("compress: [gzip, br]", ["", ", compress: off", ", compress: [br]"]) == [[.gzip, .br], [], [.br]])
+        #expect(
+            try read("compress: [gzip, br]", ["", ", compress: off", ", compress: [br]"]) == [[.gzip, .br], [], [.br]])
         #expect(try read("compress: []", [""]) == [[]])
     }
 

@@ -37,7 +37,8 @@ import Testing
         let stream = ["Content-Type: text/event-stream", "Cache-Control: no-cache, no-transform"]
         #expect(coding(stream, length: .chunked, isOwn: true) == .gzip)
         for type in [
-            "text/plain; charset=utf-8", "text/html", "application/problem+json", "application/x-ndjson", "IMAGE/SVG+XML",
+            "text/plain; charset=utf-8", "text/html", "application/problem+json", "application/x-ndjson",
+            "IMAGE/SVG+XML",
         ] {
             #expect(coding(["Content-Type: \(type)"]) == .gzip, "\(type)")
         }

@@ -53,7 +53,9 @@ struct CookieCredentials: Sendable {
         if cors?.allowsCredentials(head) == true { return true }
         // What the browser says of itself no page can change, and no proxy in front needs to be asked which scheme the page has.
         if let site = only("sec-fetch-site", in: head.fields) { return site == "same-origin" }
-        guard !head.fields.contains("sec-fetch-site"), let origin = only("origin", in: head.fields) else { return false }
+        guard !head.fields.contains("sec-fetch-site"), let origin = only("origin", in: head.fields) else {
+            return false
+        }
         return isSame(origin, head.authority, isTLS: isTLS)
     }
 

@@ -59,10 +59,10 @@ public struct PromptParameters: Sendable, Equatable {
             members.append((key: "max_tokens", value: JSONValue(count)))
         }
         if let temperature, !temperature.isEmpty {
-            guard case .number? = JSONValue.parse(strictly: Array(temperature.utf8)) else {
+            guard case .number(let number)? = JSONValue.parse(strictly: Array(temperature.utf8)) else {
                 throw .invalid(field: "temperature", "is no number")
             }
-            members.append((key: "temperature", value: .number(temperature)))
+            members.append((key: "temperature", value: .number(number)))
         }
         return .object(members)
     }

@@ -72,9 +72,11 @@ import Testing
         #expect(complaint(["messages": #"[{"role":"user"}]"#]) == "messages[0].content: is missing")
         #expect(complaint(["messages": #"[{"role":"wizard","content":"a"}]"#]).hasPrefix("messages[0].role: 'wizard'"))
         for number in ["0", "-1", "1.5", "ten", "1e3", "99999999999999999999", " 5"] {
-            #expect(complaint(["prompt": "a", "max_tokens": number]) == "max_tokens: is no whole number above 0", "\(number)")
+            #expect(
+                complaint(["prompt": "a", "max_tokens": number]) == "max_tokens: is no whole number above 0",
+                "\(number)")
         }
-        for number in ["warm", "01", ".5", "0x1", "1 ", "\"1\"", "true"] {
+        for number in ["warm", "01", ".5", "0x1", "1 2", "\"1\"", "true"] {
             #expect(complaint(["prompt": "a", "temperature": number]) == "temperature: is no number", "\(number)")
         }
     }
