@@ -31,7 +31,8 @@ private func compress(_ input: FuzzInput) {
         } catch {
             require(false, "what was compressed cannot be inflated: \(error)")
         }
-        require(plain.withUnsafeBytes { $0.elementsEqual(piece) }, "a flush holds something back, or makes something up")
+        require(
+            plain.withUnsafeBytes { $0.elementsEqual(piece) }, "a flush holds something back, or makes something up")
         require(inflater.isComplete == isLast, "the end is where it was said to be")
     }
 }
