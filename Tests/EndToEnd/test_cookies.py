@@ -1,12 +1,15 @@
 """Pages that cannot set a field: keys in cookies, which count only for pages that may use them; and conversations in a query."""
 
+import hashlib
+import hmac
 import json
 import tempfile
+import time
 import urllib.parse
 
-from harness import TOKENS, Peer, Sluice, config, fetch, stream, until
+from harness import CHAT, TOKENS, Peer, Sluice, config, fetch, stream, until
 from http2_peer import connect_http2
-from test_access import CANARY, keys_file, line, said
+from test_access import CANARY, keys_file, line, said, token
 
 ASK = "/stream?prompt=hi"
 COOKIE = "__Host-key"
@@ -72,6 +75,27 @@ def test_cookies_let_in_whom_they_should():
             log = json.dumps(proxy.log) + proxy.errors.decode()
             assert CANARY not in log and "slc_bob" not in log and "theme=dark" not in log, log
             assert all(CANARY.encode() not in request and b"theme" not in request for request in peer.requests)
+
+
+def test_cookies_with_tokens():
+    """What a login service sets; and on routes that the body chooses."""
+    secret = "a-secret-of-more-than-thirty-two-bytes"
+    made = token(lambda message: hmac.new(secret.encode(), message, hashlib.sha256).digest(),
+                 {"sub": "user-1", "exp": int(time.time()) + 600}, alg="HS256")
+    with Peer(lambda c, r: stream(c)) as peer:
+        values = config(peer.url, auth={"jwt": {"algorithms": "HS256", "secret": secret}, "cookie": "session"})
+        values["routes"].insert(0, {"path": "/text", "request": "openai-chat", "response": "ndjson", "upstream": "u",
+                                    "when": {"body.model": "other"}})
+        with Sluice(values) as proxy:
+            for path, body in ((ASK, None), ("/text", CHAT)):
+                for site, status in (("same-origin", 200), ("cross-site", 403)):
+                    reply = fetch(proxy.port, path, body, headers=[f"Cookie: session={made}", f"Sec-Fetch-Site: {site}"])
+                    assert reply.status == status and (status == 200 or REFUSED in reply.body), reply.raw
+                    reply = fetch(proxy.port, path, body, headers=[f"Cookie: session={made[:-2]}", f"Sec-Fetch-Site: {site}"])
+                    assert reply.status == 401, reply.raw
+            until(lambda: len(proxy.exchanges()) == 8, what="the log")
+            assert {entry["key"] for entry in proxy.exchanges() if entry["status"] == 200} == {"user-1"}, proxy.exchanges()
+            assert made not in json.dumps(proxy.log) and not any(made.encode() in request for request in peer.requests)
 
 
 def test_cookies_and_preflights():
