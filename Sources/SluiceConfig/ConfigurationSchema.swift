@@ -12,7 +12,7 @@ public enum ConfigurationSchema {
             (key: "$schema", value: "https://json-schema.org/draft/2020-12/schema"),
             (key: "title", value: "Configuration of Sluice"),
         ]
-        members += Build.mapping(root + AccessSchema.root).members ?? []
+        members += Build.mapping(root + AccessSchema.root + [CompressionSchema.own]).members ?? []
         members.append((key: "$defs", value: Build.definitions))
         return .object(members)
     }
@@ -45,7 +45,8 @@ public enum ConfigurationSchema {
         Key("dialects", Build.names(of: Build.mapping(dialect)), "Providers that nobody knows, by name."),
         Key("upstreams", Build.names(of: Build.mapping(upstream)), "Providers, by name.", isRequired: true),
         Key(
-            "routes", Build.list(of: Build.mapping(route + AccessSchema.own + ResumeSchema.own)),
+            "routes",
+            Build.list(of: Build.mapping(route + AccessSchema.own + ResumeSchema.own + [CompressionSchema.own])),
             "The first that matches in path, method, host and every condition takes the request.", isRequired: true),
     ]
 

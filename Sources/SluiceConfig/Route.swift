@@ -70,6 +70,8 @@ public struct Route: Sendable {
     public var cors: CORSSpec??
     /// Besides those of the top level.
     public var rateLimits: [RateLimitSpec] = []
+    /// How answers may be compressed towards clients that take it, the best first; empty: not at all.
+    public var compress: [Coding] = []
 
     public init(path: Path, request: RequestFormat, response: Response, upstream: Int) {
         (self.path, self.request, self.response) = (path, request, response)

@@ -72,6 +72,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     var held = ByteQueue()
     var isBodyOpen = false
     var bodyMark: ByteQueue.Mark?
+    /// Stands before the client where its answer is compressed, until that is over.
+    var compressed: CompressedClientStream?
     var isUpstreamPaused = false
 
     /// What it has taken of rate limits, until it is settled.

@@ -216,7 +216,12 @@ extension Exchange {
         isCommitted = true
         record.status = head.status
         deadlines.clientWritten(at: now)
-        client.sendHead(withOwnFields(head), length: length)
+        let own = withOwnFields(head)
+        if let route, !route.codings.isEmpty {
+            sendHead(own, length: length, compressedBy: route.codings)
+        } else {
+            client.sendHead(own, length: length)
+        }
         if phase != .request { arm() }
     }
 

@@ -72,6 +72,7 @@ extension Exchange {
         guard phase != .over else { return }
         if route?.spec.onDisconnect == .drain, reason == "client_gone", phase == .body || phase == .firstToken {
             mode = .drain
+            endCompression()
             guard dropInflation() else { return end(reason) }
             worker.leftBehind(self)
             if isUpstreamPaused { upstream?.resumeReading() }
@@ -97,6 +98,7 @@ extension Exchange {
         generation?.exchangeEnded()
         following?.cancel()
         record.sentBytes = client.sentBytes
+        endCompression()
         record.eventCount = bridge?.progress.eventCount ?? 0
         record.usage = bridge?.usage
         settleCharges(reason)

@@ -41,6 +41,9 @@ struct ExchangeRecord {
     var resumed = ""
 
     var sentBytes = 0
+    /// How the answer was compressed, and the bytes of its body before; "" where it was not.
+    var coding = ""
+    var plainBytes = 0
     var eventCount = 0
     var usage: Usage?
 

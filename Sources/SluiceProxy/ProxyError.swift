@@ -66,8 +66,12 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
     init(refusing error: HTTPError) {
         switch error {
         case .limit(let limit):
+            let advice =
+                limit.name == "target_bytes"
+                ? " of \(limit.value) bytes; send what is longer in the body of a POST" : ""
             self.init(
-                .limit(limit, status: error.requestStatus), .client, "the request is over the limit \(limit.name)")
+                .limit(limit, status: error.requestStatus), .client,
+                "the request is over the limit \(limit.name)\(advice)")
         case .unsupportedTransferCoding:
             let limit = Limit("transfer_coding", 0)
             self.init(

@@ -9,9 +9,12 @@ final class RouteEntry: Sendable {
     private let rules: [RequestRules]
     /// Who may use it; nil for anybody, without limits.
     let access: RouteAccess?
+    /// How its answers may be compressed; empty: not at all.
+    let codings: [BodyCoding]
 
     init(_ spec: Route, access: RouteAccess? = nil) {
         (self.spec, self.access) = (spec, access)
+        codings = spec.compress.compactMap { BodyCoding(rawValue: $0.rawValue) }
         var rules = RequestRules()
         (rules.model, rules.system) = (spec.model, spec.system)
         rules.defaults = spec.defaults.flatMap { JSONValue.parse($0) }

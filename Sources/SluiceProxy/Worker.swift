@@ -50,6 +50,8 @@ public final class Worker {
     var replayStore: (any ReplayStore)? { redisStore }
     /// What a compressed answer says, while it is looked at; empty otherwise.
     var inflated = ByteQueue()
+    /// What a run of a body is compressed to, while it is; empty otherwise.
+    var coded = ByteQueue()
 
     /// `kernel`: the network and the clock that it lives on. `seed`: of its ids; nil for a random one.
     package init(

@@ -44,4 +44,7 @@ struct WorkerMetrics {
     var preflights = 0
     var resumption = ResumptionCounts()
     var store = ReplayStoreCounts()
+    /// Answers that a client would have taken compressed, and that went out as they are since memory was short.
+    var compressionsSkipped = 0
+    var compression = CompressionCounts()
 }

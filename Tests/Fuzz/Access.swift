@@ -109,6 +109,26 @@ private func fields(_ bytes: [UInt8]) {
         require(path.hasPrefix("/") && !path.contains("/../") && !path.hasSuffix("/.."), "path \(path)")
     }
     _ = target.value(named: "key")
+    cookies(text)
+}
+
+/// A value of the cookie stands in the field, and no longer once it has been taken out.
+private func cookies(_ text: String) {
+    let cookie = CookieCredentials("key")
+    var fields = HeaderFields()
+    fields.append("Cookie", text)
+    let values = cookie.values(in: fields)
+    for value in values { require(holds(Array(text.utf8), value), "a cookie that nobody sent") }
+    fields = HeaderFields()
+    if let rest = cookie.stripped(Array(text.utf8), where: { _ in true }) {
+        fields.append("Cookie", String(decoding: rest, as: UTF8.self))
+    }
+    require(cookie.values(in: fields).isEmpty, "a cookie that was taken out is still there: \(text)")
+    var head = RequestHead(method: "GET", target: "/", authority: "chat.example.com")
+    head.fields.append("Origin", text)
+    if CookieCredentials.mayBeUsed(head, isTLS: true, cors: nil) {
+        require(text.hasPrefix("https://chat.example.com"), "a foreign page: \(text)")
+    }
 }
 
 /// However the replies of a Redis are cut, they are the same, and what was read is written again as it was.

@@ -39,6 +39,12 @@ struct CORSPolicy: Sendable {
 
     func allows(_ head: RequestHead) -> Bool { allowedOrigin(head) != nil }
 
+    /// The page may use what its visitor is known by. A page without an origin never does: anybody can make one.
+    func allowsCredentials(_ head: RequestHead) -> Bool {
+        guard spec.allowsCredentials, let origin = allowedOrigin(head) else { return false }
+        return origin != "null" && origin != "*"
+    }
+
     /// The fields of the answer to a preflight; without those that allow something if the origin is none of the policy's.
     func preflight(_ head: RequestHead) -> HeaderFields {
         var fields = HeaderFields()

@@ -35,6 +35,7 @@ enum MetricsExposition {
         appendCounters(reports, &out)
         appendResumption(reports, state, &out)
         appendStore(reports, &out)
+        appendCompression(reports, &out)
         appendState(state, &out)
         appendProcess(state, &out)
         return out.finished()

@@ -86,6 +86,11 @@ final class Generation: ClientStream, TimerHandler {
             forget(everywhere: true)
         }
         ownHead = (own, length)
+        if let exchange, let original {
+            let answer = exchange.compressing(own, length, to: original.client, exchange.route?.codings ?? [])
+            original.client = answer.client
+            ownHead = (answer.head, answer.length)
+        }
         let kept = Self.withoutClientsOwn(own)
         self.head = kept
         if !isDocument { store?.head(facts.id, kept) }

@@ -50,7 +50,8 @@ final class GenerationReader: ReplaySubscription {
 /// The client whose request began a generation. Its exchange makes the answer, and ends when that is made; what this client has
 /// not taken by then it still gets.
 final class OriginalReader: ReplayReader, TimerHandler {
-    let client: any ClientStream
+    /// What compresses its answer may stand before it.
+    var client: any ClientStream
     private let worker: Worker
     /// A cycle while it reads.
     var subscription: GenerationReader?

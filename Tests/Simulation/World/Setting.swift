@@ -224,6 +224,7 @@ struct Setting {
             workers: 1
             drain_timeout: 30s
             log: {level: error, access: false}
+            compress: gzip
             limits:
               stream_buffer_high_bytes: \(highBytes)
               stream_buffer_low_bytes: \(highBytes / 4)
