@@ -4,6 +4,7 @@ import SluiceConfig
 import SluiceHTTP
 import SluiceIO
 import SluiceStreams
+import Synchronization
 
 /// One core: a loop, its listeners, its connections and pools. Shares nothing with the others but the snapshot of the
 /// configuration, the connection budget, the rate limits and the log, none of which a token passes.
@@ -125,7 +126,7 @@ public final class Worker {
             return
         }
         do {
-            let engine = try snapshot.serverTLS[listener.index]?.makeServerEngine()
+            let engine = listener.isInner ? nil : try snapshot.serverTLS[listener.index]?.makeServerEngine()
             let connection = try Connection(socket, peer: peer, engine: engine, loop: loop)
             let client = ClientDetector(connection, worker: self)
             add(client, listener)
@@ -184,8 +185,10 @@ public final class Worker {
 
     func exchangeEnded(_ record: ExchangeRecord) {
         liveExchanges -= 1
-        exchangeMetrics.count(record, shared.modelNames)
-        if snapshot.configuration.log.access { shared.log.access(record) }
+        if record.route != PagePath.label {
+            exchangeMetrics.count(record, shared.modelNames)
+            if snapshot.configuration.log.access { shared.log.access(record) }
+        }
         stopIfDrained()
     }
 
@@ -305,6 +308,8 @@ public final class SharedState: Sendable {
     let modelNames = ModelNames()
     let processes: ProcessDirectory
     let limiter = RateLimiter(capacity: 65_536)
+    /// Who answers what the demo's page asks; nil where there is none.
+    let pageDesk = Mutex<Mailbox?>(nil)
 
     public init(_ limits: Limits, log: LogWriter) {
         budget = ConnectionBudget(limit: limits.connections)
