@@ -152,6 +152,8 @@ function textOf(value) {
     case 'content_block_delta': return value.delta?.text;
     case 'content-delta': return value.delta?.message?.content?.text;
     }
+    // Of the rest, what has a type tells what was told before: the whole text, at its end.
+    if (value.type !== undefined) return undefined;
     if (typeof value.text === 'string') return value.choice > 0 ? undefined : value.text;
     if (typeof value.response === 'string') return value.response;
     return typeof value.message?.content === 'string' ? value.message.content : undefined;

@@ -85,8 +85,8 @@ class LiveView {
         this.routes.update(told.routes);
         this.upstreams.update(told.upstreams);
         byId('streams-note').textContent = told.total > told.streams.length ? `the oldest ${told.streams.length} of ${told.total}` : '';
-        bars('first', told.first_token, 'streams');
-        bars('gaps', told.gap, 'streams');
+        bars('first', told.first_token);
+        bars('gaps', told.gap);
     }
 }
 
@@ -183,12 +183,13 @@ function element(name, attributes) {
 
 function streamColumns(mayCancel) {
     const columns = [
-        {label: 'Route', text: stream => stream.route || '–'},
+        {label: 'Route', kind: 'wide', text: stream => stream.route || '–'},
         {label: 'Upstream', text: stream => stream.upstream || '–'},
         {label: 'Format', text: stream => stream.format},
         {label: 'Model', text: stream => stream.model || '–'},
         {label: 'Client', text: stream => stream.client ?? '–'},
-        {label: 'State', text: condition, marks: true},
+        {label: 'Request', kind: 'wide', text: stream => stream.request_id ?? '–'},
+        {label: 'State', kind: 'wide', text: condition, marks: true},
         {label: 'Age', kind: 'number', text: stream => duration(stream.age_ms)},
         {label: 'First token', kind: 'number', text: stream => stream.first_token_ms === null ? '–' : stream.first_token_ms + ' ms'},
         {label: 'Tokens', kind: 'number', text: stream => stream.tokens},
@@ -217,14 +218,16 @@ function cancelButton(row) {
     const button = element('button', {type: 'button', class: 'small'});
     button.textContent = 'Cancel';
     button.addEventListener('click', async () => {
+        // Not `disabled`, which would take the focus away from who came by keyboard.
+        if (button.ariaDisabled) return;
         const {id, route} = row.item;
-        button.disabled = true;
+        button.ariaDisabled = true;
         try {
             await api(`streams/${encodeURIComponent(id)}/cancel`, {method: 'POST'});
             set('cancel-status', `Stream ${id} on ${route} is cancelled.`, 'hint');
         } catch (error) {
             set('cancel-status', `Stream ${id}: ${error.message}`, 'hint bad');
-            button.disabled = false;
+            button.ariaDisabled = null;
         }
         view?.poll();
     });
@@ -240,7 +243,7 @@ function cancelButton(row) {
 
 function rateColumns(key, label) {
     const columns = [
-        {label, text: item => item[key] || '(none)'},
+        {label, kind: 'wide', text: item => item[key] || '(none)'},
         {label: 'Active', kind: 'number', text: item => item.active},
         {label: 'Requests/s', kind: 'number', text: item => rate(item.requestRate)},
         {label: 'Tokens/s', kind: 'number', text: item => rate(item.tokenRate)},
@@ -249,7 +252,7 @@ function rateColumns(key, label) {
         {label: 'Errors', kind: 'number', text: item => item.failed.toLocaleString('en')},
         {label: 'Tokens', kind: 'number', text: item => item.tokens.toLocaleString('en')},
     ];
-    if (key === 'upstream') columns.push({label: 'Places', text: item => {
+    if (key === 'upstream') columns.push({label: 'Places', kind: 'wide', text: item => {
         const bad = item.places.filter(place => !place.healthy);
         return bad.length ? [bad.map(place => place.address || 'one').join(', ') + ' down', 'bad'] : ['well', 'good'];
     }});
@@ -261,25 +264,25 @@ function rateColumns(key, label) {
 const SVG = 'http://www.w3.org/2000/svg';
 
 /** Bars of the buckets that hold anything, and those between. */
-function bars(name, histogram, noun) {
+function bars(name, histogram) {
     const svg = byId(name + '-bars'), {bounds_ms: bounds, counts} = histogram;
     const total = counts.reduce((sum, count) => sum + count, 0);
     byId(name + '-note').textContent = total === 0 ? 'no stream has ended yet' :
-        `${total.toLocaleString('en')} ${noun}; half ${within(histogram, .5)}, 95 % ${within(histogram, .95)}`;
+        `${total === 1 ? 'one stream' : total.toLocaleString('en') + ' streams'}; half ${within(histogram, .5)}, 95 % ${within(histogram, .95)}`;
     const first = Math.max(0, counts.findIndex(count => count > 0) - 1);
     const last = Math.min(counts.length - 1, counts.findLastIndex(count => count > 0) + 1);
     const width = svg.clientWidth || 300, height = 152, top = 16, base = height - 20;
     svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
     if (total === 0) return svg.replaceChildren();
     const shown = counts.slice(first, last + 1), step = width / shown.length, most = Math.max(...shown);
-    const every = Math.ceil(44 / step);
+    const every = Math.ceil(50 / step), half = Math.min(step * .38, 28);
     svg.replaceChildren(...shown.flatMap((count, index) => {
         const tall = count === 0 ? 0 : Math.max(2, (base - top) * count / most);
         const x = index * step, middle = x + step / 2;
         const label = index % every ? '' : first + index < bounds.length ? '≤ ' + short(bounds[first + index]) : 'more';
         return [
-            mark('rect', {x: x + step * .12, y: base - tall, width: step * .76, height: tall, rx: 2}),
-            mark('rect', {x: 0, y: base, width, height: .5}),
+            mark('rect', {x: middle - half, y: base - tall, width: 2 * half, height: tall, rx: 2}),
+            mark('rect', {x, y: base, width: step, height: 1, class: 'base'}),
             mark('text', {x: middle, y: base - tall - 4, class: 'count'}, count ? count.toLocaleString('en') : ''),
             mark('text', {x: middle, y: height - 5}, label),
         ];

@@ -269,7 +269,7 @@ async function send() {
         if (control !== own) return;
         if (own.signal.aborted) {
             answer.finish('stopped');
-        } else if (answer.cutter) {
+        } else if (answer.cutter || error.isCut) {
             answer.finish('cut off', answer.error ?? 'The stream broke off: what stands here is not the whole answer.');
         } else {
             answer.finish('failed', error.message);
@@ -323,7 +323,11 @@ async function open(request, signal) {
         method: 'POST', signal, headers: {'Content-Type': 'application/json'},
         body: JSON.stringify({method, target, host: host ?? '', headers, body}),
     });
-    return openRelayed(response.body.getReader());
+    try {
+        return await openRelayed(response.body.getReader());
+    } catch (error) {
+        throw Object.assign(error, {isCut: true});
+    }
 }
 
 /** The first line of a relayed answer is its head. */
