@@ -70,6 +70,7 @@ let package = Package(
         .testTarget(
             name: "SluiceDemoTests", dependencies: ["SluiceDemo", "SluiceStreams"], swiftSettings: settings),
         .testTarget(
-            name: "SluiceProxyTests", dependencies: ["SluiceProxy", "SluiceTesting"], swiftSettings: settings),
+            name: "SluiceProxyTests", dependencies: ["SluiceProxy", "SluicePage", "SluiceTesting"],
+            swiftSettings: settings),
     ]
 )

@@ -183,13 +183,13 @@ function element(name, attributes) {
 
 function streamColumns(mayCancel) {
     const columns = [
-        {label: 'Route', kind: 'wide', text: stream => stream.route || '–'},
+        {label: 'Route', kind: 'wide long', text: stream => stream.route || '–'},
         {label: 'Upstream', text: stream => stream.upstream || '–'},
         {label: 'Format', text: stream => stream.format},
-        {label: 'Model', text: stream => stream.model || '–'},
+        {label: 'Model', kind: 'wide long', text: stream => stream.model || '–'},
         {label: 'Client', text: stream => stream.client ?? '–'},
-        {label: 'Request', kind: 'wide', text: stream => stream.request_id ?? '–'},
-        {label: 'State', kind: 'wide', text: condition, marks: true},
+        {label: 'Request', kind: 'wide long', text: stream => stream.request_id ?? '–'},
+        {label: 'State', kind: 'wide long', text: condition, marks: true},
         {label: 'Age', kind: 'number', text: stream => duration(stream.age_ms)},
         {label: 'First token', kind: 'number', text: stream => stream.first_token_ms === null ? '–' : stream.first_token_ms + ' ms'},
         {label: 'Tokens', kind: 'number', text: stream => stream.tokens},
@@ -243,7 +243,7 @@ function cancelButton(row) {
 
 function rateColumns(key, label) {
     const columns = [
-        {label, kind: 'wide', text: item => item[key] || '(none)'},
+        {label, kind: 'wide long', text: item => item[key] || '(none)'},
         {label: 'Active', kind: 'number', text: item => item.active},
         {label: 'Requests/s', kind: 'number', text: item => rate(item.requestRate)},
         {label: 'Tokens/s', kind: 'number', text: item => rate(item.tokenRate)},
@@ -252,7 +252,7 @@ function rateColumns(key, label) {
         {label: 'Errors', kind: 'number', text: item => item.failed.toLocaleString('en')},
         {label: 'Tokens', kind: 'number', text: item => item.tokens.toLocaleString('en')},
     ];
-    if (key === 'upstream') columns.push({label: 'Places', kind: 'wide', text: item => {
+    if (key === 'upstream') columns.push({label: 'Places', kind: 'wide long', text: item => {
         const bad = item.places.filter(place => !place.healthy);
         return bad.length ? [bad.map(place => place.address || 'one').join(', ') + ' down', 'bad'] : ['well', 'good'];
     }});

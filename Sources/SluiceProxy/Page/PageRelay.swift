@@ -42,7 +42,8 @@ final class PageRelay: ConnectionDelegate {
 
     /// `peer`: for whom the request is made, as logs and limits see it. nil if there is no socket left.
     init?(
-        to worker: Int, of server: Server, for peer: SocketAddress, on loop: EventLoop, _ tell: @escaping (Event) -> Void
+        to worker: Int, of server: Server, for peer: SocketAddress, on loop: EventLoop,
+        _ tell: @escaping (Event) -> Void
     ) {
         var pair: [Int32] = [-1, -1]
         guard socketpair(AF_UNIX, SL_STREAM | SL_CLOEXEC | SL_NONBLOCK, 0, &pair) == 0 else {

@@ -78,7 +78,8 @@ extension AdminServer {
             var document: [(key: String, value: JSONValue)] = [
                 (key: "time_ms", value: JSONValue(Int(clamping: (now - Instant(nanoseconds: 0)).milliseconds))),
                 (key: "uptime_s", value: JSONValue(max(0, EventLoop.unixTime() - Int(started)))),
-                (key: "draining", value: .bool(server.isDraining)), (key: "workers", value: JSONValue(server.workerCount)),
+                (key: "draining", value: .bool(server.isDraining)),
+                (key: "workers", value: JSONValue(server.workerCount)),
                 (key: "workers_missing", value: .array(missing.map { JSONValue($0) })),
                 (key: "connections", value: JSONValue(server.shared.budget.count)),
                 (key: "buffered_bytes", value: JSONValue(BufferedBytes.total)),
