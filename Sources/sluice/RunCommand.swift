@@ -108,10 +108,11 @@ struct RunCommand {
     private func greet(_ addresses: [SocketAddress], isDemo: Bool) {
         guard file == nil, case .ip(_, let port)? = addresses.first, isatty(2) == 1 || isDemo else { return }
         let base = "localhost:\(port)"
+        let page = isDemo ? "; to play with in a browser: http://\(base)/_sluice/" : ""
         CommandLineTool.write(
             """
 
-            Sluice \(isDemo ? "with its demo upstream " : "")on http://\(base)\(isDemo ? ", with a page to play in on http://\(base)/_sluice/" : "")
+            Sluice \(isDemo ? "with its demo upstream " : "")on http://\(base)\(page)
               curl -N '\(base)/stream?prompt=hi'                        plain text
               curl -N '\(base)/stream?prompt=hi&format=sse-text'        for EventSource
               curl -N '\(base)/stream?prompt=hi&format=ndjson'          a JSON object a line

@@ -80,7 +80,7 @@ export function parseEvent(frame) {
 export const ENDLESS = new Set(['text', 'passthrough']);
 
 /**
- * What a frame says: `text` of the answer, `end` of it, `error`, `tokens` that the provider counted. Anything may be missing.
+ * What a frame says: `text` of the answer, `end` of it, `error`, `tokens` that the provider counted; any may be missing.
  * @param format the stream format; `passthrough` where nobody knows
  */
 export function meaning(frame, framing, format) {
@@ -120,7 +120,9 @@ function tryShape(text) {
     return value !== null && typeof value === 'object' ? shape(value) : undefined;
 }
 
-const ENDS = new Set(['message_stop', 'response.completed', 'response.incomplete', 'message-end', 'finish', 'RUN_FINISHED']);
+const ENDS = new Set([
+    'message_stop', 'response.completed', 'response.incomplete', 'message-end', 'finish', 'RUN_FINISHED',
+]);
 
 function shape(value) {
     const error = errorOf(value);

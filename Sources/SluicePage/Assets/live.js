@@ -80,11 +80,13 @@ class LiveView {
         set('live-buffered', bytes(told.buffered_bytes));
         set('live-uptime', duration(told.uptime_s * 1000));
         const missing = told.workers_missing.length;
-        set('live-feed', told.draining ? 'draining' : missing ? `${missing} workers silent` : 'live', missing ? 'bad' : 'good');
+        const feed = told.draining ? 'draining' : missing ? `${missing} workers silent` : 'live';
+        set('live-feed', feed, missing ? 'bad' : 'good');
         this.streams.update(told.streams);
         this.routes.update(told.routes);
         this.upstreams.update(told.upstreams);
-        byId('streams-note').textContent = told.total > told.streams.length ? `the oldest ${told.streams.length} of ${told.total}` : '';
+        const listed = told.streams.length;
+        byId('streams-note').textContent = told.total > listed ? `the oldest ${listed} of ${told.total}` : '';
         bars('first', told.first_token);
         bars('gaps', told.gap);
     }
@@ -131,7 +133,8 @@ class KeyedTable {
             const key = this.keyOf(item);
             gone.delete(key);
             const row = this.rows.get(key) ?? this.add(key);
-            if (this.body.children[index] !== row.element) this.body.insertBefore(row.element, this.body.children[index] ?? null);
+            const there = this.body.children[index] ?? null;
+            if (there !== row.element) this.body.insertBefore(row.element, there);
             row.item = item;
             this.fill(row);
         }
@@ -159,7 +162,8 @@ class KeyedTable {
             const [text, kind] = [column.text(row.item)].flat();
             const cell = row.cells[index];
             if (cell.textContent !== String(text)) cell.textContent = text;
-            cell.className = [column.kind ?? '', kind ?? '', text === '–' || text === '' ? 'nothing' : ''].join(' ').trim();
+            const absent = text === '–' || text === '' ? 'nothing' : '';
+            cell.className = [column.kind ?? '', kind ?? '', absent].join(' ').trim();
             isSlow ||= kind === 'bad' && column.marks === true;
         }
         row.element.classList.toggle('slow', isSlow);
@@ -191,7 +195,7 @@ function streamColumns(mayCancel) {
         {label: 'Request', kind: 'wide long', text: stream => stream.request_id ?? '–'},
         {label: 'State', kind: 'wide long', text: condition, marks: true},
         {label: 'Age', kind: 'number', text: stream => duration(stream.age_ms)},
-        {label: 'First token', kind: 'number', text: stream => stream.first_token_ms === null ? '–' : stream.first_token_ms + ' ms'},
+        {label: 'First token', kind: 'number', text: ({first_token_ms: time}) => time === null ? '–' : time + ' ms'},
         {label: 'Tokens', kind: 'number', text: stream => stream.tokens},
         {label: 'Tokens/s', kind: 'number', text: stream => stream.tokens_per_second ?? '–'},
         {label: 'Sent', kind: 'number', text: stream => bytes(stream.bytes_sent)},
@@ -207,8 +211,10 @@ function condition(stream) {
         const since = stream.client_stall_ms > SLOW_CLIENT ? ' for ' + duration(stream.client_stall_ms) : '';
         return ['slow client' + since + (stream.paused ? ', provider paused' : ''), 'bad'];
     }
-    if (stream.silence_ms !== null && stream.silence_ms > SILENT) return ['provider silent for ' + duration(stream.silence_ms), 'bad'];
-    if (stream.first_token_ms === null && stream.age_ms > SILENT) return [words(stream.state) + ' for ' + duration(stream.age_ms), 'bad'];
+    if (stream.silence_ms > SILENT) return ['provider silent for ' + duration(stream.silence_ms), 'bad'];
+    if (stream.first_token_ms === null && stream.age_ms > SILENT) {
+        return [words(stream.state) + ' for ' + duration(stream.age_ms), 'bad'];
+    }
     return [words(stream.state), ''];
 }
 
@@ -267,8 +273,9 @@ const SVG = 'http://www.w3.org/2000/svg';
 function bars(name, histogram) {
     const svg = byId(name + '-bars'), {bounds_ms: bounds, counts} = histogram;
     const total = counts.reduce((sum, count) => sum + count, 0);
+    const streams = total === 1 ? 'one stream' : total.toLocaleString('en') + ' streams';
     byId(name + '-note').textContent = total === 0 ? 'no stream has ended yet' :
-        `${total === 1 ? 'one stream' : total.toLocaleString('en') + ' streams'}; half ${within(histogram, .5)}, 95 % ${within(histogram, .95)}`;
+        `${streams}; half ${within(histogram, .5)}, 95 % ${within(histogram, .95)}`;
     const first = Math.max(0, counts.findIndex(count => count > 0) - 1);
     const last = Math.min(counts.length - 1, counts.findLastIndex(count => count > 0) + 1);
     const width = svg.clientWidth || 300, height = 152, top = 16, base = height - 20;

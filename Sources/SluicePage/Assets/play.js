@@ -56,8 +56,7 @@ function routeChosen() {
     const formats = route.response === 'auto' ? session.formats : [route.response];
     byId('format').replaceChildren(...formats.map(format => option(format, format)));
     byId('format').disabled = formats.length === 1;
-    const own = formats.includes(route.request) ? route.request : formats.includes('sse-text') ? 'sse-text' : formats[0];
-    byId('format').value = own;
+    byId('format').value = [route.request, 'sse-text', formats[0]].find(format => formats.includes(format));
     const allowed = route.methods.length ? route.methods : route.request === 'prompt' ? ['POST', 'GET'] : ['POST'];
     const methods = ['POST', 'GET'].filter(method => allowed.includes(method));
     byId('method').replaceChildren(...(methods.length ? methods : ['POST']).map(method => option(method, method)));
@@ -81,7 +80,8 @@ function routeChosen() {
 /** The request as chosen, for the network and for the snippets. */
 function build() {
     const route = chosenRoute();
-    const method = byId('method').value, prompt = byId('prompt').value.toWellFormed(), model = byId('model').value.trim();
+    const [method, model] = [byId('method').value, byId('model').value.trim()];
+    const prompt = byId('prompt').value.toWellFormed();
     const query = new URLSearchParams();
     let target = route.path + (route.prefix ? encodeURI(byId('rest').value.toWellFormed().replace(/^\//, '')) : '');
     let body = '';
@@ -111,7 +111,9 @@ function place(route) {
     const listener = session.listeners.find(each => !each.address.startsWith('unix:')) ?? session.listeners[0];
     if (!listener) return {origin: 'http://localhost', host};
     const scheme = listener.tls ? 'https://' : 'http://';
-    if (listener.address.startsWith('unix:')) return {origin: scheme + 'localhost', socket: listener.address.slice(5), host};
+    if (listener.address.startsWith('unix:')) {
+        return {origin: scheme + 'localhost', socket: listener.address.slice(5), host};
+    }
     const cut = listener.address.lastIndexOf(':');
     const bound = listener.address.slice(0, cut), port = listener.address.slice(cut);
     const name = ['0.0.0.0', '[::]'].includes(bound) ? location.hostname : bound;
@@ -134,8 +136,8 @@ function refresh() {
     byId('snippet').textContent = code ?? '';
     byId('snippet').hidden = byId('copy').disabled = code === null;
     byId('snippet-hint').textContent = code !== null ? hint :
-        'An EventSource can only GET, reads nothing but event streams and sends no key: choose a route that takes a prompt ' +
-        'by GET, the method GET, and a format such as sse-text.';
+        'An EventSource can only GET, reads nothing but event streams and sends no key: choose a route that takes ' +
+        'a prompt by GET, the method GET, and a format such as sse-text.';
 }
 
 async function copy() {
@@ -177,8 +179,11 @@ class Answer {
         const type = fields.get('content-type') ?? '';
         // What is no stream of that format is shown as it is: an error's document, above all.
         this.framing = framingOf(type, fields);
-        if (status < 200 || status > 299 || type.startsWith('application/json')) [this.framing, this.format] = ['pieces', 'passthrough'];
+        if (status < 200 || status > 299 || type.startsWith('application/json')) {
+            [this.framing, this.format] = ['pieces', 'passthrough'];
+        }
         this.cutter = new FrameCutter(this.framing);
+        this.stream = fields.get('x-stream-id') ?? null;
         byId('answer-head').textContent = `${status} ${type}`;
     }
 
@@ -269,6 +274,7 @@ async function send() {
         if (control !== own) return;
         if (own.signal.aborted) {
             answer.finish('stopped');
+            stopStream(request, answer.stream);
         } else if (answer.cutter || error.isCut) {
             answer.finish('cut off', answer.error ?? 'The stream broke off: what stands here is not the whole answer.');
         } else {
@@ -301,10 +307,18 @@ async function send() {
 }
 
 function conclude(answer) {
-    if (answer.status > 299) return answer.finish('failed: ' + answer.status, answer.error ?? 'status ' + answer.status);
+    const {status} = answer;
+    if (status > 299) return answer.finish('failed: ' + status, answer.error ?? 'status ' + status);
     if (answer.error !== null) return answer.finish('failed');
     if (answer.isEnded || ENDLESS.has(answer.format)) return answer.finish('done');
     answer.finish('cut off', 'The body ended without the mark that ends this format.');
+}
+
+/** What outlives its connection for a while is told to stop. */
+function stopStream(request, stream) {
+    if (!stream) return;
+    const target = request.target.split('?')[0] + '/' + encodeURIComponent(stream);
+    open({...request, method: 'DELETE', target, body: '', headers: {}}, undefined).catch(() => {});
 }
 
 /** The route's status, its fields, and a reader of its body. */
@@ -316,7 +330,8 @@ async function open(request, signal) {
         const {method, target, body} = request;
         const options = {method, headers, body: body || undefined, signal, redirect: 'manual', cache: 'no-store'};
         const response = await fetch(target, options);
-        return {status: response.status, fields: response.headers, reader: response.body.getReader(), rest: new Uint8Array()};
+        const {status, headers: fields} = response;
+        return {status, fields, reader: response.body.getReader(), rest: new Uint8Array()};
     }
     const {method, target, host, body} = request;
     const response = await api('call', {

@@ -1,4 +1,5 @@
-// The chosen request in the words of other programs. Pure: `request` is {method, url, host, headers, body, needsKey, format, socket}.
+// The chosen request in the words of other programs. Pure; `request` is what play.js builds:
+// {method, url, host, headers, body, needsKey, format, socket}.
 
 /** One word of a POSIX shell, whatever it holds. */
 export function shellQuote(text) { return "'" + text.replaceAll("'", "'\\''") + "'"; }

@@ -35,6 +35,7 @@ final class AdminConnection: ConnectionDelegate, TimerHandler {
     private var bodyBytes = 0
     /// What carries such a request out.
     private var relay: PageRelay?
+    private var isRelayChunked = true
     /// The answer is being put together; what the client sends meanwhile waits.
     private var isAnswering = false
     private var isOver = false
@@ -128,24 +129,28 @@ final class AdminConnection: ConnectionDelegate, TimerHandler {
         case .head(let line):
             var reply = AdminReply(contentType: "application/octet-stream")
             reply.fields = PageFiles.relayFields
-            HTTP1Serializer.response(
+            let framing = HTTP1Serializer.response(
                 reply.head, length: .chunked, keepAlive: parser.keepsAlive, version: head.version, into: &bytes)
+            isRelayChunked = framing == .chunked
             append(line, to: &bytes)
         case .body(let body): append(body, to: &bytes)
         case .end:
+            // To a proxy that speaks HTTP/1.0 the close is the end.
+            guard isRelayChunked else { return close() }
             HTTP1Serializer.lastChunk(into: &bytes)
             connection.send(&bytes)
             return finished()
         case .failed(let message):
-            // Without its last chunk the answer is visibly cut.
             if let message { return finish(.message(502, message), head) }
-            return close()
+            // Without its last chunk the answer is visibly cut; where there are none, only a reset tells.
+            return isRelayChunked ? close() : abort()
         }
         connection.send(&bytes)
         if connection.pendingBytes > Self.relayHighBytes { relay?.pause() }
     }
 
     private func append(_ body: [UInt8], to bytes: inout ByteQueue) {
+        guard isRelayChunked else { return bytes.append(body) }
         let mark = HTTP1Serializer.openChunk(in: &bytes)
         bytes.append(body)
         HTTP1Serializer.closeChunk(mark, in: &bytes)
@@ -190,6 +195,11 @@ final class AdminConnection: ConnectionDelegate, TimerHandler {
     private func close() {
         end(closes: false)
         connection.closeAfterFlush()
+    }
+
+    private func abort() {
+        connection.abort()
+        end()
     }
 
     private func end(closes: Bool = true) {
