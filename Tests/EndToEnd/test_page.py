@@ -143,15 +143,19 @@ def test_each_format_plays_and_shows_what_was_sent():
 
 
 def test_stop_errors_and_cuts_are_told():
-    gone, seen = threading.Event(), threading.Event()
+    gone, seen, told = threading.Event(), threading.Event(), threading.Event()
 
     def script(connection, request):
+        if request.startswith(b"DELETE /v1/chat/completions/a_b-c "):
+            told.set()
+            return connection.sendall(b"HTTP/1.1 204 X\r\n\r\n")
         if b"refused" in request:
             body = b'{"error":{"message":"no <credit> left","type":"insufficient_quota"}}'
             connection.sendall(b"HTTP/1.1 429 X\r\nContent-Type: application/json\r\nRetry-After: 7\r\n"
                                b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
             return None
-        connection.sendall(HEAD + chunk(event({"content": "half"})))
+        connection.sendall(HEAD.replace(b"\r\n\r\n", b"\r\nX-Stream-Id: a_b-c\r\n\r\n"))
+        connection.sendall(chunk(event({"content": "half"})))
         if b"cut" in request:
             assert seen.wait(PATIENCE)
             return "close"
@@ -181,25 +185,10 @@ def test_stop_errors_and_cuts_are_told():
         until(lambda: shown(page, "answer") == "half", PATIENCE, "the first token is shown")
         send(page, "refused")
         assert ended(page) == "failed: 429" and shown(page, "answer") == ""
-
-
-def test_a_stream_that_would_outlive_its_reader_is_told_to_stop():
-    told = threading.Event()
-
-    def script(connection, request):
-        if request.startswith(b"DELETE /v1/chat/completions/a_b-c "):
-            told.set()
-            return connection.sendall(b"HTTP/1.1 204 X\r\n\r\n")
-        connection.sendall(HEAD.replace(b"\r\n\r\n", b"\r\nX-Stream-Id: a_b-c\r\n\r\n"))
-        connection.sendall(chunk(event({"content": "half"})))
-        wait_closed(connection, PATIENCE)
-        return "close"
-
-    with Peer(script) as peer, Sluice(admitted(peer.url)) as proxy, browser() as page:
-        visit(page, admin_port(proxy))
+        # What outlives its connection is told to stop, by the name that it has.
         page.select_option("#route", route(page, "/v1/*"))
         page.fill("#rest", "chat/completions?x=1")
-        send(page)
+        send(page, "hold")
         until(lambda: shown(page, "answer") == "half", PATIENCE, "the first token is shown")
         page.click("#stop")
         assert ended(page) == "stopped" and told.wait(PATIENCE)
@@ -305,6 +294,29 @@ def test_snippets_are_true():
             assert said == NASTY, (language, said)
         page.select_option("#method", "POST")
         assert "GET" in shown(page, "snippet-hint") and page.is_disabled("#copy")
+        check_frames(page)
+
+
+def check_frames(page):
+    """They are the same however the network cuts them."""
+    wires = {
+        "events": ["id: 1\ndata: a\n\n", ": ping\n\n", "event: done\r\ndata: {\"done\":true}\r\n\r\n", "data: [DONE]\n\n"],
+        "lines": ['{"text":"a\\n"}\n', '{"done":true}\n'],
+    }
+    for framing, frames in wires.items():
+        cut = page.evaluate("""async ([framing, wire]) => {
+            const {FrameCutter} = await import('/_sluice/formats.js');
+            const all = new Set();
+            for (let first = 0; first <= wire.length; first++) {
+                for (let second = first; second <= wire.length; second++) {
+                    const cutter = new FrameCutter(framing);
+                    const parts = [wire.slice(0, first), wire.slice(first, second), wire.slice(second)];
+                    all.add(JSON.stringify([...parts.flatMap(part => cutter.push(part)), ...cutter.finish()]));
+                }
+            }
+            return [...all].map(each => JSON.parse(each));
+        }""", [framing, "".join(frames)])
+        assert cut == [frames], (framing, cut)
 
 
 def own_text(format, body):
@@ -322,29 +334,6 @@ RUN = """code => new Promise((resolve, reject) => {
     const whole = code + (listens ? ';await over; console.log(text)' : '');
     new Body('console', 'EventSource', 'over', whole)(console, Watched, over).then(() => resolve(heard), reject);
 })"""
-
-
-def test_frames_are_the_same_however_they_are_cut():
-    wires = {
-        "events": ["id: 1\ndata: a\n\n", ": ping\n\n", "event: done\r\ndata: {\"done\":true}\r\n\r\n", "data: [DONE]\n\n"],
-        "lines": ['{"text":"a\\n"}\n', '{"done":true}\n'],
-    }
-    with demo() as (port, _), browser() as page:
-        visit(page, port)
-        for framing, frames in wires.items():
-            cut = page.evaluate("""async ([framing, wire]) => {
-                const {FrameCutter} = await import('/_sluice/formats.js');
-                const all = new Set();
-                for (let first = 0; first <= wire.length; first++) {
-                    for (let second = first; second <= wire.length; second++) {
-                        const cutter = new FrameCutter(framing);
-                        const parts = [wire.slice(0, first), wire.slice(first, second), wire.slice(second)];
-                        all.add(JSON.stringify([...parts.flatMap(part => cutter.push(part)), ...cutter.finish()]));
-                    }
-                }
-                return [...all].map(each => JSON.parse(each));
-            }""", [framing, "".join(frames)])
-            assert cut == [frames], (framing, cut)
 
 
 def test_the_live_view_shows_a_stream_and_cancels_it():
