@@ -84,7 +84,7 @@ export const ENDLESS = new Set(['text', 'passthrough']);
  * @param format the stream format; `passthrough` where nobody knows
  */
 export function meaning(frame, framing, format) {
-    if (framing === 'pieces') return format === 'text' ? {text: frame} : tryShape(frame) ?? {text: frame};
+    if (framing === 'pieces') return format === 'text' ? {text: frame} : piece(frame);
     if (framing === 'lines') return format === 'vercel-data' ? dataLine(frame) : tryShape(frame) ?? {};
     const event = parseEvent(frame);
     if (event.data === null) return {};
@@ -95,6 +95,12 @@ export function meaning(frame, framing, format) {
         return {text: event.data};
     }
     return tryShape(event.data) ?? {};
+}
+
+/** A document, or what nobody knows the format of: as it is, unless it says what it means. */
+function piece(frame) {
+    const found = tryShape(frame) ?? {};
+    return found.error === undefined ? {text: frame, ...found} : found;
 }
 
 function only(found, name) { return found && found[name] !== undefined ? {[name]: found[name]} : {}; }
