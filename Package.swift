@@ -29,9 +29,11 @@ let package = Package(
             name: "SluiceIO", dependencies: ["SluiceBytes", "CLinux", "COpenSSL", "CAres"], swiftSettings: settings),
         .target(
             name: "SluiceConfig", dependencies: ["SluiceBytes", "SluiceStreams", "CYAML"], swiftSettings: settings),
+        // Its files become arrays in the binary, so that it stays one file. Apart, since they take seconds to compile.
+        .target(name: "SluicePage", resources: [.embedInCode("Assets")], swiftSettings: settings),
         .target(
             name: "SluiceProxy",
-            dependencies: ["SluiceBytes", "SluiceStreams", "SluiceHTTP", "SluiceIO", "SluiceConfig"],
+            dependencies: ["SluiceBytes", "SluiceStreams", "SluiceHTTP", "SluiceIO", "SluiceConfig", "SluicePage"],
             swiftSettings: settings),
         .target(
             name: "SluiceDemo", dependencies: ["SluiceBytes", "SluiceStreams", "SluiceHTTP", "SluiceIO"],
@@ -72,6 +74,7 @@ let package = Package(
         .testTarget(
             name: "SluiceDemoTests", dependencies: ["SluiceDemo", "SluiceStreams"], swiftSettings: settings),
         .testTarget(
-            name: "SluiceProxyTests", dependencies: ["SluiceProxy", "SluiceTesting"], swiftSettings: settings),
+            name: "SluiceProxyTests", dependencies: ["SluiceProxy", "SluicePage", "SluiceTesting"],
+            swiftSettings: settings),
     ]
 )

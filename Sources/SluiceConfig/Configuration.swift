@@ -31,6 +31,8 @@ public struct Configuration: Sendable {
     public var trustedProxies: [String] = []
     /// Where routes with `resume: {store: redis}` keep their answers.
     public var redis: RedisSpec?
+    /// Listeners of clients serve the page too, for the demo alone.
+    public var servesPage = false
 
     public init(
         listeners: [ListenerSpec], workers: Int? = nil, limits: Limits = Limits(), log: LogSpec = LogSpec(),

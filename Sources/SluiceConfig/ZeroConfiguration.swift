@@ -117,9 +117,11 @@ extension ConfigurationLoader {
         environment: [String: String], listen: String?, demoURL: String
     ) throws(ConfigurationFaults) -> Configuration {
         let zero = try ZeroConfiguration(environment: environment, demoURL: demoURL)
-        return Configuration(
+        var configuration = Configuration(
             listeners: [ListenerSpec(address: listen ?? "0.0.0.0:8080")], upstreams: zero.upstreams,
             routes: zero.routes)
+        configuration.servesPage = !namesProvider(environment)
+        return configuration
     }
 
     /// Whether the environment has a provider's key, so that no demo is needed.

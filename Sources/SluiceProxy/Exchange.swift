@@ -90,6 +90,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     /// Where it stands among those that live, and its number in the life of its worker.
     private(set) var liveSlot = -1
     private(set) var serial = 0
+    /// What it asks for is the page's, and no route's.
+    var isPage = false
     /// Looks for secrets in an error that is relayed as it came.
     var documentRedactor: Redactor?
 
@@ -124,6 +126,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             return fail(ProxyError(.badRequest, .client, "the request's path is not valid"))
         }
         record.path = path
+        if worker.snapshot.configuration.servesPage, PagePath.contains(path) { return answerPage() }
         switch worker.snapshot.routes.match(head, path: path, body: body) {
         case .route(let index): choose(worker.snapshot.routes[index])
         case .generation(let index, let wish): choose(worker.snapshot.routes[index], wish)
@@ -178,6 +181,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             relay(Span<UInt8>())
             return
         }
+        if isPage { return }
         if route == nil {
             let body = JSONValue.parse(requestBody.span)
             findRoute(body: body ?? .object([]))

@@ -136,7 +136,7 @@ public final class Worker {
             return
         }
         do {
-            let engine = try snapshot.serverTLS[listener.index]?.makeServerEngine()
+            let engine = listener.isInner ? nil : try snapshot.serverTLS[listener.index]?.makeServerEngine()
             let connection = try Connection(socket, peer: peer, engine: engine, loop: loop)
             let client = ClientDetector(connection, worker: self)
             add(client, listener)
@@ -195,8 +195,10 @@ public final class Worker {
 
     func exchangeEnded(_ record: ExchangeRecord) {
         liveExchanges -= 1
-        exchangeMetrics.count(record, shared.modelNames)
-        if snapshot.configuration.log.access { shared.log.access(record) }
+        if record.route != PagePath.label {
+            exchangeMetrics.count(record, shared.modelNames)
+            if snapshot.configuration.log.access { shared.log.access(record) }
+        }
         stopIfDrained()
     }
 
@@ -331,6 +333,8 @@ public final class SharedState: Sendable {
     let generations = GenerationDirectory()
     /// Workers that do not reach their store of answers.
     let storesDown = Atomic<Int>(0)
+    /// Who answers what the demo's page asks; nil where there is none.
+    let pageDesk = Mutex<Mailbox?>(nil)
 
     public init(_ limits: Limits, log: LogWriter) {
         budget = ConnectionBudget(limit: limits.connections)

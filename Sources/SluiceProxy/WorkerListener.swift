@@ -6,6 +6,8 @@ final class WorkerListener {
     /// Where it stands in the configuration in force.
     var index: Int
     private(set) var isClosed = false
+    /// Of connections that this process makes to itself, by no socket that anybody could find.
+    var isInner: Bool { index < 0 }
     private var listeners: [Listener] = []
     private let takesWaiting: Bool
 
@@ -32,6 +34,10 @@ final class WorkerListener {
             }
         ]
     }
+
+    static func inner() -> WorkerListener { WorkerListener() }
+
+    private init() { (index, takesWaiting) = (-1, false) }
 
     var addresses: [SocketAddress] { listeners.map(\.address) }
 

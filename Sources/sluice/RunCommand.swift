@@ -91,13 +91,15 @@ struct RunCommand {
         _ configuration: Configuration, _ server: Server, _ log: LogWriter, _ environment: [String: String],
         _ mailbox: Mailbox
     ) throws {
-        guard let spec = configuration.admin else { return }
+        guard configuration.admin != nil || configuration.servesPage else { return }
         let controls = AdminControls(
             version: CommandLineTool.version,
             drain: { mailbox.post { ($0.owner as? ProcessLife)?.end() } },
             reload: { done in
                 mailbox.post { loop in done((loop.owner as? ProcessLife)?.reload() ?? server.reload()) }
             })
+        if configuration.servesPage { try AdminServer.startDemo(of: server, log: log, controls: controls) }
+        guard let spec = configuration.admin else { return }
         let address = try AdminServer.start(
             spec, of: server, log: log, controls: controls, isSuccessor: Successor.isOne(environment))
         log.write(.info, "admin_listening", ["address": "\(address)"])
@@ -106,10 +108,11 @@ struct RunCommand {
     private func greet(_ addresses: [SocketAddress], isDemo: Bool) {
         guard file == nil, case .ip(_, let port)? = addresses.first, isatty(2) == 1 || isDemo else { return }
         let base = "localhost:\(port)"
+        let page = isDemo ? "; to play with in a browser: http://\(base)/_sluice/" : ""
         CommandLineTool.write(
             """
 
-            Sluice \(isDemo ? "with its demo upstream " : "")on http://\(base)
+            Sluice \(isDemo ? "with its demo upstream " : "")on http://\(base)\(page)
               curl -N '\(base)/stream?prompt=hi'                        plain text
               curl -N '\(base)/stream?prompt=hi&format=sse-text'        for EventSource
               curl -N '\(base)/stream?prompt=hi&format=ndjson'          a JSON object a line

@@ -108,6 +108,7 @@ private let listeners = "listeners: [{address: ':0'}]\n"
             environment: ["OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://h/v1"], listen: nil, demoURL: "")
         #expect(real.upstreams.first?.url == UpstreamURL("http://h/v1"))
         #expect(real.upstreams.first?.apiKey?.revealed == "k")
+        #expect(demo.servesPage && !real.servesPage)
     }
 
     @Test func randomTextNeverTraps() {

@@ -11,6 +11,10 @@ enum AdminAction: Equatable {
     case drain, reload
     case level
     case setLevel(LogSpec.Level)
+    /// A file of the page, by its name behind `/_sluice/`; nil: the browser is sent to it.
+    case page(file: String?)
+    /// What the page asks for: routes to play with, what happens now, a request to one of the routes.
+    case pageRoutes, pageLive, pageCall
 }
 
 /// Why an operator's request is refused.
@@ -27,29 +31,44 @@ struct AdminRouter {
     /// The listener is reached over TCP without a token: then a page in somebody's browser must not get through to it. Such a page
     /// can make its own name resolve to this machine (DNS rebinding), but its requests still carry that name.
     let checksHost: Bool
+    /// It serves the page, and nothing else, on the listener of clients.
+    let isDemo: Bool
 
     static let streamsLimit = 1000
 
     init(_ spec: AdminSpec) {
         token = spec.token
         checksHost = spec.token == nil && !spec.address.hasPrefix("unix:")
+        isDemo = false
     }
 
+    /// For the demo: anybody may look, and there is no token.
+    init() { (token, checksHost, isDemo) = (nil, false, true) }
+
     func action(for head: RequestHead) throws(AdminRefusal) -> AdminAction {
-        // A browser says where a page comes from that it asks for; no tool of an operator does.
-        if head.fields.contains("origin") || head.fields.first("sec-fetch-site").map({ $0 != "none" }) == true {
-            throw AdminRefusal(status: 403, message: "pages of other sites may not ask here")
-        }
-        if checksHost, !Self.isNumericOrLocal(head.authority) {
-            throw AdminRefusal(status: 403, message: "ask by address or as localhost")
-        }
         let target = RequestTarget(head.target)
         let path = target.normalizedPath ?? ""
+        if PagePath.isFile(path) {
+            // The same for everybody, so it matters to nobody who asks; but what is no name of ours shows nothing here.
+            try checkHost(head)
+            return try reading(.page(file: PagePath.file(path)), head.method)
+        }
+        // A browser says where a page comes from that it asks for; no tool of an operator does.
+        if !PagePath.isOwn(path) || !PagePath.isFromPage(head), PagePath.isFromBrowser(head) {
+            throw AdminRefusal(status: 403, message: "pages of other sites may not ask here")
+        }
+        try checkHost(head)
+        if isDemo { return try demoAction(path, head.method) }
         let isHealth = path == "/livez" || path == "/readyz"
         if !isHealth, let token, !Self.carries(token, head) {
             throw AdminRefusal(status: 401, message: "needs the admin token as Authorization: Bearer TOKEN")
         }
         return try action(path, head.method, target)
+    }
+
+    private func checkHost(_ head: RequestHead) throws(AdminRefusal) {
+        guard checksHost, !Self.isNumericOrLocal(head.authority) else { return }
+        throw AdminRefusal(status: 403, message: "ask by address or as localhost")
     }
 
     private func action(
@@ -72,11 +91,32 @@ struct AdminRouter {
             }
             return .setLevel(level)
         default:
+            if let action = try pageAction(path, method) { return action }
             guard let stream = Self.stream(path) else {
                 throw AdminRefusal(status: 404, message: "there is nothing here; GET / lists what there is")
             }
             return try changing(.cancel(worker: stream.worker, serial: stream.serial), method)
         }
+    }
+
+    /// nil: the page never asks for that.
+    private func pageAction(_ path: String, _ method: String) throws(AdminRefusal) -> AdminAction? {
+        switch path {
+        case PagePath.routes: return try reading(.pageRoutes, method)
+        case PagePath.live: return try reading(.pageLive, method)
+        case PagePath.call where !isDemo: return try changing(.pageCall, method)
+        default:
+            guard path.hasPrefix(PagePath.api), let stream = Self.stream("/" + path.dropFirst(PagePath.api.count))
+            else { return nil }
+            return try changing(.cancel(worker: stream.worker, serial: stream.serial), method)
+        }
+    }
+
+    private func demoAction(_ path: String, _ method: String) throws(AdminRefusal) -> AdminAction {
+        guard let action = try pageAction(path, method) else {
+            throw AdminRefusal(status: 404, message: "there is nothing here")
+        }
+        return action
     }
 
     private func reading(
@@ -130,7 +170,7 @@ struct AdminRouter {
     }
 
     /// `127.0.0.1:9910`, `[::1]:9910`, `localhost`: no name that somebody else's DNS answers for.
-    private static func isNumericOrLocal(_ authority: String) -> Bool {
+    static func isNumericOrLocal(_ authority: String) -> Bool {
         if authority.hasPrefix("[") { return authority.contains("]") }
         var name = Substring(authority)
         if let colon = name.firstIndex(of: ":") { name = name[..<colon] }

@@ -36,7 +36,9 @@ public final class AdminServer {
     let log: LogWriter
     let controls: AdminControls
     let started = ProcessMetrics.startTime()
-    private let router: AdminRouter
+    let router: AdminRouter
+    /// Which worker the page's next request goes to.
+    private var nextWorker = 0
     private var listener: Listener?
     private var gatherings: [Int: Gathering] = [:]
     private var nextGathering = 0
@@ -50,10 +52,12 @@ public final class AdminServer {
     /// How long workers have for an answer. A loop turns many thousand times in it.
     static let patience = Interval.seconds(2)
 
-    private init(_ server: Server, log: LogWriter, controls: AdminControls, spec: AdminSpec) throws(SystemError) {
+    private init(
+        _ server: Server, log: LogWriter, controls: AdminControls, router: AdminRouter
+    ) throws(SystemError) {
         loop = try EventLoop()
         (self.server, self.log, self.controls) = (server, log, controls)
-        router = AdminRouter(spec)
+        self.router = router
         unanswered = Array(repeating: 0, count: server.workerCount)
         lastReports = Array(repeating: nil, count: server.workerCount)
         loop.owner = self
@@ -68,7 +72,7 @@ public final class AdminServer {
             throw StartError("\(spec.address) is not an address to listen on")
         }
         do throws(SystemError) {
-            let admin = try AdminServer(server, log: log, controls: controls, spec: spec)
+            let admin = try AdminServer(server, log: log, controls: controls, router: AdminRouter(spec))
             let bound = try admin.listen(on: address, isSuccessor: isSuccessor)
             let mailbox = admin.loop.mailbox
             server.whenSuccessorServes {
@@ -81,6 +85,20 @@ public final class AdminServer {
             return bound
         } catch {
             throw StartError("cannot listen on \(spec.address) for the admin: \(error)")
+        }
+    }
+
+    /// Answers what the demo's page asks on the listener of clients, and listens nowhere itself.
+    public static func startDemo(of server: Server, log: LogWriter, controls: AdminControls) throws(StartError) {
+        do throws(SystemError) {
+            let admin = try AdminServer(server, log: log, controls: controls, router: AdminRouter())
+            server.shared.pageDesk.withLock { $0 = admin.loop.mailbox }
+            let carrier = Carrier(server: admin)
+            try startThread(named: "page") {
+                try? carrier.server.loop.run()
+            }
+        } catch {
+            throw StartError("cannot serve the page: \(error)")
         }
     }
 
@@ -108,10 +126,14 @@ public final class AdminServer {
 
     // MARK: - Answering
 
-    func answer(_ head: RequestHead, _ reply: @escaping (AdminReply) -> Void) {
+    /// `isTrusted`: may see who the clients are, and cancel.
+    func answer(_ head: RequestHead, isTrusted: Bool = true, _ reply: @escaping (AdminReply) -> Void) {
         do throws(AdminRefusal) {
             let action = try router.action(for: head)
-            perform(action, reply)
+            if case .cancel = action, !isTrusted {
+                throw AdminRefusal(status: 403, message: "only this machine may cancel streams of the demo")
+            }
+            perform(action, head, isTrusted, reply)
         } catch {
             var refusal = AdminReply.message(error.status, error.message)
             if let allow = error.allow { refusal.fields.append(("Allow", allow)) }
@@ -120,7 +142,9 @@ public final class AdminServer {
         }
     }
 
-    private func perform(_ action: AdminAction, _ reply: @escaping (AdminReply) -> Void) {
+    private func perform(
+        _ action: AdminAction, _ head: RequestHead, _ isTrusted: Bool, _ reply: @escaping (AdminReply) -> Void
+    ) {
         switch action {
         case .index: reply(.json(["endpoints": .array(Self.endpoints.map { JSONValue($0) })]))
         case .live: checkLoops(reply)
@@ -138,12 +162,29 @@ public final class AdminServer {
             log.write(.warning, "log_level", ["to": level.rawValue])
             log.level = level
             reply(.json(["level": JSONValue(level.rawValue)]))
+        case .page(let file): reply(PageFiles.reply(file, to: head))
+        case .pageRoutes: reply(.json(tellRoutes(isTrusted: isTrusted)))
+        case .pageLive: tellLive(isTrusted: isTrusted, reply)
+        case .pageCall: reply(.message(400, "needs a request of its own"))
         }
+    }
+
+    /// A request of the page that its connection carries out.
+    func isCall(_ head: RequestHead) -> Bool {
+        do throws(AdminRefusal) { return try router.action(for: head) == .pageCall } catch { return false }
+    }
+
+    /// A way to one of the workers for a request of the page; nil if none lives.
+    func makeRelay(for peer: SocketAddress, _ tell: @escaping (PageRelay.Event) -> Void) -> PageRelay? {
+        let workers = server.livingWorkers
+        guard !server.isDraining, !workers.isEmpty else { return nil }
+        nextWorker &+= 1
+        return PageRelay(to: workers[nextWorker % workers.count], of: server, for: peer, on: loop, tell)
     }
 
     private static let endpoints = [
         "GET /livez", "GET /readyz", "GET /metrics", "GET /config", "GET /streams?limit=N", "POST /streams/ID/cancel",
-        "POST /drain", "POST /reload", "GET /logging", "POST /logging?level=LEVEL",
+        "POST /drain", "POST /reload", "GET /logging", "POST /logging?level=LEVEL", "GET /_sluice/",
     ]
 
     private func checkLoops(_ reply: @escaping (AdminReply) -> Void) {
@@ -183,6 +224,7 @@ public final class AdminServer {
         case turned
         case report(WorkerReport)
         case streams([StreamEntry], total: Int)
+        case live(WorkerReport, [StreamEntry], total: Int)
         case cancelled(Bool)
         case reloaded([String])
     }
@@ -237,7 +279,10 @@ public final class AdminServer {
     }
 
     private func take(_ answer: Answer, of index: Int, for number: Int) {
-        if case .report(let report) = answer { lastReports[index] = report }
+        switch answer {
+        case .report(let report), .live(let report, _, _): lastReports[index] = report
+        default: break
+        }
         guard let gathering = gatherings[number] else { return }
         gathering.awaited.remove(index)
         gathering.answers[index] = answer

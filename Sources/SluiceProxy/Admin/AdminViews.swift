@@ -7,12 +7,7 @@ extension AdminServer {
     func tellMetrics(_ reply: @escaping (AdminReply) -> Void) {
         let began = EventLoop.clock()
         gather({ worker, _ in .report(worker.report()) }) { [self] _, missing in
-            // What a worker counted stays when it has drained and stopped; it holds nothing any more.
-            let living = server.livingWorkers
-            for index in lastReports.indices where !living.contains(index) {
-                lastReports[index]?.live = [:]
-                lastReports[index]?.upstreams = []
-            }
+            forgetStopped()
             var state = MetricsExposition.ProcessState()
             (state.version, state.started, state.process) = (controls.version, started, ProcessMetrics.read())
             (state.connections, state.connectionLimit) = (server.shared.budget.count, server.shared.budget.limit)
@@ -28,8 +23,18 @@ extension AdminServer {
         }
     }
 
+    /// What a worker counted stays when it has drained and stopped; it holds nothing any more.
+    func forgetStopped() {
+        let living = server.livingWorkers
+        for index in lastReports.indices where !living.contains(index) {
+            lastReports[index]?.live = [:]
+            lastReports[index]?.liveByUpstream = [:]
+            lastReports[index]?.upstreams = []
+        }
+    }
+
     func listStreams(_ limit: Int, _ reply: @escaping (AdminReply) -> Void) {
-        gather({ worker, index in .streams(worker.streams(worker: index, limit: limit), total: worker.live.count) }) {
+        gather({ worker, index in .streams(worker.streams(worker: index, limit: limit), total: worker.streamCount) }) {
             answers, missing in
             var entries: [StreamEntry] = []
             var total = 0
@@ -58,7 +63,7 @@ extension AdminServer {
         }
     }
 
-    private static func document(_ entry: StreamEntry) -> JSONValue {
+    static func document(_ entry: StreamEntry) -> JSONValue {
         [
             "id": JSONValue("\(entry.worker)-\(entry.serial)"), "request_id": JSONValue(entry.requestID),
             "client": JSONValue(entry.client), "protocol": JSONValue(entry.protocolText),
@@ -67,6 +72,10 @@ extension AdminServer {
             "age_ms": JSONValue(entry.ageMilliseconds), "status": JSONValue(entry.status),
             "tokens": JSONValue(entry.tokens), "bytes_sent": JSONValue(entry.sentBytes),
             "buffered_bytes": JSONValue(entry.bufferedBytes), "paused": .bool(entry.isPaused),
+            "first_token_ms": entry.firstTokenMilliseconds.map { JSONValue($0) } ?? .null,
+            "silence_ms": entry.silenceMilliseconds.map { JSONValue($0) } ?? .null,
+            "tokens_per_second": entry.tokensPerSecond.map { JSONValue(tenths: $0) } ?? .null,
+            "client_stall_ms": JSONValue(entry.clientStallMilliseconds),
         ]
     }
 }

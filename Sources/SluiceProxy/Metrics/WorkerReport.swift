@@ -8,11 +8,23 @@ struct WorkerReport: Sendable {
         var paused = 0
         /// Bytes of requests and answers that wait in this process.
         var bufferedBytes = 0
+        /// Of the answers, so far.
+        var tokens = 0
+        var sentBytes = 0
+
+        mutating func add(_ other: Live) {
+            exchanges += other.exchanges
+            paused += other.paused
+            bufferedBytes += other.bufferedBytes
+            tokens += other.tokens
+            sentBytes += other.sentBytes
+        }
     }
     var counters = WorkerMetrics()
     var exchanges = ExchangeMetrics()
     /// By route.
     var live: [String: Live] = [:]
+    var liveByUpstream: [String: Live] = [:]
     var upstreams: [UpstreamGauges] = []
     var isDraining = false
 }
@@ -50,6 +62,14 @@ struct StreamEntry: Sendable {
     let sentBytes: Int
     let bufferedBytes: Int
     let isPaused: Bool
+    /// From the request's head to the first token; nil: none yet.
+    let firstTokenMilliseconds: Int?
+    /// Since the last token came; nil: none yet.
+    let silenceMilliseconds: Int?
+    /// Behind the first one.
+    let tokensPerSecond: Double?
+    /// Since the client took anything of what waits for it; 0: nothing waits.
+    let clientStallMilliseconds: Int
 }
 
 extension Worker {
@@ -57,11 +77,12 @@ extension Worker {
         var report = WorkerReport()
         (report.counters, report.exchanges, report.isDraining) = (metrics, exchangeMetrics, isDraining)
         live.forEach { exchange in
-            var counts = report.live[exchange.record.route] ?? WorkerReport.Live()
-            counts.exchanges += 1
-            counts.paused += exchange.isUpstreamPaused ? 1 : 0
-            counts.bufferedBytes += exchange.bufferedBytes
-            report.live[exchange.record.route] = counts
+            if exchange.isPage { return }
+            let counts = WorkerReport.Live(
+                exchanges: 1, paused: exchange.isUpstreamPaused ? 1 : 0, bufferedBytes: exchange.bufferedBytes,
+                tokens: exchange.bridge?.tokenCount ?? 0, sentBytes: exchange.client.sentBytes)
+            report.live[exchange.record.route, default: WorkerReport.Live()].add(counts)
+            report.liveByUpstream[exchange.record.upstream, default: WorkerReport.Live()].add(counts)
         }
         report.upstreams = groups.flatMap(\.gauges)
         return report
@@ -70,8 +91,15 @@ extension Worker {
     /// At most `limit` of them.
     func streams(worker: Int, limit: Int) -> [StreamEntry] {
         var entries: [StreamEntry] = []
-        live.forEach { if entries.count < limit { entries.append($0.entry(worker: worker)) } }
+        live.forEach { if entries.count < limit, !$0.isPage { entries.append($0.entry(worker: worker)) } }
         return entries
+    }
+
+    /// Without what the page itself asks.
+    var streamCount: Int {
+        var count = 0
+        live.forEach { count += $0.isPage ? 0 : 1 }
+        return count
     }
 
     /// Ends a stream with an error in its client's own words; false if it is over.
@@ -104,13 +132,21 @@ extension Exchange {
     var bufferedBytes: Int { client.waitingBytes + held.count + requestBody.count + errorBody.count }
 
     func entry(worker: Int) -> StreamEntry {
-        StreamEntry(
+        let tokens = bridge?.tokenCount ?? 0
+        let first = record.firstToken
+        let last = max(record.lastToken, first ?? record.lastToken)
+        let seconds = first.map { (last - $0).seconds } ?? 0
+        return StreamEntry(
             worker: worker, serial: serial, requestID: record.requestID, client: record.client, route: record.route,
             upstream: record.upstream, format: record.format.rawValue, model: record.model,
             protocolText: record.protocolText, state: stateText,
             ageMilliseconds: Int(clamping: (now - started).milliseconds),
-            status: record.status, tokens: bridge?.tokenCount ?? 0, sentBytes: client.sentBytes,
-            bufferedBytes: bufferedBytes, isPaused: isUpstreamPaused)
+            status: record.status, tokens: tokens, sentBytes: client.sentBytes,
+            bufferedBytes: bufferedBytes, isPaused: isUpstreamPaused,
+            firstTokenMilliseconds: first.map { Int(clamping: ($0 - started).milliseconds) },
+            silenceMilliseconds: first.map { _ in max(0, Int(clamping: (now - last).milliseconds)) },
+            tokensPerSecond: tokens > 1 && seconds > 0 ? Double(tokens - 1) / seconds : nil,
+            clientStallMilliseconds: client.waitingSince.map { Int(clamping: (now - $0).milliseconds) } ?? 0)
     }
 
     private var stateText: String {
