@@ -220,17 +220,21 @@ def test_a_redis_that_hangs_delays_no_token():
 
 def test_nothing_is_left_behind():
     resume = {"ttl": "1s"}
-    with Gated() as peer, Redis() as redis, replica(peer, redis, resume) as one, replica(peer, redis, resume) as two:
+    with Gated(held=1) as peer, Redis() as redis, replica(peer, redis, resume) as one, replica(peer, redis, resume) as two:
         all_up(one, two)
-        whole = fetch(one.port, "/api/chat", chat("a private matter"))
-        name = name_of(whole)
-        assert fetch(two.port, f"/api/chat/{name}/stream?from=0").body == whole.body
-        until(lambda: b"alias" in redis.ask("KEYS *"), what="its keys")
-        assert b"private" not in redis.ask("KEYS *")
+        first = Stream(one.port, "/api/chat", chat("a-private-matter")).until(b"Hello")
+        name = name_of(first.reply)
+        keys = until(lambda: redis.ask("KEYS *") if redis.ask("DBSIZE") == b":4\r\n" else None, what="its keys")
+        assert all(part in keys for part in [b"alias", b"owner", name.encode()]) and b"private" not in keys
+        assert b"-1\r\n" not in [redis.ask(f"PTTL {key.decode()}") for key in keys.split(b"\r\n") if b"sluice" in key]
+        peer.release()
+        first.whole()
         until(lambda: redis.ask("DBSIZE") == b":0\r\n", 20, "no keys")
         assert fetch(two.port, f"/api/chat/{name}/stream").status == 204
-        # What never became a stream was never there.
-        assert b"error" in fetch(two.port, f"/sse-text/{name}/stream").body
+        # An error before the first token is no stream, and is not there for anybody.
+        peer.close()
+        assert fetch(one.port, "/api/chat", chat("another")).status == 502
+        until(lambda: redis.ask("DBSIZE") == b":0\r\n", 20, "no keys")
 
 
 def test_a_reload_goes_on_with_what_has_begun():
