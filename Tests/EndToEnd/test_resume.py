@@ -187,6 +187,10 @@ def test_names_and_positions_that_nobody_has():
             assert reply.body.startswith(b"event: error\ndata: {") and reply.body.endswith(b"/end\n\n"), reply.body
             closing = reply.body.split(b"id: ")[1].strip().decode()
             assert fetch(proxy.port, ask(), headers=[f"Last-Event-ID: {closing}"]).status == 204
+        # What EventSource asks for decides where the route leaves it open.
+        for path, head in [(ask("/auto"), ["Accept: text/event-stream"]), (ask("/auto", format="sse-text"), [])]:
+            reply = fetch(proxy.port, path, headers=[*head, *last_event(unknown, 7)])
+            assert reply.status == 200 and reply.body.endswith(b"/end\n\n"), reply.raw
         whole = fetch(proxy.port, ask())
         beyond = fetch(proxy.port, ask(), headers=last_event(name_of(whole), len(whole.body) + 1))
         assert b"event: error" in beyond.body
