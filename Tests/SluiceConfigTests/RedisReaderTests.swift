@@ -72,7 +72,8 @@ import Testing
 
     @Test func whereARouteKeepsAnswersThereItMustBeGiven() throws {
         let route = "  - {path: /b, request: prompt, response: text, upstream: a, resume: {store: redis}}\n"
-        let given = Self.rest.replacing("routes: [{path", with: "routes:\n  - {path").replacing("a}]", with: "a}") + route
+        let listed = Self.rest.replacing("routes: [{path", with: "routes:\n  - {path").replacing("a}]", with: "a}")
+        let given = listed + route
         func faults(_ redis: String) -> [String] {
             do throws(ConfigurationFaults) {
                 _ = try ConfigurationLoader.parse(text: Array((given + redis).utf8), file: "/t.yaml", environment: [:])

@@ -15,38 +15,39 @@ final class Generation: ClientStream, TimerHandler {
     let spec: ResumeSpec
     unowned let worker: Worker
     /// Until it has ended. A cycle, which its end breaks.
-    private var exchange: Exchange?
+    var exchange: Exchange?
     private let store: (any ReplayStore)?
 
-    private var log: ReplayLog
+    var log: ReplayLog
     private var stamper: EventStamper?
     /// As the first client gets it; others get `head`.
-    private var ownHead: (head: ResponseHead, length: BodyLength)?
-    private var head: ResponseHead?
-    private(set) var ending: GenerationEnding?
+    var ownHead: (head: ResponseHead, length: BodyLength)?
+    var head: ResponseHead?
+    var ending: GenerationEnding?
     /// It is no stream but an error's status, or a document: told to who waits, and not kept.
     private var isDocument = false
 
-    private var readers: [GenerationReader] = []
-    private var original: OriginalReader?
-    private var pumpDepth = 0
+    var readers: [GenerationReader] = []
+    var original: OriginalReader?
+    var pumpDepth = 0
     /// Nobody finds it any more.
-    private var isForgotten = false
+    var isForgotten = false
     /// All together are over their bound. Then what one grows by is taken from its own front.
     private var isTight = false
     private var excessBytes = 0
     private var isReleased = false
     private var reportedBytes = 0
-    private var isDrainedDue = false
+    var isDrainedDue = false
 
-    private var life: GenerationLife
+    var life: GenerationLife
+    private var isAsking = false
     private var timer = TimerID.none
     private var armedFor = Instant.distantFuture
 
     // Of the first client, also when it has gone.
     let peerText: String
     let isTLS: Bool
-    private var sentByOriginal = 0
+    var sentByOriginal = 0
 
     init(_ facts: GenerationFacts, _ spec: ResumeSpec, drains: Bool, for exchange: Exchange) {
         (self.facts, self.spec, worker, self.exchange) = (facts, spec, exchange.worker, exchange)
@@ -62,11 +63,11 @@ final class Generation: ClientStream, TimerHandler {
         noteStorage()
     }
 
-    private var now: Instant { worker.loop.now }
-    private var directory: GenerationDirectory { worker.shared.generations }
+    var now: Instant { worker.loop.now }
+    var directory: GenerationDirectory { worker.shared.generations }
     /// Its upstream works for it.
     var isRunning: Bool { ending == nil }
-    private var hasReaders: Bool { !readers.isEmpty }
+    var hasReaders: Bool { !readers.isEmpty }
     /// 128 random bits in base64url.
     static func makeID() -> String {
         var bytes = [UInt8](repeating: 0, count: 16)
@@ -146,12 +147,12 @@ final class Generation: ClientStream, TimerHandler {
         guard let furthest else { return false }
         return log.end - furthest > aheadLimit
     }
-    private var aheadLimit: Int {
+    var aheadLimit: Int {
         let usual = spec.bufferBytes / 2
         return isTight ? min(usual, worker.limits.streamBufferHighBytes) : usual
     }
     /// A position that the body has not got to is no reader's place.
-    private var furthest: Int? { readers.lazy.map(\.position).filter { $0 <= self.log.end }.max() }
+    var furthest: Int? { readers.lazy.map(\.position).filter { $0 <= self.log.end }.max() }
 
     var waitingSince: Instant? { original?.client.waitingSince }
     var sentBytes: Int { original?.client.sentBytes ?? sentByOriginal }
@@ -175,7 +176,7 @@ final class Generation: ClientStream, TimerHandler {
     // MARK: - Keeping
 
     private func keep(_ bytes: Span<UInt8>) {
-        guard stamper != nil else { return store(bytes) }
+        guard stamper != nil else { return append(bytes) }
         add { $0?.stamp(bytes, into: &$1) }
     }
 
@@ -184,12 +185,12 @@ final class Generation: ClientStream, TimerHandler {
         var run = ByteQueue()
         swap(&run, &worker.stamped)
         write(&stamper, &run)
-        store(run.span)
+        append(run.span)
         run.removeAll()
         swap(&run, &worker.stamped)
     }
 
-    private func store(_ bytes: Span<UInt8>) {
+    private func append(_ bytes: Span<UInt8>) {
         if bytes.isEmpty { return }
         if !isDocument { store?.append(facts.id, at: log.end, bytes) }
         log.append(bytes)
@@ -197,7 +198,7 @@ final class Generation: ClientStream, TimerHandler {
     }
 
     /// What the furthest reader has not read stays, whatever the bounds say: they pause the upstream.
-    private func trim() {
+    func trim() {
         log.trim(needed: furthest ?? .max)
         if excessBytes > 0 { log.shrink(by: excessBytes, needed: furthest ?? .max) }
         noteStorage()
@@ -230,108 +231,6 @@ final class Generation: ClientStream, TimerHandler {
         arm()
     }
 
-    // MARK: - Readers
-
-    /// Reads from `position` on. Nothing is called before the turn's end.
-    func follow(from position: Int, _ target: any ReplayReader) -> GenerationReader {
-        let reader = GenerationReader(target, of: self, from: position)
-        readers.append(reader)
-        readersChanged()
-        worker.loop.afterTurn { [weak self, weak reader] in
-            guard let self, let reader else { return }
-            serve([reader])
-        }
-        return reader
-    }
-
-    func leave(_ reader: GenerationReader) {
-        guard let index = readers.firstIndex(where: { $0 === reader }) else { return }
-        readers.remove(at: index)
-        if let original, original.subscription === reader {
-            sentByOriginal = original.client.sentBytes
-            original.leave()
-            self.original = nil
-        }
-        readersChanged()
-        if pumpDepth == 0 { settle() }
-    }
-
-    func resumed(_ reader: GenerationReader) { serve([reader]) }
-
-    private func readersChanged() {
-        life.readersChanged(to: readers.count, at: now)
-        if !isForgotten, ending != nil { directory.readersChanged(facts.id, hasReaders: hasReaders) }
-        arm()
-    }
-
-    private func pump() { serve(readers) }
-
-    private func serve(_ readers: [GenerationReader]) {
-        guard head != nil else { return failWaiting() }
-        pumpDepth += 1
-        for reader in readers { serve(reader) }
-        pumpDepth -= 1
-        if pumpDepth == 0 { settle() }
-    }
-
-    /// It ended without ever beginning.
-    private func failWaiting() {
-        guard ending != nil else { return }
-        for reader in readers { reader.fail(.unknown) }
-    }
-
-    private func serve(_ reader: GenerationReader) {
-        guard !reader.isServed else { return }
-        reader.isServed = true
-        defer { reader.isServed = false }
-        if !reader.hasHead {
-            reader.hasHead = true
-            if let original, original.subscription === reader, let (head, length) = ownHead {
-                original.client.sendHead(head, length: length)
-                // A stream that Sluice writes itself may begin before there is anything to say.
-                if log.end == 0, ending == nil { original.client.flush() }
-            } else if let head {
-                reader.target?.replayHead(head)
-            }
-        }
-        while reader.isReading {
-            switch log.reading(at: reader.position) {
-            case .bytes:
-                let position = reader.position
-                log.read(at: position, limit: Self.portionBytes) { bytes in
-                    reader.position = position + bytes.count
-                    reader.target?.replayBytes(bytes)
-                }
-            case .atEnd:
-                guard let ending else { return }
-                reader.end(ending)
-            case .forgotten: reader.fail(.forgotten)
-            case .beyond: reader.fail(.unknown)
-            }
-        }
-    }
-
-    /// Handed to one reader at a time, in bytes.
-    static let portionBytes = 64 << 10
-
-    func isCaughtUp(_ reader: GenerationReader) -> Bool { reader.position >= log.end }
-
-    /// After readers have moved: forgets what is to be forgotten, and lets the upstream go on.
-    private func settle() {
-        trim()
-        if isForgotten, ending != nil, readers.isEmpty { return release() }
-        guard let exchange, exchange.isUpstreamPaused, !isDrainedDue,
-            (furthest.map { log.end - $0 } ?? 0) <= aheadLimit / 2
-        else { return }
-        isDrainedDue = true
-        // Not within what the upstream's own bytes have brought about.
-        worker.loop.afterTurn { [weak self] in
-            guard let self else { return }
-            isDrainedDue = false
-            if let exchange = self.exchange, !isCongested { exchange.upstreamMayGoOn() }
-        }
-    }
-
     // MARK: - Ending
 
     /// A client has asked for its end. What is over is forgotten, what runs is stopped and told so to its readers.
@@ -361,7 +260,7 @@ final class Generation: ClientStream, TimerHandler {
         if ending != nil, readers.isEmpty, pumpDepth == 0 { release() }
     }
 
-    private func release() {
+    func release() {
         isReleased = true
         worker.loop.cancel(timer)
         timer = .none
@@ -372,7 +271,7 @@ final class Generation: ClientStream, TimerHandler {
 
     // MARK: - Time
 
-    private func arm() {
+    func arm() {
         let deadline = isForgotten ? .distantFuture : life.next.at
         guard deadline < armedFor else { return }
         armedFor = deadline
@@ -395,14 +294,23 @@ final class Generation: ClientStream, TimerHandler {
         case .forget: forget()
         case .abandon:
             guard let store, ending == nil else { return abandon() }
-            store.isRead(facts.id) { [weak self] isRead in
-                guard let self, ending == nil, life.next.at <= now else { return }
-                guard isRead else { return abandon() }
-                life.isReadElsewhere(at: now)
-                arm()
-            }
+            return askForReaders(of: store)
         }
         arm()
+    }
+
+    /// Nobody reads it in this process. Until the store has answered nothing is due.
+    private func askForReaders(of store: any ReplayStore) {
+        guard !isAsking else { return }
+        isAsking = true
+        store.isRead(facts.id) { [weak self] isRead in
+            guard let self else { return }
+            isAsking = false
+            guard ending == nil, life.next.at <= now else { return arm() }
+            guard isRead else { return abandon() }
+            life.isReadElsewhere(at: now)
+            arm()
+        }
     }
 
     private func abandon() {

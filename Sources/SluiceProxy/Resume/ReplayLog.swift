@@ -59,7 +59,9 @@ struct ReplayLog: ~Copyable {
         segments.append(segment)
     }
 
-    private static func powerOfTwo(upTo number: Int) -> Int { 1 << (Int.bitWidth - 1 - max(1, number).leadingZeroBitCount) }
+    private static func powerOfTwo(upTo number: Int) -> Int {
+        1 << (Int.bitWidth - 1 - max(1, number).leadingZeroBitCount)
+    }
 
     /// Forgets what is over `limitBytes`, but nothing from `needed` on.
     mutating func trim(needed: Int) { forget(upTo: min(end - limitBytes, needed)) }

@@ -144,5 +144,10 @@ final class WorkerGenerations {
     func failLive() { for generation in inOrder where generation.isRunning { generation.failForDrain() } }
 
     /// Nobody finds anything here any more. What was left for this worker before is still in its mailbox.
-    func close() { for generation in inOrder { generation.forget() } }
+    func close() {
+        for generation in inOrder {
+            generation.forget()
+            generation.letGo()
+        }
+    }
 }
