@@ -70,6 +70,23 @@ import Testing
         #expect(!"\(full)".contains("s3cret"))
     }
 
+    @Test func whereARouteKeepsAnswersThereItMustBeGiven() throws {
+        let route = "  - {path: /b, request: prompt, response: text, upstream: a, resume: {store: redis}}\n"
+        let listed = Self.rest.replacing("routes: [{path", with: "routes:\n  - {path").replacing("a}]", with: "a}")
+        let given = listed + route
+        func faults(_ redis: String) -> [String] {
+            do throws(ConfigurationFaults) {
+                _ = try ConfigurationLoader.parse(text: Array((given + redis).utf8), file: "/t.yaml", environment: [:])
+                return []
+            } catch {
+                return error.issues.map { "\($0.path): \($0.message)" }
+            }
+        }
+        #expect(faults("") == ["redis: is required, since /b has resume.store: redis"])
+        #expect(faults("redis: {url: 'redis://h'}\n") == [])
+        #expect(faults("redis: {url: nonsense}\n").count == 1)
+    }
+
     @Test func faultsTellNoPassword() {
         let faults: [(String, String)] = [
             ("redis: {}", "url"), ("redis: {url: 'http://u:hidden@h'}", "***@h"),

@@ -247,9 +247,14 @@ final class RedisConnection: ConnectionDelegate, TimerHandler, TurnHandler {
 
     /// One that is set and fires earlier looks then what is due, so that no timer is moved for each command.
     private func setTimer() {
-        let deadline = answered < pending.count ? pending[answered].deadline : lastReply + Self.silence
+        let deadline = due ?? lastReply + Self.silence
         guard timer == .none || deadline < timerDeadline else { return }
         setTimer(at: deadline)
+    }
+
+    /// When the next reply must have come; nil if none is owed. Those before it had their time too: long ones may be on their way.
+    private var due: Instant? {
+        answered < pending.count ? max(pending[answered].deadline, lastReply + spec.replyTimeout) : nil
     }
 
     private func setTimer(at deadline: Instant) {
@@ -265,7 +270,7 @@ final class RedisConnection: ConnectionDelegate, TimerHandler, TurnHandler {
         case .dialing: fail(RedisFailure(.connect, "no connection within \(spec.connectTimeout.milliseconds) ms"))
         case .waiting: dial()
         case .greeting, .up:
-            if answered < pending.count, pending[answered].deadline <= loop.now {
+            if let due, due <= loop.now {
                 return fail(RedisFailure(.timeout, "no reply within \(spec.replyTimeout.milliseconds) ms"))
             }
             let isSilent = answered == pending.count && loop.now - lastReply >= Self.silence

@@ -40,6 +40,7 @@ final class Generation: ClientStream, TimerHandler {
     var isDrainedDue = false
 
     var life: GenerationLife
+    private var isAsking = false
     private var timer = TimerID.none
     private var armedFor = Instant.distantFuture
 
@@ -64,7 +65,6 @@ final class Generation: ClientStream, TimerHandler {
 
     var now: Instant { worker.loop.now }
     var directory: GenerationDirectory { worker.shared.generations }
-
     /// Its upstream works for it.
     var isRunning: Bool { ending == nil }
     var hasReaders: Bool { !readers.isEmpty }
@@ -299,14 +299,23 @@ final class Generation: ClientStream, TimerHandler {
         case .forget: forget()
         case .abandon:
             guard let store, ending == nil else { return abandon() }
-            store.isRead(facts.id) { [weak self] isRead in
-                guard let self, ending == nil, life.next.at <= now else { return }
-                guard isRead else { return abandon() }
-                life.isReadElsewhere(at: now)
-                arm()
-            }
+            return askForReaders(of: store)
         }
         arm()
+    }
+
+    /// Nobody reads it in this process. Until the store has answered nothing is due.
+    private func askForReaders(of store: any ReplayStore) {
+        guard !isAsking else { return }
+        isAsking = true
+        store.isRead(facts.id) { [weak self] isRead in
+            guard let self else { return }
+            isAsking = false
+            guard ending == nil, life.next.at <= now else { return arm() }
+            guard isRead else { return abandon() }
+            life.isReadElsewhere(at: now)
+            arm()
+        }
     }
 
     private func abandon() {
