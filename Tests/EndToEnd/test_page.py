@@ -317,6 +317,21 @@ def check_frames(page):
             return [...all].map(each => JSON.parse(each));
         }""", [framing, "".join(frames)])
         assert cut == [frames], (framing, cut)
+    meanings = [
+        ("data: [DONE]\n\n", "events", "sse-text", {"text": "[DONE]"}),
+        ("data: [DONE]\n\n", "events", "openai-chat", {"end": True}),
+        ("data:  a\ndata:\n\n", "events", "sse-text", {"text": " a\n"}), (": x\n\n", "events", "sse-text", {}),
+        ("retry: 1000\nid: g/0\n\n", "events", "sse-json", {}),
+        ("data: {\"text\":\"a\",\"choice\":1}\n\n", "events", "sse-json", {}),
+        ("{\"a\":1}", "pieces", "passthrough", {"text": "{\"a\":1}"}),
+        ("{\"error\":\"no\"}", "pieces", "passthrough", {"error": "no"}),
+        ("0:\"a\"\n", "lines", "vercel-data", {"text": "a"}), ("3:\"no\"\n", "lines", "vercel-data", {"error": "no"}),
+        ("null\n", "lines", "ndjson", {}), ("not json\n", "lines", "ndjson", {}),
+        ("data: 7\n\n", "events", "openai-chat", {}),
+    ]
+    for frame, framing, format, wanted in meanings:
+        said = page.evaluate("async all => (await import('/_sluice/formats.js')).meaning(...all)", [frame, framing, format])
+        assert said == wanted, (frame, format, said)
 
 
 def own_text(format, body):
@@ -426,6 +441,7 @@ def test_the_token_is_asked_for_and_kept_by_the_tab():
         page.fill("#token", "s3cret-token")
         page.keyboard.press("Enter")
         page.wait_for_selector("#play", state="visible")
+        assert page.evaluate("document.activeElement.id") == "main"
         send(page, "hi", route=route(page, "/text"))
         assert ended(page) == "done" and shown(page, "answer") == TEXT
         assert page.evaluate("[localStorage.length, document.cookie, Object.values(sessionStorage)]") == [
