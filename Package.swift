@@ -19,10 +19,12 @@ let package = Package(
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .systemLibrary(name: "CAres", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CBrotli", pkgConfig: "libbrotlienc", providers: [.apt(["libbrotli-dev"])]),
 
         .target(name: "SluiceBytes", swiftSettings: settings),
         .target(name: "SluiceStreams", dependencies: ["SluiceBytes"], swiftSettings: settings),
-        .target(name: "SluiceHTTP", dependencies: ["SluiceBytes", "CNghttp2", "CZlib"], swiftSettings: settings),
+        .target(
+            name: "SluiceHTTP", dependencies: ["SluiceBytes", "CNghttp2", "CZlib", "CBrotli"], swiftSettings: settings),
         .target(
             name: "SluiceIO", dependencies: ["SluiceBytes", "CLinux", "COpenSSL", "CAres"], swiftSettings: settings),
         .target(
@@ -43,6 +45,7 @@ let package = Package(
             ],
             swiftSettings: settings),
 
+        .systemLibrary(name: "CBrotliDecoder", path: "Tests/CBrotliDecoder", pkgConfig: "libbrotlidec"),
         .target(
             name: "SluiceTesting", dependencies: ["SluiceBytes"], path: "Tests/SluiceTesting", swiftSettings: settings),
         .executableTarget(
@@ -63,7 +66,8 @@ let package = Package(
         .testTarget(
             name: "SluiceStreamsTests", dependencies: ["SluiceStreams", "SluiceTesting"], swiftSettings: settings),
         .testTarget(
-            name: "SluiceHTTPTests", dependencies: ["SluiceHTTP", "SluiceTesting"], swiftSettings: settings),
+            name: "SluiceHTTPTests", dependencies: ["SluiceHTTP", "SluiceTesting", "CBrotliDecoder", "CZlib"],
+            swiftSettings: settings),
         .testTarget(name: "SluiceIOTests", dependencies: ["SluiceIO", "SluiceTesting"], swiftSettings: settings),
         .testTarget(
             name: "SluiceConfigTests", dependencies: ["SluiceConfig", "SluiceTesting"], swiftSettings: settings),

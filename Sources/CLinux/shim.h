@@ -3,6 +3,7 @@
 #ifndef SLUICE_CLINUX_H
 #define SLUICE_CLINUX_H
 #include <linux/sockios.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>

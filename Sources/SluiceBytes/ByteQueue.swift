@@ -20,6 +20,8 @@ public struct ByteQueue: ~Copyable {
 
     public var count: Int { tail - head }
     public var isEmpty: Bool { tail == head }
+    /// What it holds of the process's memory, in bytes.
+    public var storageBytes: Int { capacity }
 
     /// The unread bytes.
     public var span: Span<UInt8> {

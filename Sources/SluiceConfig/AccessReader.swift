@@ -57,9 +57,18 @@ extension ConfigurationReader {
             if auth.certificateSubjects.isEmpty { mtls.missing("subjects") }
             mtls.finish()
         }
+        auth.cookie = readCookie(&section, auth)
         if section.entries.isEmpty { context.report(node, section.path, "must name api_keys, jwt or mtls, or be none") }
         section.finish()
         return .some(auth)
+    }
+
+    private func readCookie(_ section: inout Section, _ auth: AuthSpec) -> String? {
+        guard let name = section.string("cookie"), let node = section.value("cookie") else { return nil }
+        let path = section.path(of: "cookie")
+        guard checkToken(name, node, path) else { return nil }
+        if auth.apiKeys == nil, auth.jwt.isEmpty { context.report(node, path, "needs api_keys or jwt beside it") }
+        return name
     }
 
     private func isNone(_ node: YAMLNode) -> Bool {

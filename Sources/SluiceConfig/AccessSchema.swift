@@ -24,6 +24,10 @@ enum AccessSchema {
         Key("api_keys", Build.mapping(apiKeys), "Keys that are given out here: `sluice key new`."),
         Key("jwt", oneOrMore(Build.mapping(jwt)), "Signed tokens. One issuer, or several."),
         Key("mtls", Build.mapping(mtls), "Client certificates that the listener's client_ca has verified."),
+        Key(
+            "cookie", Build.text,
+            "A cookie that may carry a key or token, for pages of this origin and those that cors allows with credentials."
+        ),
     ]
 
     private static let apiKeys = [

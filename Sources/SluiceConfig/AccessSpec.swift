@@ -7,6 +7,9 @@ public struct AuthSpec: Sendable, Equatable {
     public var jwt: [JWTSpec] = []
     /// Globs over the subject (RFC 4514 form) and the names (`DNS:`, `URI:`, `email:`) of a verified client certificate.
     public var certificateSubjects: [String] = []
+    /// A cookie that may carry a key or token, in requests of pages of the same origin, or of one that `cors` allows with credentials.
+    /// nil: none may.
+    public var cookie: String?
 
     public init() {}
 }

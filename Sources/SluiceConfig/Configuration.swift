@@ -29,6 +29,8 @@ public struct Configuration: Sendable {
     public var rateLimits: [RateLimitSpec] = []
     /// Addresses and ranges (`10.0.0.0/8`) whose `X-Forwarded-For` is believed; `unix` is the peers of a unix socket.
     public var trustedProxies: [String] = []
+    /// Where routes with `resume: {store: redis}` keep their answers.
+    public var redis: RedisSpec?
     /// Listeners of clients serve the page too, for the demo alone.
     public var servesPage = false
 

@@ -20,6 +20,7 @@ struct ConfigurationReader {
         let nameServers = readNameServers(&root)
         let drainDelay = root.duration("drain_delay") ?? .zero
         let access = readAccess(&root)
+        let redis = readRedis(&root)
         root.finish()
         guard let listeners, let upstreams, let routes else { return nil }
         var configuration = Configuration(
@@ -30,6 +31,8 @@ struct ConfigurationReader {
         (configuration.drainDelay, configuration.files) = (drainDelay, context.files.sorted())
         (configuration.auth, configuration.cors) = (access.auth, access.cors)
         (configuration.rateLimits, configuration.trustedProxies) = (access.rateLimits, access.trustedProxies)
+        configuration.redis = redis
+        checkRedis(&root, configuration)
         checkCertificates(&root, configuration)
         return configuration
     }
@@ -99,6 +102,7 @@ struct ConfigurationReader {
                 context.report(node, section.path(of: "buffered_bytes"), "must be at least 1MiB")
             }
         }
+        set("resume_buffers", \.resumeBuffers, atLeast: 0)
         set("idle_upstream_connections", \.idleUpstreamConnections, atLeast: 0)
         if limits.streamBufferLowBytes >= limits.streamBufferHighBytes {
             context.report(

@@ -12,7 +12,7 @@ public enum ConfigurationSchema {
             (key: "$schema", value: "https://json-schema.org/draft/2020-12/schema"),
             (key: "title", value: "Configuration of Sluice"),
         ]
-        members += Build.mapping(root + AccessSchema.root).members ?? []
+        members += Build.mapping(root + AccessSchema.root + [CompressionSchema.own]).members ?? []
         members.append((key: "$defs", value: Build.definitions))
         return .object(members)
     }
@@ -38,11 +38,15 @@ public enum ConfigurationSchema {
         Key("admin", Build.mapping(admin), "Metrics, health and control, on a listener of their own; off without it."),
         Key("errors", Build.mapping(errors), "What errors tell clients."),
         Key("resolver", Build.mapping(resolver), "Who is asked for the addresses of names."),
+        Key(
+            "redis", Build.mapping(redis), "Where routes with resume.store: redis keep answers; shared by all replicas."
+        ),
         Key("limits", Build.mapping(limits), "Every bound. An error or log line that comes of one repeats its name."),
         Key("dialects", Build.names(of: Build.mapping(dialect)), "Providers that nobody knows, by name."),
         Key("upstreams", Build.names(of: Build.mapping(upstream)), "Providers, by name.", isRequired: true),
         Key(
-            "routes", Build.list(of: Build.mapping(route + AccessSchema.own)),
+            "routes",
+            Build.list(of: Build.mapping(route + AccessSchema.own + ResumeSchema.own + [CompressionSchema.own])),
             "The first that matches in path, method, host and every condition takes the request.", isRequired: true),
     ]
 
@@ -128,6 +132,9 @@ public enum ConfigurationSchema {
         Key(
             "buffered_bytes", Build.size,
             "In all buffers of the process: new requests get 503 above it. An eighth of memory if it is not given."),
+        Key(
+            "resume_buffers", Build.size,
+            "Kept of all answers that can be read on; above it new ones cannot. Never over half of buffered_bytes."),
         Key("idle_upstream_connections", Build.size, "Kept for each upstream and worker."),
     ]
 
@@ -237,6 +244,18 @@ public enum ConfigurationSchema {
         Key("private_key", Build.text, "A PEM file."),
     ]
 
+    private static let redis = [
+        Key("url", Build.text, "redis://user:password@host:6379/0, or rediss:// over TLS.", isRequired: true),
+        Key("prefix", Build.text, "Of all keys and channels."),
+        Key(
+            "timeouts",
+            Build.mapping([
+                Key("connect", Build.duration, "Name, socket and TLS."),
+                Key("reply", Build.duration, "For each reply; then Redis is taken for away."),
+            ]), "Nobody waits for it but who reads from it."),
+        Key("tls", Build.mapping(clientTLS), "How it is verified, and what it is shown."),
+    ]
+
     private static let timeouts = [
         Key("connect", Build.duration, "Name, socket and TLS: 504."),
         Key("headers", Build.duration, "From the request to the head of the answer: 504."),
@@ -284,6 +303,7 @@ public enum ConfigurationSchema {
         Key(
             "on_disconnect", Build.choice(Route.OnDisconnect.self),
             "What becomes of the upstream when the client has left."),
+        Key("smooth", smooth, "Text leaves in whole words, or one word each interval: a typing effect."),
         Key("forward_credentials", Build.flag, "Lets the client's own Authorization and cookies through."),
         Key("headers", Build.mapping(headers), "Put on messages."),
     ]
@@ -294,6 +314,12 @@ public enum ConfigurationSchema {
             Key("name", Build.text, "A name under `upstreams`.", isRequired: true),
             Key("model", Build.text, "In place of the route's and the client's."),
         ]))
+
+    private static let smooth = Build.either(
+        ["enum": [false]],
+        Build.either(
+            Build.choice(["off", "word"]),
+            Build.mapping([Key("interval", Build.duration, "Between two words; 5ms to 1s.", isRequired: true)])))
 
     private static let vercelUI = [
         Key("finish_reason", Build.flag, "true from AI SDK 5.0.92 on; older ones refuse the key."),

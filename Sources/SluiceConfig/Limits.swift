@@ -44,6 +44,8 @@ public struct Limits: Sendable, Equatable {
     /// What all buffers of the process may hold together before new requests are refused; nil: an eighth of the memory that the
     /// machine, or the process's control group, has.
     public var bufferedBytes: Int?
+    /// What is kept of all answers of the process that can be read on, in bytes.
+    public var resumeBuffers = 64 << 20
     /// Idle connections kept for each upstream and worker.
     public var idleUpstreamConnections = 64
 

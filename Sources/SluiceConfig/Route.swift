@@ -58,6 +58,10 @@ public struct Route: Sendable {
     /// nil is never.
     public var earlyHeaders: Interval?
     public var onDisconnect = OnDisconnect.cancel
+    /// nil: an answer ends with the connection that asked for it.
+    public var resume: ResumeSpec?
+    /// Text is paced for a typing effect; nil: it leaves as it comes.
+    public var smooth: Smoother.Pace?
     /// Lets the client's own `Authorization`, `x-api-key` and `Cookie` reach the upstream.
     public var forwardCredentials = false
     public var responseHeaders: [(name: String, value: String)] = []
@@ -66,6 +70,8 @@ public struct Route: Sendable {
     public var cors: CORSSpec??
     /// Besides those of the top level.
     public var rateLimits: [RateLimitSpec] = []
+    /// How answers may be compressed towards clients that take it, the best first; empty: not at all.
+    public var compress: [Coding] = []
 
     public init(path: Path, request: RequestFormat, response: Response, upstream: Int) {
         (self.path, self.request, self.response) = (path, request, response)

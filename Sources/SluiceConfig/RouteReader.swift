@@ -3,6 +3,7 @@ import SluiceStreams
 
 extension ConfigurationReader {
     func readRoutes(_ root: inout Section, _ upstreams: [UpstreamSpec]?) -> [Route]? {
+        let compression = readCompression(&root) ?? []
         guard let items = root.list("routes") else {
             if root.value("routes") == nil { root.missing("routes") }
             return nil
@@ -11,7 +12,7 @@ extension ConfigurationReader {
         var seen: [String: String] = [:]
         for (node, path) in items {
             guard var section = Section(node, path: path, context: context) else { continue }
-            let route = readRoute(&section, upstreams ?? [], checksUpstream: upstreams != nil)
+            let route = readRoute(&section, upstreams ?? [], checksUpstream: upstreams != nil, compression)
             section.finish()
             guard let route else { continue }
             if let earlier = seen[Self.matchKey(route)] {
@@ -28,7 +29,9 @@ extension ConfigurationReader {
         return "\(route.label)|\(route.host ?? "")|\(route.methods.sorted())|\(conditions)"
     }
 
-    private func readRoute(_ section: inout Section, _ upstreams: [UpstreamSpec], checksUpstream: Bool) -> Route? {
+    private func readRoute(
+        _ section: inout Section, _ upstreams: [UpstreamSpec], checksUpstream: Bool, _ compression: [Route.Coding]
+    ) -> Route? {
         let path = readPath(&section)
         let request = readRequired("request", RequestFormat.self, &section)
         let response = readResponse(&section)
@@ -40,6 +43,9 @@ extension ConfigurationReader {
         readChanges(&section, &route)
         readBehaviour(&section, &route)
         readAccess(&section, &route)
+        readResume(&section, &route)
+        if let request { checkResume(request, route, &section) }
+        route.compress = readCompression(&section) ?? compression
         guard path != nil, let request, let response, let choices else { return nil }
         check(request, response, choices.map { upstreams[$0.upstream] }, route, &section)
         return route
@@ -156,6 +162,7 @@ extension ConfigurationReader {
         if let early = section.duration("early_headers"), early > .zero { route.earlyHeaders = early }
         route.onDisconnect = section.choice("on_disconnect", Route.OnDisconnect.self) ?? .cancel
         route.forwardCredentials = section.bool("forward_credentials") ?? false
+        route.smooth = readSmooth(&section)
         guard var headers = section.section("headers") else { return }
         if let response = headers.section("response") {
             for (name, keyNode, value) in response.entries {
@@ -186,6 +193,7 @@ extension ConfigurationReader {
             report("upstream", "'\(upstream.name)' has the dialect raw, which only passthrough can use")
         }
         guard request == .passthrough else { return }
+        if route.smooth != nil { report("smooth", "a passthrough answer is not changed; take this out") }
         let changes = [
             ("model", route.model), ("upstream", route.upstreams.lazy.compactMap(\.model).first),
             ("system", route.system), ("defaults", route.defaults),

@@ -105,7 +105,7 @@ extension ConfigurationReader {
         return isToken && !own.contains(name.lowercased())
     }
 
-    private func readTLS(_ section: inout Section) -> ClientTLSSpec {
+    func readTLS(_ section: inout Section) -> ClientTLSSpec {
         var tls = ClientTLSSpec()
         tls.ca = section.string("ca").map(context.absolute)
         tls.serverName = section.string("server_name")

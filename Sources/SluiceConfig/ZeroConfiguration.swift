@@ -71,7 +71,9 @@ struct ZeroConfiguration {
         ollama.conditions = [(subject: .body(["model"]), glob: "*")]
         var completion = route("/api/completion", .prompt)
         completion.response = .format(.vercelUI)
-        routes += [ollama, route("/api/chat", .vercelUI), route("/ag-ui", .agUI), completion]
+        var chat = route("/api/chat", .vercelUI)
+        chat.resume = ResumeSpec()
+        routes += [ollama, chat, route("/ag-ui", .agUI), completion]
         if let openAI = upstreams.firstIndex(where: { $0.wire == .dialect(.openAIChat) }) {
             var models = Route(
                 path: .exact("/v1/models"), request: .passthrough, response: .format(.passthrough), upstream: openAI)
@@ -87,6 +89,7 @@ struct ZeroConfiguration {
             + framings.map { path, response in
                 var route = Route(path: .exact(path), request: .prompt, response: response, upstream: 0)
                 route.methods = ["GET", "POST"]
+                if response == .auto { route.resume = ResumeSpec() }
                 return route
             }
     }

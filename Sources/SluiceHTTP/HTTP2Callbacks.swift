@@ -87,7 +87,7 @@ enum HTTP2Callbacks {
             let name = UnsafeBufferPointer(start: name, count: nameCount)
             let value = UnsafeBufferPointer(start: value, count: valueCount)
             if stream.fields.add(name.span, value.span, owner.limits) { return 0 }
-            owner.violation = .limit(Limit("http2_head_bytes", owner.limits.headBytes))
+            _ = owner.conduct.refuse(Limit("http2_head_bytes", owner.limits.headBytes))
             return HTTP2Callbacks.fatal
         }
         // A field that is not valid makes the whole message malformed (RFC 9113 §8.2.1); nghttp2 would drop the field.
@@ -95,7 +95,7 @@ enum HTTP2Callbacks {
             session, frame, _, _, _, _, _, context in
             guard let frame else { return HTTP2Callbacks.fatal }
             let owner = HTTP2Callbacks.session(context)
-            guard owner.countReset() else { return HTTP2Callbacks.fatal }
+            guard owner.conduct.countReset(at: owner.now) else { return HTTP2Callbacks.fatal }
             if let stream = HTTP2Callbacks.stream(session, frame.pointee.hd.stream_id) {
                 owner.submitReset(stream, HTTP2Code.protocolError)
             }
@@ -113,12 +113,13 @@ enum HTTP2Callbacks {
                 return 0
             }
             let start = data - base
-            owner.emptyFrames = 0
+            owner.conduct.noteBody()
             owner.emit(.body(slot: stream.slot, start..<(start + count)))
             return 0
         }
         nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks) { _, _, _, context in
-            HTTP2Callbacks.session(context).countReset() ? 0 : HTTP2Callbacks.fatal
+            let owner = HTTP2Callbacks.session(context)
+            return owner.conduct.countReset(at: owner.now) ? 0 : HTTP2Callbacks.fatal
         }
         nghttp2_session_callbacks_set_on_stream_close_callback(callbacks) { session, id, code, context in
             guard let stream = HTTP2Callbacks.stream(session, id) else { return 0 }
@@ -140,20 +141,20 @@ enum HTTP2Callbacks {
     /// Counts what costs work without doing any. False when it is too much.
     private static func frameBegan(_ header: nghttp2_frame_hd, _ owner: HTTP2Session) -> Bool {
         switch UInt32(header.type) {
-        case NGHTTP2_HEADERS.rawValue: return owner.role == .client || owner.noteStream(header.stream_id)
+        case NGHTTP2_HEADERS.rawValue: return owner.role == .client || owner.conduct.noteStream(header.stream_id)
         case NGHTTP2_CONTINUATION.rawValue where header.length > HTTP2Limits.frameBytes:
             // nghttp2 looks at the size of all other frames.
-            return owner.refuse("too large a CONTINUATION", HTTP2Code.frameSizeError)
+            return owner.conduct.refuse("too large a CONTINUATION", HTTP2Code.frameSizeError)
         case NGHTTP2_DATA.rawValue, NGHTTP2_WINDOW_UPDATE.rawValue,
             NGHTTP2_RST_STREAM.rawValue, NGHTTP2_CONTINUATION.rawValue:
             return true
         case NGHTTP2_PRIORITY.rawValue where header.stream_id == 0:
             // nghttp2 looks at no PRIORITY frame once it has said that priorities are not used.
-            return owner.refuse("PRIORITY on stream 0")
+            return owner.conduct.refuse("PRIORITY on stream 0")
         case NGHTTP2_SETTINGS.rawValue:
             owner.noteWindows()
-            return owner.countControlFrame()
-        default: return owner.countControlFrame()
+            return owner.conduct.countControlFrame(at: owner.now)
+        default: return owner.conduct.countControlFrame(at: owner.now)
         }
     }
 
@@ -182,15 +183,11 @@ enum HTTP2Callbacks {
                 stream.isPeerDone = true
                 owner.emit(.end(slot: stream.slot))
             } else if header.length == frame.pointee.data.padlen {
-                owner.emptyFrames += 1
-                guard owner.emptyFrames <= owner.limits.emptyFrames else {
-                    owner.violation = .limit(Limit("http2_empty_frames", owner.limits.emptyFrames))
-                    return false
-                }
+                return owner.conduct.countEmptyFrame()
             }
         case NGHTTP2_RST_STREAM.rawValue:
             stream(session, header.stream_id)?.isResetByPeer = true
-            return owner.countReset()
+            return owner.conduct.countReset(at: owner.now)
         case NGHTTP2_SETTINGS.rawValue:
             if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 {
                 owner.emit(.settings)
@@ -228,11 +225,11 @@ enum HTTP2Callbacks {
 
     private static func streamClosed(_ stream: HTTP2Stream, _ code: UInt32, _ owner: HTTP2Session) -> Bool {
         stream.isClosed = true
-        if stream.isPeerDone || stream.isResetByPeer { owner.noteEnded(stream.id) }
+        if owner.role == .server, stream.isPeerDone || stream.isResetByPeer { owner.conduct.noteEnded(stream.id) }
         owner.emit(.closed(slot: stream.slot, code: code))
         owner.headStarted = nil
         // What the peer made us reset, in ways that the frame callbacks do not see, costs as much as its own resets.
         let isProvoked = code != HTTP2Code.noError && !stream.isResetByUs && !stream.isResetByPeer
-        return isProvoked && owner.role == .server ? owner.countReset() : true
+        return isProvoked && owner.role == .server ? owner.conduct.countReset(at: owner.now) : true
     }
 }

@@ -13,7 +13,7 @@ public final class HTTP2Session {
 
     let role: Role
     let limits: HTTP2Limits
-    private var session: OpaquePointer?
+    private(set) var session: OpaquePointer?
 
     /// Framed bytes for the socket. Their owner takes them out.
     public var output = ByteQueue()
@@ -26,7 +26,7 @@ public final class HTTP2Session {
     /// A head whose fields are not all there yet: since when.
     public internal(set) var headStarted: Instant?
 
-    private var streams: [HTTP2Stream?] = []
+    private(set) var streams: [HTTP2Stream?] = []
     private var freeSlots: [Int] = []
     private var events: [HTTP2Event] = []
     private var nextIndex = 0
@@ -37,27 +37,15 @@ public final class HTTP2Session {
     private(set) var now = Instant(nanoseconds: 0)
     var inputBase: UnsafePointer<UInt8>?
     private var room = 0
-    var violation: HTTP2Error?
     /// What a callback found while something was sent: the connection can do nothing more.
     public private(set) var failure: HTTP2Error?
-    private var violationCode = HTTP2Code.protocolError
 
-    private var resets: TokenBucket
-    private var controlFrames: TokenBucket
-    var emptyFrames = 0
-    private var lastStream = -1
-    /// Identifiers that the peer passed over, the last few runs of them.
-    private var skippedStreams: [ClosedRange<Int>] = []
-    /// The last few streams that the peer ended or reset, and that are closed since.
-    private var endedStreams: [Int32] = []
-    private var nextEnded = 0
-    /// How far the largest of the streams' windows, as the peer has set them, is above the initial one.
-    private var windowExcess = 0
+    /// How the peer behaves.
+    var conduct: HTTP2Conduct
 
     public init(_ role: Role, limits: HTTP2Limits) throws(HTTP2Error) {
         (self.role, self.limits) = (role, limits)
-        resets = TokenBucket(burst: limits.resets, perSecond: limits.resetsPerSecond)
-        controlFrames = TokenBucket(burst: limits.controlFrames, perSecond: limits.controlFramesPerSecond)
+        conduct = HTTP2Conduct(limits)
         session = try HTTP2Callbacks.makeSession(role, limits, owner: self)
         try sendSettings()
     }
@@ -106,8 +94,8 @@ public final class HTTP2Session {
 
     /// Writes the last word of a connection that nghttp2 gave up with `used`.
     private func end(_ used: Int) -> HTTP2Error {
-        let error = violation ?? .malformed(String(cString: nghttp2_strerror(Int32(clamping: used))))
-        var code = violationCode
+        let error = conduct.violation ?? .malformed(String(cString: nghttp2_strerror(Int32(clamping: used))))
+        var code = conduct.code
         if case .limit = error { code = HTTP2Code.enhanceYourCalm }
         let floods = [NGHTTP2_ERR_FLOODED.rawValue, NGHTTP2_ERR_TOO_MANY_CONTINUATIONS.rawValue]
         if floods.contains(Int32(clamping: used)) { code = HTTP2Code.enhanceYourCalm }
@@ -161,30 +149,12 @@ public final class HTTP2Session {
         }
     }
 
-    private func release(_ slot: Int) {
+    func release(_ slot: Int) {
         guard let stream = streams[slot] else { return }
         waitingBytes -= stream.waiting.count
         streams[slot] = nil
         streamCount -= 1
         freeSlots.append(slot)
-    }
-
-    /// The head that `.head` announced. Call once.
-    /// - Throws: what is wrong with it; the stream itself is sound and can be answered.
-    public func takeRequest(_ slot: Int) throws(HTTPError) -> (head: RequestHead, length: BodyLength) {
-        guard let stream = streams[slot] else { throw .truncated }
-        let head = stream.head
-        stream.head = HTTP2HeadBuilder()
-        stream.expectsContinue = head.expectsContinue
-        let length: BodyLength = stream.isBodyless ? .none : head.contentLength.map { .fixed($0) } ?? .chunked
-        return (try head.request(), length)
-    }
-
-    public func takeResponse(_ slot: Int) throws(HTTPError) -> ResponseHead {
-        guard let stream = streams[slot] else { throw .truncated }
-        let head = stream.head
-        stream.head = HTTP2HeadBuilder()
-        return try head.response()
     }
 
     /// False once RST_STREAM went either way: no answer would be read.
@@ -200,70 +170,6 @@ public final class HTTP2Session {
         guard isReading, stream.withheldBytes > 0, !stream.isClosed else { return }
         nghttp2_session_consume_stream(session, stream.id, stream.withheldBytes)
         stream.withheldBytes = 0
-    }
-
-    // MARK: - Heads
-
-    /// Answers a request. With `isLast` there is no body; else follow with `send`.
-    public func respond(_ slot: Int, _ head: ResponseHead, length: BodyLength, isLast: Bool) {
-        guard let stream = streams[slot], !stream.isClosed, !stream.isHeadSent else { return }
-        stream.isHeadSent = true
-        if isLast { stream.isOutputComplete = true }
-        var block = HTTP2FieldBlock()
-        block.add(":status", String(head.status))
-        block.add(head.fields)
-        if case .fixed(let count) = length { block.add("content-length", String(count)) }
-        let id = stream.id
-        block.withValues { values, count in
-            if isLast {
-                nghttp2_submit_response(session, id, values, count, nil)
-            } else {
-                var provider = HTTP2Callbacks.provider(stream)
-                nghttp2_submit_response(session, id, values, count, &provider)
-            }
-        }
-    }
-
-    /// 100 (Continue), if the request waits for it (RFC 9110 §10.1.1).
-    public func sendContinue(_ slot: Int) {
-        guard let stream = streams[slot], stream.expectsContinue, !stream.isPeerDone, !stream.isClosed,
-            !stream.isHeadSent
-        else { return }
-        stream.expectsContinue = false
-        var block = HTTP2FieldBlock()
-        block.add(":status", "100")
-        block.withValues { values, count in
-            nghttp2_submit_headers(
-                session, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, nil, values, count, nil)
-        }
-    }
-
-    /// Opens a stream with a request and returns its slot; nil if the connection takes no more.
-    public func request(_ head: RequestHead, isTLS: Bool, length: BodyLength) -> Int? {
-        guard canOpen else { return nil }
-        var block = HTTP2FieldBlock()
-        block.add(":method", head.method)
-        block.add(":scheme", isTLS ? "https" : "http")
-        block.add(":authority", head.authority)
-        block.add(":path", head.target)
-        block.add(head.fields)
-        if case .fixed(let count) = length { block.add("content-length", String(count)) }
-        let stream = makeStream(id: nghttp2_session_get_next_stream_id(session).asStreamID)
-        let hasBody = length != .none && length != .fixed(0)
-        stream.isOutputComplete = !hasBody
-        stream.isHeadSent = true
-        let id = block.withValues { values, count in
-            var provider = HTTP2Callbacks.provider(stream)
-            let context = Unmanaged.passUnretained(stream).toOpaque()
-            return withUnsafePointer(to: &provider) { provider in
-                nghttp2_submit_request(session, nil, values, count, hasBody ? provider : nil, context)
-            }
-        }
-        guard id == stream.id else {
-            release(stream.slot)
-            return nil
-        }
-        return stream.slot
     }
 
     // MARK: - Bodies
@@ -447,73 +353,17 @@ public final class HTTP2Session {
 
     func emit(_ event: HTTP2Event) { events.append(event) }
 
-    /// A stream was reset by the peer, or because of it. False if that happens too often.
-    func countReset() -> Bool {
-        if resets.take(at: now) { return true }
-        violation = .limit(Limit("http2_resets", limits.resets))
-        return false
-    }
-
-    /// HEADERS began on a stream. An identifier that was passed over can never be used (RFC 9113 §5.1.1), which nghttp2 does not
-    /// see: to it such a stream is one that was closed.
-    func noteStream(_ id: Int32) -> Bool {
-        let id = Int(id)
-        if id > lastStream {
-            if id - lastStream > 2 {
-                if skippedStreams.count == 16 { skippedStreams.removeFirst() }
-                skippedStreams.append((lastStream + 1)...(id - 1))
-            }
-            lastStream = id
-        } else if skippedStreams.contains(where: { $0.contains(id) }) {
-            return refuse("a stream identifier lower than one that was used")
-        } else if endedStreams.contains(Int32(truncatingIfNeeded: id)) {
-            return refuse("HEADERS on a stream that the peer had ended", HTTP2Code.streamClosed)
-        }
-        return true
-    }
-
-    /// The stream is closed, and the peer had ended or reset it: no HEADERS for it can be on their way (RFC 9113 §5.1).
-    func noteEnded(_ id: Int32) {
-        guard role == .server else { return }
-        if endedStreams.count < 16 {
-            endedStreams.append(id)
-        } else {
-            endedStreams[nextEnded] = id
-            nextEnded = (nextEnded + 1) % endedStreams.count
-        }
-    }
-
     private var peerInitialWindow: Int {
         Int(nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE))
     }
 
-    /// SETTINGS begin: they will change the windows of all streams alike.
+    /// SETTINGS begin.
     func noteWindows() {
         let windows = streams.lazy.compactMap { $0 }.map { [session] stream in
             Int(nghttp2_session_get_stream_remote_window_size(session, stream.id))
         }
-        windowExcess = (windows.max() ?? 0) - peerInitialWindow
+        conduct.noteWindows(largest: windows.max() ?? 0, initial: peerInitialWindow)
     }
 
-    /// A window that SETTINGS make too large ends the connection (RFC 9113 §6.9.2); nghttp2 would only reset its stream.
-    func checkWindows() -> Bool {
-        peerInitialWindow + windowExcess <= Int(Int32.max)
-            || refuse("a window over the limit", HTTP2Code.flowControlError)
-    }
-
-    /// The peer broke a rule that nghttp2 does not watch. Returns false, for the callback that found it.
-    func refuse(_ what: String, _ code: UInt32 = HTTP2Code.protocolError) -> Bool {
-        (violation, violationCode) = (.malformed(what), code)
-        return false
-    }
-
-    func countControlFrame() -> Bool {
-        if controlFrames.take(at: now) { return true }
-        violation = .limit(Limit("http2_control_frames", limits.controlFrames))
-        return false
-    }
-}
-
-extension UInt32 {
-    fileprivate var asStreamID: Int32 { Int32(truncatingIfNeeded: self) }
+    func checkWindows() -> Bool { conduct.checkWindows(initial: peerInitialWindow) }
 }

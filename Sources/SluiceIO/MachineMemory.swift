@@ -1,4 +1,6 @@
+import CLinux
 import Glibc
+import Synchronization
 
 /// How much memory this process may use: the machine's, or less where its control group says so.
 public enum MachineMemory {
@@ -57,6 +59,23 @@ public enum MachineMemory {
             let count = read(file.raw, buffer.baseAddress, buffer.count)
             guard count > 0 else { return nil }
             return String(decoding: buffer[..<count], as: UTF8.self)
+        }
+    }
+}
+
+extension MachineMemory {
+    private static let isGivingBack = Atomic<Bool>(false)
+
+    /// Has the allocator hand free pages back to the system, on a thread of its own: it may take milliseconds.
+    public static func giveBack() {
+        guard !isGivingBack.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        do {
+            try startThread(named: "memory") {
+                malloc_trim(0)
+                isGivingBack.store(false, ordering: .releasing)
+            }
+        } catch {
+            isGivingBack.store(false, ordering: .releasing)
         }
     }
 }

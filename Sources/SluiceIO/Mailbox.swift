@@ -24,7 +24,8 @@ public final class Mailbox: Sendable {
     func drain(on loop: EventLoop) {
         var value: UInt64 = 0
         _ = eventfd_read(descriptor, &value)
-        signalled.store(false, ordering: .releasing)
+        // An exchange and no store: it sees what came before each `post` that found the flag set, and did not wake us.
+        _ = signalled.exchange(false, ordering: .acquiringAndReleasing)
         let work = queue.withLock { waiting in
             let taken = waiting
             waiting.removeAll()

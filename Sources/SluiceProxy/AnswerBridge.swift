@@ -9,16 +9,19 @@ enum AnswerBridge {
     /// are relayed, and the decoder watches.
     static func make(
         _ expectation: UpstreamRequest.Expectation, _ endpoint: UpstreamEndpoint, route: RouteEntry,
-        requestID: String, eventBytes: Int
+        requestID: String, limits: Limits
     ) -> StreamBridge {
         let wire = endpoint.spec.wire
-        let decoder = wire.makeDecoder(eventBytes: eventBytes)
+        let decoder = wire.makeDecoder(eventBytes: limits.eventBytes)
         let options = options(expectation, endpoint, route, requestID)
         guard let encoder = StreamEncoders.make(expectation.format, options: options) else {
             return StreamBridge(relaying: decoder)
         }
-        guard isRelayed(expectation, endpoint), expectation.wantsStream else {
-            return StreamBridge(decoder: decoder, encoder: encoder)
+        // What is relayed leaves as it came, and cannot be paced.
+        guard isRelayed(expectation, endpoint), expectation.wantsStream, route.spec.smooth == nil else {
+            var bridge = StreamBridge(decoder: decoder, encoder: encoder)
+            if let pace = route.spec.smooth { bridge.smooth(pace, limitBytes: limits.streamBufferHighBytes) }
+            return bridge
         }
         let hasLines = expectation.format == .ollamaChat || expectation.format == .ollamaGenerate
         return StreamBridge(relaying: decoder, failingAs: encoder, boundary: hasLines ? .line : .blankLine)

@@ -63,7 +63,7 @@ struct AttemptFailure: Equatable {
         case .inStream(let kind): self.init(.status(kind.upstreamStatus))
         case .unavailable, .starting: self.init(.unavailable)
         case .unauthenticated, .forbidden, .rateLimited, .badRequest, .notFound, .methodNotAllowed, .limit,
-            .requestTimeout, .draining, .cancelled:
+            .requestTimeout, .draining, .cancelled, .abandoned, .stopped, .notKept:
             return nil
         }
     }

@@ -29,6 +29,12 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     /// A cycle while the exchange lives: the client's connection lets go of it when told that it is over. What stands between the
     /// exchange and its client is put here.
     var client: any ClientStream
+    /// The answer outlives the client: `client` is it then.
+    var generation: Generation?
+    /// The answer is one that another exchange makes.
+    var following: Following?
+    /// What the route's `auth` knows the client as, where an answer is to be found by nobody else.
+    var identity: Identity?
     let bodyLength: BodyLength
     var deadlines: ExchangeDeadlines
     var phase: ExchangeDeadlines.Phase { deadlines.phase }
@@ -66,6 +72,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     var held = ByteQueue()
     var isBodyOpen = false
     var bodyMark: ByteQueue.Mark?
+    /// Stands before the client where its answer is compressed, until that is over.
+    var compressed: CompressedClientStream?
     var isUpstreamPaused = false
 
     /// What it has taken of rate limits, until it is settled.
@@ -121,6 +129,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         if worker.snapshot.configuration.servesPage, PagePath.contains(path) { return answerPage() }
         switch worker.snapshot.routes.match(head, path: path, body: body) {
         case .route(let index): choose(worker.snapshot.routes[index])
+        case .generation(let index, let wish): choose(worker.snapshot.routes[index], wish)
         case .needsBody: admitCandidates(path)
         case .notFound: fail(ProxyError(.notFound, .client, "no route for this path"))
         case .methodNotAllowed(let allowed):
@@ -139,6 +148,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             let error = ProxyError(.methodNotAllowed, .client, "method not allowed here")
             return fail(error, fields: [("Allow", "GET, POST")])
         }
+        if route.spec.resume != nil || head.method == "GET" { findWish(route) }
         if worker.isOverfull { return failOverfull() }
         if case .fixed(let length) = bodyLength, length > limits.requestBodyBytes { return failBodyLimit() }
         guard route.spec.request == .passthrough, requestBody.isEmpty, !isRequestComplete else { return }
@@ -177,7 +187,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             findRoute(body: body ?? .object([]))
             guard phase != .over, route != nil else { return }
         }
-        beginAttempt()
+        if following == nil { beginAttempt() } else { beginFollowing() }
     }
 
     /// All buffers together hold what they may: what runs goes on, what begins is refused.

@@ -69,6 +69,7 @@ extension Exchange {
             }
             identity = known
             record.identity = known.name
+            if route.spec.resume != nil { self.identity = known }
         }
         return take(access.rules, identity, route)
     }
@@ -79,7 +80,9 @@ extension Exchange {
             certificate = PeerCertificate(subject: subject, names: connection.peerNames)
         }
         return authenticator.judge(
-            head, query: access.queryKeys, certificate: certificate, at: EventLoop.unixTime())
+            head, query: access.queryKeys, certificate: certificate,
+            usesCookie: authenticator.usesCookie(head, isTLS: client.isTLS, cors: access.cors),
+            at: EventLoop.unixTime())
     }
 
     /// Tells the same whatever was wrong with the credentials; the log has the reason.
@@ -102,12 +105,20 @@ extension Exchange {
             worker.metrics.forbidden += 1
             record.identity = identity.name
             fail(ProxyError(.forbidden, .client, "these credentials are not allowed here", detail: detail))
+        case .foreignPage(let identity):
+            worker.metrics.forbidden += 1
+            record.identity = identity.name
+            fail(
+                ProxyError(
+                    .forbidden, .client,
+                    "the cookie counts only for pages of this origin, and of those that cors allows with credentials",
+                    detail: "a cookie from a page that must not use it"))
         case .admitted: break
         }
     }
 
     /// Errors are told in the words of the route that they come from.
-    private func tellErrors(of route: RouteEntry) {
+    func tellErrors(of route: RouteEntry) {
         expectation.format = route.spec.request.response
         if case .format(let format) = route.spec.response { expectation.format = format }
     }

@@ -64,7 +64,7 @@ extension Exchange {
     func makeBridge(_ pool: UpstreamPool) {
         guard let route else { return }
         bridge = AnswerBridge.make(
-            expectation, pool.endpoint, route: route, requestID: record.requestID, eventBytes: limits.eventBytes)
+            expectation, pool.endpoint, route: route, requestID: record.requestID, limits: limits)
         keepTranscript()
     }
 
@@ -146,6 +146,7 @@ extension Exchange {
         noteTokens()
         if phase == .firstToken { firstEvents() }
         if bridge?.progress.sawEnd == true, deadlines.streamEnded(at: now) { arm() }
+        if bridge?.smoothingDue != nil { arm() }
     }
 
     /// Holds the answer back until there is a token: until then the status can still tell the truth.
@@ -208,13 +209,19 @@ extension Exchange {
         let own = bridge?.fields ?? []
         commit(
             ResponseFields.stream(type, own, record.requestID, record.responseFields, route), length: .chunked)
+        openEventSource()
     }
 
     func commit(_ head: ResponseHead, length: BodyLength) {
         isCommitted = true
         record.status = head.status
         deadlines.clientWritten(at: now)
-        client.sendHead(withOwnFields(head), length: length)
+        let own = withOwnFields(head)
+        if let route, !route.codings.isEmpty {
+            sendHead(own, length: length, compressedBy: route.codings)
+        } else {
+            client.sendHead(own, length: length)
+        }
         if phase != .request { arm() }
     }
 
@@ -249,9 +256,18 @@ extension Exchange {
 
     /// The client has taken what waited, down to the low mark.
     func clientDrained() {
+        if let generation { return generation.clientDrained() }
+        upstreamMayGoOn()
+    }
+
+    func upstreamMayGoOn() {
         guard isUpstreamPaused, phase != .over else { return }
         isUpstreamPaused = false
         deadlines.upstreamRead(at: now)
+        if let following {
+            following.resume()
+            return arm()
+        }
         record.lastToken = now  // the client's pause is no silence of the provider's
         if inflation?.isBehind == true { continueInflation() } else { upstream?.resumeReading() }
         arm()

@@ -74,6 +74,7 @@ extension Exchange {
         } catch {
             return attemptFailed(FailedAnswer(error: error), as: AttemptFailure(.unfit))
         }
+        if let resume = route.spec.resume { beginGeneration(route, resume) }
         if attempts.isFirstHere { group.budget.requestBegan(at: now) }
         attempts.isFirstHere = false
         attempts.number += 1

@@ -7,6 +7,8 @@ struct ExchangeDeadlines {
         case request, starting, connecting, head, firstToken, body, errorBody
         /// Between two attempts.
         case waiting
+        /// It reads an answer that another exchange makes.
+        case following
         case over
     }
 
@@ -23,6 +25,8 @@ struct ExchangeDeadlines {
         case keepalive
         /// The next attempt.
         case retry
+        /// Text that is held for a typing effect.
+        case smoothing
     }
 
     /// What the exchange knows at the time of asking.
@@ -34,6 +38,8 @@ struct ExchangeDeadlines {
         var isUpstreamPaused = false
         /// Since when the client has taken nothing of what waits for it; nil if nothing waits.
         var clientWaitsSince: Instant?
+        /// When text that is held for a typing effect leaves; nil if none is.
+        var smoothingDue: Instant?
     }
 
     private let started: Instant
@@ -134,9 +140,10 @@ struct ExchangeDeadlines {
             if requestBody > .zero, bodyDeadline < next.at { next = (bodyDeadline, .requestBody) }
         }
         if phase == .over { return next }
+        if let due = situation.smoothingDue { next = (due, .smoothing) }
         if let ended { add(ended, Self.grace, .endGrace) }
         if let since = situation.clientWaitsSince { add(since, slowClient, .slowClient) }
-        if phase != .request { add(started, timeouts.total, .upstream(.total)) }
+        if phase != .request, phase != .following { add(started, timeouts.total, .upstream(.total)) }
         switch phase {
         case .request: addBody()
         case .starting: add(phaseStarted, processWait, .processStart)
@@ -148,7 +155,7 @@ struct ExchangeDeadlines {
         case .errorBody: add(phaseStarted, Self.errorBody, .upstream(.body))
         case .body:
             if !situation.isUpstreamPaused { add(lastUpstreamRead, timeouts.idle, .upstream(.body)) }
-        case .over: break
+        case .following, .over: break
         }
         if situation.isCommitted, situation.isStream { add(lastClientWrite, keepalive, .keepalive) }
         if !situation.isCommitted, situation.canCommitEarly, let earlyHeaders,

@@ -12,6 +12,7 @@ extension Exchange {
         _ error: ProxyError, fields: [(String, String)] = [], passedOn: HeaderFields = HeaderFields()
     ) {
         guard phase != .over else { return }
+        if following != nil, isCommitted { return failFollowing(tellable(error)) }
         letGoOfUpstream()
         endAttempt(AttemptOutcome(error))
         record.detail = loggable(error)
@@ -66,16 +67,19 @@ extension Exchange {
 
     /// The client closed, reset, or takes nothing. Whatever the upstream is doing for it ends now.
     func clientGone(_ reason: String = "client_gone") {
+        // It was the first of its readers; what becomes of the answer is the generation's matter.
+        if let generation { return generation.clientLeft() }
         guard phase != .over else { return }
         if route?.spec.onDisconnect == .drain, reason == "client_gone", phase == .body || phase == .firstToken {
             mode = .drain
+            endCompression()
             guard dropInflation() else { return end(reason) }
             worker.leftBehind(self)
             if isUpstreamPaused { upstream?.resumeReading() }
             return
         }
         letGoOfUpstream()
-        noteCancel()
+        if following == nil { noteCancel() }
         end(reason)
     }
 
@@ -91,7 +95,10 @@ extension Exchange {
         letGoOfUpstream()
         endAttempt(.abandoned)
         account()
+        generation?.exchangeEnded()
+        following?.cancel()
         record.sentBytes = client.sentBytes
+        endCompression()
         record.eventCount = bridge?.progress.eventCount ?? 0
         record.usage = bridge?.usage
         settleCharges(reason)
@@ -126,9 +133,11 @@ extension Exchange {
     private var situation: ExchangeDeadlines.Situation {
         var isStream = false
         if case .stream = mode { isStream = true }
+        if following != nil { isStream = true }
         return ExchangeDeadlines.Situation(
             isCommitted: isCommitted, isStream: isStream, canCommitEarly: canCommitEarly,
-            isUpstreamPaused: isUpstreamPaused, clientWaitsSince: client.waitingSince)
+            isUpstreamPaused: isUpstreamPaused, clientWaitsSince: client.waitingSince,
+            smoothingDue: isStream && isAnswerBegun ? smoothingDue : nil)
     }
 
     func timerFired(_ timer: TimerID, on loop: EventLoop) {
@@ -146,6 +155,7 @@ extension Exchange {
             upstream = nil
             finishStream()
         case .slowClient:
+            if let generation { return generation.dropClient() }
             client.abort()
             clientGone("slow_client")
         case .requestBody:
@@ -155,6 +165,7 @@ extension Exchange {
         case .processStart: processWaitEnded()
         case .earlyHeaders: commitEarly()
         case .keepalive: sendKeepalive()
+        case .smoothing: releaseSmoothed()
         }
     }
 
@@ -172,11 +183,13 @@ extension Exchange {
         if bridge == nil { makeBridge(pool) }
         mode = .stream
         commitStreamHead()
+        flushBody(isLast: false)
         client.flush()
     }
 
     private func sendKeepalive() {
         deadlines.clientWritten(at: now)
+        if generation != nil || following != nil { return sendReadersKeepalive() }
         guard client.waitingSince == nil, bridge != nil else { return }
         openBody()
         if bridge?.keepalive(into: &worker.scratch) == true {

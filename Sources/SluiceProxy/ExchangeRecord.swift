@@ -36,7 +36,14 @@ struct ExchangeRecord {
     /// Fields of the upstream's response that clients act on: rate limits, retry-after.
     var responseFields = HeaderFields()
 
+    /// The answer that it made, where that can be read on; or the one that it read on, and from where.
+    var generation = ""
+    var resumed = ""
+
     var sentBytes = 0
+    /// How the answer was compressed, and the bytes of its body before; "" where it was not.
+    var coding = ""
+    var plainBytes = 0
     var eventCount = 0
     var usage: Usage?
 

@@ -123,8 +123,14 @@ public final class LogWriter: Sendable {
         if let rate = record.tokensPerSecond { line.add("tokens_per_second", tenths: rate) }
         line.add("events", record.eventCount)
         line.add("bytes_sent", record.sentBytes)
+        if !record.coding.isEmpty {
+            line.add("compressed", record.coding)
+            line.add("bytes_plain", record.plainBytes)
+        }
         if let input = record.usage?.input { line.add("input_tokens", input) }
         if let output = record.usage?.output { line.add("output_tokens", output) }
+        if !record.generation.isEmpty { line.add("generation", record.generation) }
+        if !record.resumed.isEmpty { line.add("resumed", record.resumed) }
         if record.retries > 0 { line.add("retries", record.retries) }
         if let attempts = record.attempts { line.add("attempts", attempts) }
         if record.pauses > 0 { line.add("pauses", record.pauses) }

@@ -40,6 +40,12 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case starting
         /// The operator ended it.
         case cancelled
+        /// Nobody read an answer that could have been read on.
+        case abandoned
+        /// A client ended it, by another request.
+        case stopped
+        /// An answer that began earlier cannot be read on.
+        case notKept(ReplayFailure)
     }
     public enum Phase: String, Sendable { case connect, head, firstToken, body, total }
 
@@ -60,8 +66,12 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
     init(refusing error: HTTPError) {
         switch error {
         case .limit(let limit):
+            let advice =
+                limit.name == "target_bytes"
+                ? " of \(limit.value) bytes; send what is longer in the body of a POST" : ""
             self.init(
-                .limit(limit, status: error.requestStatus), .client, "the request is over the limit \(limit.name)")
+                .limit(limit, status: error.requestStatus), .client,
+                "the request is over the limit \(limit.name)\(advice)")
         case .unsupportedTransferCoding:
             let limit = Limit("transfer_coding", 0)
             self.init(
@@ -92,7 +102,10 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .timeout: 504
         case .status(let status): Self.clientStatus(ofUpstream: status)
         case .inStream(let kind): Self.status(of: kind)
-        case .draining, .refused, .unavailable, .starting, .cancelled: 503
+        case .draining, .refused, .unavailable, .starting, .cancelled, .abandoned: 503
+        case .stopped: 409
+        case .notKept(.storeAway): 503
+        case .notKept: 404
         }
     }
 
@@ -131,6 +144,9 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .unavailable: "unavailable"
         case .starting: "starting"
         case .cancelled: "cancelled"
+        case .abandoned: "client_gone"
+        case .stopped: "stopped"
+        case .notKept(let failure): "resume_\(failure)"
         }
     }
 

@@ -113,9 +113,10 @@ extension Redactor {
 
     /// What the client showed for itself.
     static func secrets(of fields: HeaderFields) -> [String] {
-        ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"].flatMap { name in
-            parts(fields.first(named: name) ?? "")
-        }
+        let names: [StaticString] = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"]
+        return (0..<fields.count).filter { index in
+            names.contains { ASCII.equalFolded(fields.name(at: index), $0) }
+        }.flatMap { parts(fields.valueString(at: $0)) }
     }
 
     /// Where it stands. A name of one word may be a word of the text as well, so that only its port tells.

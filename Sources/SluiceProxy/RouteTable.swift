@@ -9,9 +9,12 @@ final class RouteEntry: Sendable {
     private let rules: [RequestRules]
     /// Who may use it; nil for anybody, without limits.
     let access: RouteAccess?
+    /// How its answers may be compressed; empty: not at all.
+    let codings: [BodyCoding]
 
     init(_ spec: Route, access: RouteAccess? = nil) {
         (self.spec, self.access) = (spec, access)
+        codings = spec.compress.compactMap { BodyCoding(rawValue: $0.rawValue) }
         var rules = RequestRules()
         (rules.model, rules.system) = (spec.model, spec.system)
         rules.defaults = spec.defaults.flatMap { JSONValue.parse($0) }
@@ -36,6 +39,8 @@ final class RouteEntry: Sendable {
 struct RouteTable: Sendable {
     enum Match {
         case route(Int)
+        /// It asks for an answer that a route has begun.
+        case generation(Int, GenerationWish)
         /// A route whose conditions look into the body comes first: ask again with the body.
         case needsBody
         case notFound
@@ -60,6 +65,12 @@ struct RouteTable: Sendable {
         var allowed: [String] = []
         for (index, entry) in entries.enumerated() {
             guard Self.matches(entry.spec.path, path), Self.matchesHost(entry.spec.host, head.authority) else {
+                if entry.spec.resume == nil { continue }
+                switch generationMatch(entry, head, path) {
+                case .wish(let wish): return .generation(index, wish)
+                case .methodNotAllowed: allowed += ["GET", "DELETE"]
+                case .no: break
+                }
                 continue
             }
             guard entry.spec.methods.isEmpty || entry.spec.methods.contains(head.method) else {

@@ -17,6 +17,8 @@ public final class ServerSnapshot: Sendable {
     let clientTLS: [TLSContext?]
     /// By upstream; nil where requests are not signed.
     let signing: [AWSSigning?]
+    /// nil where there is no Redis, or it is spoken to in clear text.
+    let redisTLS: TLSContext?
 
     /// Those that exist: the one in force, and older ones that live streams still hold.
     public static var liveCount: Int { live.load(ordering: .relaxed) }
@@ -48,6 +50,9 @@ public final class ServerSnapshot: Sendable {
             clients.append(try TLSContext.client(Self.options(upstream)))
         }
         (serverTLS, clientTLS) = (servers, clients)
+        redisTLS = try configuration.redis.flatMap {
+            $0.isTLS ? try TLSContext.client(Self.options($0.tls, alpn: [])) : nil
+        }
         signing = try configuration.upstreams.map { upstream in
             try upstream.aws.map { try AWSSigning($0, url: upstream.url, environment: environment) }
         }
@@ -73,8 +78,11 @@ public final class ServerSnapshot: Sendable {
             case .http11: ["http/1.1"]
             case .http2: ["h2"]
             }
-        let spec = spec.tls
-        return TLSClientOptions(
+        return options(spec.tls, alpn: alpn)
+    }
+
+    private static func options(_ spec: ClientTLSSpec, alpn: [String]) -> TLSClientOptions {
+        TLSClientOptions(
             caPath: spec.ca, verify: spec.verify, certificatePath: spec.certificate, keyPath: spec.privateKey,
             alpn: alpn)
     }

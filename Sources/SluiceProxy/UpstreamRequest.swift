@@ -167,7 +167,7 @@ final class UpstreamRequest {
         var bytes = body.array
         if context.route.spec.request == .prompt, ContentType(context.head.fields).isForm {
             let form = RequestTarget("/?" + String(decoding: bytes, as: UTF8.self))
-            hints.prompt = hints.prompt ?? form.value(named: "prompt") ?? form.value(named: "message")
+            hints.parameters = hints.parameters.or(PromptParameters(form.queryItems()))
             bytes = []
         }
         let request: TranslatedRequest
@@ -193,7 +193,7 @@ final class UpstreamRequest {
         hints.accept = context.head.fields.first("accept")?.lowercased() ?? ""
         hints.streamQuery = target.value(named: "stream")
         hints.altQuery = target.value(named: "alt")
-        hints.prompt = target.value(named: "prompt")
+        if context.route.spec.request == .prompt { hints.parameters = PromptParameters(target.queryItems()) }
         hints.isPlainText = ContentType(context.head.fields).isPlainText
         // Formats of no provider are streams, whatever the provider whose requests they come with does.
         hints.streamDefault = format.dialect == nil ? true : nil
@@ -212,6 +212,7 @@ final class UpstreamRequest {
             if isReplaced(name) { return false }
             return !isCredential(name) || RelayedCredentials.forwards(kept, index, context)
         }
+        fields = RelayedCredentials.withoutOwnCookies(fields, context)
         // Secrets go in last, after everything of the client's has been sorted out.
         fields.append("X-Request-Id", context.requestID)
         if let trace = context.traceparent { fields.append("traceparent", trace) }

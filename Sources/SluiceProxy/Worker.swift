@@ -41,8 +41,17 @@ public final class Worker {
     /// What was encoded before the head could go out, while it does; empty otherwise.
     var early = ByteQueue()
     var batch = EventBatch()
+    /// What is kept of an answer, while ids are put in; and a run on its way to one of its readers. Empty otherwise.
+    var stamped = ByteQueue()
+    var replayed = ByteQueue()
+    private(set) lazy var generations = WorkerGenerations(self)
+    private var redisStore: RedisStore?
+    /// Where generations are kept for other processes; nil where there are none.
+    var replayStore: (any ReplayStore)? { redisStore }
     /// What a compressed answer says, while it is looked at; empty otherwise.
     var inflated = ByteQueue()
+    /// What a run of a body is compressed to, while it is; empty otherwise.
+    var coded = ByteQueue()
 
     /// `kernel`: the network and the clock that it lives on. `seed`: of its ids; nil for a random one.
     package init(
@@ -56,6 +65,7 @@ public final class Worker {
         loop.owner = self
         groups = makeGroups()
         for group in groups { group.start(after: nil) }
+        redisStore = makeReplayStore()
         shared.modelNames.configure(snapshot.modelNames)
     }
 
@@ -221,6 +231,7 @@ public final class Worker {
     func install(_ snapshot: ServerSnapshot, _ shares: [ListenerShare]?) {
         if let shares { closeListeners(except: Set(shares.map(\.key))) }
         let (old, nameServers) = (groups, self.snapshot.configuration.nameServers)
+        let oldRedis = self.snapshot.redisSpec
         self.snapshot = snapshot
         limits = snapshot.configuration.limits
         // The old pools keep theirs: dials under way go on.
@@ -229,6 +240,10 @@ public final class Worker {
         for group in groups { group.start(after: old.first { $0.spec.name == group.spec.name }) }
         shared.modelNames.configure(snapshot.modelNames)
         for group in old { group.close() }
+        if snapshot.redisSpec != oldRedis {
+            if let redisStore { retire(redisStore) }
+            redisStore = makeReplayStore()
+        }
         guard !isDraining, let shares else { return }
         do throws(SystemError) {
             try listen(shares)
@@ -244,6 +259,7 @@ public final class Worker {
         for listener in listeners.values { listener.close(takingWaiting: takingWaiting) }
         isDraining = true
         for client in clientsInOrder { client.drain() }
+        generations.drain()
         ending = WorkerEnding(self, timeout: timeout)
         stopIfDrained()
     }
@@ -256,6 +272,7 @@ public final class Worker {
 
     /// The time for draining is over.
     func failLive() {
+        generations.failLive()
         for client in clientsInOrder { client.failForDrain() }
         orphans.end()
         stopIfDrained()
@@ -265,8 +282,11 @@ public final class Worker {
         for client in clientsInOrder { client.closeNow() }
     }
 
+    /// Readers of this worker's answers on other threads have got their last word.
+    func generationReadersLeft() { stopIfDrained() }
+
     private func stopIfDrained() {
-        guard isDraining, clients.isEmpty, liveExchanges == 0 else { return }
+        guard isDraining, clients.isEmpty, liveExchanges == 0, !generations.areReadElsewhere else { return }
         ending?.stop()
     }
 
@@ -281,6 +301,8 @@ public final class Worker {
 
     /// Lets go of what is left when the loop has stopped.
     package func close() {
+        generations.close()
+        redisStore?.close()
         for group in groups { group.close() }
         // HTTP/2 connections say GOAWAY at the end of a turn.
         try? loop.turn(maximumWait: 0)
@@ -308,6 +330,9 @@ public final class SharedState: Sendable {
     let modelNames = ModelNames()
     let processes: ProcessDirectory
     let limiter = RateLimiter(capacity: 65_536)
+    let generations = GenerationDirectory()
+    /// Workers that do not reach their store of answers.
+    let storesDown = Atomic<Int>(0)
     /// Who answers what the demo's page asks; nil where there is none.
     let pageDesk = Mutex<Mailbox?>(nil)
 

@@ -19,6 +19,13 @@ public struct EventBatch: ~Copyable {
 
     public mutating func append(_ event: TokenEvent) { events.append(event) }
 
+    /// Of all texts in it.
+    var byteCount: Int { bytes.count }
+
+    mutating func replaceLast(with event: TokenEvent) {
+        if !events.isEmpty { events[events.count - 1] = event }
+    }
+
     /// Takes back the first `count` pings from `start` on, which have been told before.
     mutating func removePings(_ count: Int, from start: Int) {
         var (left, kept) = (count, start)

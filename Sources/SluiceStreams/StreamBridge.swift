@@ -15,6 +15,12 @@ public struct StreamBridge: ~Copyable {
     private var heldEvent: [UInt8] = []
     /// Bytes of the body before the chunk that is being fed.
     private var relayedBytes = 0
+    /// Set where text is paced for a typing effect.
+    private var smoother: Smoother?
+    /// What the smoother lets go of; empty between two calls.
+    private var released = EventBatch()
+    /// Since the request began.
+    private var elapsed = Interval.zero
 
     /// The first error that the provider sent inside the stream.
     public private(set) var errorKind: StreamErrorKind?
@@ -52,6 +58,25 @@ public struct StreamBridge: ~Copyable {
         if encoder != nil { isRelay = false }
     }
 
+    /// Before any byte: paces the text of a stream that is converted. See `Smoother`.
+    public mutating func smooth(_ pace: Smoother.Pace, limitBytes: Int) {
+        if !isRelay, encoder?.isDocument == false { smoother = Smoother(pace, limitBytes: limitBytes) }
+    }
+
+    /// When `releaseSmoothed` has something to do, as time since the request began; nil if no text waits.
+    public var smoothingDue: Interval? {
+        switch smoother {
+        case .none: nil
+        case .some(let smoother): smoother.due.map { Interval(nanoseconds: $0.nanoseconds) }
+        }
+    }
+
+    /// Appends the text whose time has come by the time last told to `clock`.
+    public mutating func releaseSmoothed(into out: inout ByteQueue) {
+        smoother?.advance(to: Instant(nanoseconds: elapsed.nanoseconds), into: &released)
+        encodeReleased(into: &out)
+    }
+
     public var progress: StreamProgress { decoder.progress }
     public var contentType: String { encoder?.contentType.description ?? "application/octet-stream" }
     public var fields: [(name: StaticString, value: StaticString)] { encoder?.fields ?? [] }
@@ -59,7 +84,10 @@ public struct StreamBridge: ~Copyable {
     public var isDocument: Bool { !isRelay && encoder?.isDocument ?? false }
 
     /// The time since the request began; before `consume`, `finish` and `fail`.
-    public mutating func clock(_ elapsed: Interval) { encoder?.clock(elapsed) }
+    public mutating func clock(_ elapsed: Interval) {
+        self.elapsed = elapsed
+        encoder?.clock(elapsed)
+    }
 
     /// Takes one run of body bytes; what it means is appended to `out`. `batch` is scratch and left empty.
     public mutating func consume(
@@ -96,6 +124,7 @@ public struct StreamBridge: ~Copyable {
             }
             try decoder.finish(into: &batch)
         }
+        releaseAllSmoothed(into: &out)
         let progress = decoder.progress
         if !isRelay, progress.isComplete, progress.eventCount == 0 {
             return fail(StreamFailure(.malformed, "the provider's stream held no events"), into: &out)
@@ -115,6 +144,7 @@ public struct StreamBridge: ~Copyable {
     /// The stream has failed. Says how the body must end.
     public mutating func fail(_ failure: StreamFailure, into out: inout ByteQueue) -> BodyEnding {
         heldEvent.removeAll()
+        releaseAllSmoothed(into: &out)
         return encoder?.fail(failure, into: &out) ?? .abort
     }
 
@@ -181,8 +211,25 @@ public struct StreamBridge: ~Copyable {
         transcript.append(contentsOf: text.utf8.prefix(max(0, transcriptLimitBytes - transcript.count)))
     }
 
+    private mutating func releaseAllSmoothed(into out: inout ByteQueue) {
+        guard smoother != nil else { return }
+        smoother?.releaseAll(into: &released)
+        encodeReleased(into: &out)
+    }
+
+    private mutating func encodeReleased(into out: inout ByteQueue) {
+        guard !released.isEmpty else { return }
+        encoder?.encode(released, into: &out)
+        released.removeAll()
+    }
+
     private mutating func take(_ batch: borrowing EventBatch, into out: inout ByteQueue) {
-        if !isRelay { encoder?.encode(batch, into: &out) }
+        if smoother != nil {
+            smoother?.take(batch, at: Instant(nanoseconds: elapsed.nanoseconds), into: &released)
+            encodeReleased(into: &out)
+        } else if !isRelay {
+            encoder?.encode(batch, into: &out)
+        }
         for event in batch.events {
             switch event {
             case .text(_, let text), .refusal(_, let text):

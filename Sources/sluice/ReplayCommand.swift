@@ -40,6 +40,7 @@ struct ReplayCommand {
             CommandLineTool.write("replaying on \(server.address)\n", to: 2)
             try withExtendedLifetime((signals, server)) { try loop.run() }
             server.close()
+            loop.stopNow()
             return 0
         } catch let fault as Recording.Fault {
             CommandLineTool.write("sluice: \(fault.message)\n", to: 2)

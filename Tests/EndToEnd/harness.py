@@ -1,7 +1,10 @@
 """Starts the binary, scripted upstreams and raw clients. Every wait polls a condition with a deadline."""
 
+import contextlib
+import glob
 import json
 import os
+import pathlib
 import socket
 import struct
 import subprocess
@@ -75,10 +78,24 @@ class Sluice:
         self.process.wait()
         self.folder.cleanup()
 
+    def tell(self):
+        """Where it stands, for whoever has to find out why a test failed."""
+        print(f"  the program: exit code {self.process.poll()}, {len(self.log)} lines of log, the last ones:")
+        for entry in list(self.log)[-8:]:
+            print(f"    {json.dumps(entry)}")
+        if self.errors:
+            print(f"    {self.errors[-2000:].decode(errors='replace')}")
+        for task in glob.glob(f"/proc/{self.process.pid}/task/*"):
+            with contextlib.suppress(OSError):
+                facts = [pathlib.Path(task, name).read_text() for name in ("comm", "wchan", "stat")]
+                print(f"    {facts[0].strip()}: in {facts[1]}, {facts[2].rpartition(')')[2].split()[0]}")
+
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
+        if kind:
+            self.tell()
         self.stop()
 
 

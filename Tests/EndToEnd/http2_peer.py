@@ -1,5 +1,6 @@
 """HTTP/2 upstreams and clients that do exactly what a test says: frames by the package `h2`, sockets and windows by hand."""
 
+import contextlib
 import json
 import select
 import socket
@@ -422,12 +423,20 @@ class Connection:
                 return
             self.is_over = True
             self.closed_at = time.monotonic()
-            reset_socket(self.sock) if reset else self.sock.close()
+            reset_socket(self.sock) if reset else self._finish()
             self._wake()
             for stream in self.streams.values():
                 stream.left()
                 stream.news.notify_all()
             self.news.notify_all()
+
+    def _finish(self):
+        """A close with something unread would reset the connection, and take from the other side what it has not read yet."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+            while not isinstance(self.sock, ssl.SSLSocket) and self.sock.recv(65536, socket.MSG_DONTWAIT):
+                pass
+        self.sock.close()
 
     def __enter__(self):
         return self

@@ -268,7 +268,8 @@ def report(cells, began, dialect, is_short=False):
     print(f"  {len(names)} faults x 2 protocols x {len(formats)} formats ({dialect}): {len(cells)} cells, {passed} passed; "
           f"{sum(cell.runs for cell in cells)} exchanges in {time.monotonic() - began:.0f} s")
     for cell in cells:
-        for problem in cell.problems[:3]:
+        # Those that only suffer from another's wrong ending come last.
+        for problem in sorted(cell.problems, key=lambda problem: "the metric counts" in problem)[:6]:
             print(f"  FAILED {cell.fault} / {cell.protocol} upstream / {cell.format}: {problem}")
     return passed
 

@@ -11,13 +11,14 @@ import SluiceStreams
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     guard let input = FuzzInput(start, count) else { return 0 }
-    switch input.variant % 7 {
+    switch input.variant % 8 {
     case 0: token(input.bytes)
     case 1: _ = try? JSONWebKey.set(input.bytes, for: JWTSpec.Algorithm.allCases)
     case 2: keyFile(input.bytes)
     case 3: forwarded(input.bytes)
     case 4: origin(input.bytes)
     case 5: fields(input.bytes)
+    case 6: redis(input)
     default: redaction(input)
     }
     return 0
@@ -108,6 +109,61 @@ private func fields(_ bytes: [UInt8]) {
         require(path.hasPrefix("/") && !path.contains("/../") && !path.hasSuffix("/.."), "path \(path)")
     }
     _ = target.value(named: "key")
+    cookies(text)
+}
+
+/// A value of the cookie stands in the field, and no longer once it has been taken out.
+private func cookies(_ text: String) {
+    let cookie = CookieCredentials("key")
+    var fields = HeaderFields()
+    fields.append("Cookie", text)
+    let values = cookie.values(in: fields)
+    for value in values { require(holds(Array(text.utf8), value), "a cookie that nobody sent") }
+    fields = HeaderFields()
+    if let rest = cookie.stripped(Array(text.utf8), where: { _ in true }) {
+        fields.append("Cookie", String(decoding: rest, as: UTF8.self))
+    }
+    require(cookie.values(in: fields).isEmpty, "a cookie that was taken out is still there: \(text)")
+    var head = RequestHead(method: "GET", target: "/", authority: "chat.example.com")
+    head.fields.append("Origin", text)
+    if CookieCredentials.mayBeUsed(head, isTLS: true, cors: nil) {
+        require(text.hasPrefix("https://chat.example.com"), "a foreign page: \(text)")
+    }
+}
+
+/// However the replies of a Redis are cut, they are the same, and what was read is written again as it was.
+private func redis(_ input: FuzzInput) {
+    var limits = RESPParser.Limits()
+    limits.replyBytes = Limit("reply", 4096)
+    limits.depth = Limit("depth", 3)
+    let traces = [input.whole, input.halves, input.bytes.map { [$0] }].map { pieces -> [String] in
+        var parser = RESPParser(limits: limits)
+        var values: [RESPValue] = []
+        do throws(RESPError) {
+            for piece in pieces { try parser.feed(piece.span, into: &values) }
+        } catch {
+            return values.map { "\($0)" } + ["\(error)"]
+        }
+        for value in values { writeAgain(value) }
+        return values.map { "\($0)" } + ["open: \(parser.isInside)"]
+    }
+    requireEqual(traces[0], traces[1], "cut")
+    requireEqual(traces[0], traces[2], "bytes")
+}
+
+private func writeAgain(_ value: RESPValue) {
+    guard case .array(let parts) = value, !parts.isEmpty else { return }
+    let arguments = parts.compactMap { part -> RESPArgument? in
+        if case .bulk(let bytes) = part { return .bytes(bytes) }
+        return nil
+    }
+    guard arguments.count == parts.count else { return }
+    var out = ByteQueue()
+    out.appendCommand(arguments)
+    var parser = RESPParser()
+    var values: [RESPValue] = []
+    try? parser.feed(out.span, into: &values)
+    require(values == [value] && !parser.isInside, "a command is read as another")
 }
 
 private func redaction(_ input: FuzzInput) {

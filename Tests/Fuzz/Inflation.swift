@@ -2,7 +2,7 @@ import SluiceBytes
 import SluiceHTTP
 
 /// A compressed body, valid or not: nothing traps or hangs, and neither the cuts of the input nor the portions of the output change
-/// what comes out or the verdict.
+/// what comes out or the verdict. And the same bytes as what is to be compressed, and as what a client says it takes.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     guard let input = FuzzInput(start, count) else { return 0 }
@@ -10,7 +10,41 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let whole = run(coding, input.whole, portion: 1 << 16)
     requireEqual(whole, run(coding, input.halves, portion: 1 << 16), "cut")
     requireEqual(whole, run(coding, input.whole, portion: 1 + Int(input.variant >> 1)), "portions")
+    compress(input)
+    accept(input.bytes)
     return 0
+}
+
+/// All that went in before a flush comes out behind it.
+private func compress(_ input: FuzzInput) {
+    guard var compressor = BodyCompressor(.gzip) else { return require(false, "no memory") }
+    var inflater = Inflater(.gzip)
+    let pieces = input.halves.filter { !$0.isEmpty } + [[]]
+    for (index, piece) in pieces.enumerated() {
+        var coded = ByteQueue()
+        var plain = ByteQueue()
+        var offset = 0
+        let isLast = index == pieces.count - 1
+        require(compressor.append(piece.span, isLast: isLast, into: &coded), "zlib takes anything")
+        do throws(Inflater.Failure) {
+            while try inflater.next(coded.span, at: &offset, limit: 1 << 16, into: &plain) {}
+        } catch {
+            require(false, "what was compressed cannot be inflated: \(error)")
+        }
+        require(
+            plain.withUnsafeBytes { $0.elementsEqual(piece) }, "a flush holds something back, or makes something up")
+        require(inflater.isComplete == isLast, "the end is where it was said to be")
+    }
+}
+
+/// A coding is used only for who names it, or all.
+private func accept(_ bytes: [UInt8]) {
+    var fields = HeaderFields()
+    let text = String(decoding: bytes, as: UTF8.self)
+    fields.append("Accept-Encoding", text)
+    guard let choice = AcceptEncoding(fields).choice(of: [.brotli, .gzip]) else { return }
+    let lowered = text.lowercased()
+    require(lowered.contains(choice.rawValue) || lowered.contains("*"), "\(choice) for \(text)")
 }
 
 /// So much may come out of one input: what a bomb says later it says of itself alone.

@@ -10,6 +10,7 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let format = RequestFormat.allCases[Int(start[0] & 31) % RequestFormat.allCases.count]
     let dialect = Dialect.allCases[Int(start[1] & 31) % Dialect.allCases.count]
     guard format != .passthrough, dialect != .raw else { return 0 }
+    if format == .prompt { query(bytes, dialect) }
     var rules = RequestRules()
     rules.fallbackModel = "m"
     rules.dropsUnsupported = start[0] & 32 != 0
@@ -20,7 +21,7 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     }
     var hints = RequestHints()
     hints.path = "/v1beta/models/m:streamGenerateContent"
-    if start[0] & 128 != 0 { hints.prompt = "p" }
+    if start[0] & 128 != 0 { hints.parameters.prompt = "p" }
     do throws(RequestError) {
         let request = try RequestTranslator.translate(bytes, from: format, to: dialect, rules, hints)
         let told = "\(format) to \(dialect)"
@@ -31,6 +32,27 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
         require(!error.message.isEmpty, "a refusal says why")
     }
     return 0
+}
+
+/// The same bytes as the query of a request without a body.
+private func query(_ bytes: [UInt8], _ dialect: Dialect) {
+    var rules = RequestRules()
+    rules.dropsUnsupported = true
+    rules.fallbackModel = "m"
+    var hints = RequestHints()
+    let pairs = bytes.split(separator: UInt8(ascii: "&"), maxSplits: 8).map { pair in
+        let parts = pair.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
+        let texts = parts.map { String(decoding: $0, as: UTF8.self) }
+        return (name: texts[0], value: texts.count > 1 ? texts[1] : "")
+    }
+    hints.parameters = PromptParameters(pairs)
+    do throws(RequestError) {
+        let request = try RequestTranslator.translate([], from: .prompt, to: dialect, rules, hints)
+        check(request, rules, "a query to \(dialect)")
+        if let prompt = hints.parameters.prompt { checkTexts([Array(prompt.utf8)], request, "a query to \(dialect)") }
+    } catch {
+        require(!error.message.isEmpty, "a refusal says why")
+    }
 }
 
 private func check(_ request: TranslatedRequest, _ rules: RequestRules, _ told: String) {

@@ -16,7 +16,7 @@ enum Spoken {
             case .ollamaGenerate: [member(body, "system"), member(body, "prompt")]
             case .vercelUI: vercel(body)
             case .agUI: messages(body, "content")
-            case .prompt: [member(body, "system"), member(body, "prompt") ?? member(body, "message")]
+            case .prompt: [member(body, "system")] + prompt(body, hints)
             case .run: run(body)
             case .passthrough: []
             }
@@ -73,6 +73,14 @@ enum Spoken {
                 let isOld = member(message, "parts")?.elements?.isEmpty ?? true
                 return parts(member(message, isOld ? "content" : "parts"))
             }
+    }
+
+    /// A conversation counts only where there is no prompt, in the body or beside it.
+    private static func prompt(_ body: JSONValue, _ hints: RequestHints) -> [JSONValue?] {
+        if let prompt = member(body, "prompt") ?? member(body, "message") { return [prompt] }
+        if hints.parameters.prompt != nil { return [] }
+        let hasParts = member(body, "messages")?.elements?.contains { $0["parts"]?.elements != nil } ?? false
+        return hasParts ? vercel(body) : messages(body, "content")
     }
 
     private static func run(_ body: JSONValue) -> [JSONValue?] {

@@ -36,7 +36,7 @@ import Testing
     @Test func aRoutesWordsWinAndLimitsAddUp() throws {
         let text =
             rest + """
-                auth: {api_keys: {file: keys.txt, names: team-*, query: token}}
+                auth: {api_keys: {file: keys.txt, names: team-*, query: token}, cookie: __Host-key}
                 cors: {origins: "https://*.example.com", credentials: true}
                 rate_limit: {requests: 60/m}
                 routes:
@@ -52,7 +52,7 @@ import Testing
         #expect(named.keys[0].hash == [UInt8](repeating: 10, count: 32))
         #expect(named.keys[1].expires == 1_801_353_600)
         #expect(named.keys[1].limit == RateLimitSpec(tokens: Rate(5, per: .seconds(1))))
-        #expect(named.names == ["team-*"] && named.query == "token")
+        #expect(named.names == ["team-*"] && named.query == "token" && configuration.auth?.cookie == "__Host-key")
         #expect(configuration.cors?.origins == [.label(before: "https://", after: ".example.com")])
         #expect(configuration.rateLimits.map(\.requests?.description) == ["60/m"])
         #expect(configuration.routes[0].auth == nil && configuration.routes[0].cors == nil)
@@ -65,6 +65,9 @@ import Testing
         ("auth: {}", "must name api_keys"), ("auth: nobody", "must be a mapping"),
         ("auth: {api_keys: {file: missing.txt}}", "cannot be read"), ("auth: {api_keys: {}}", "is required"),
         ("auth: {api_keys: {file: keys.txt, query: 'a b'}}", "letters, digits"),
+        ("auth: {cookie: a, mtls: {subjects: 'CN=a'}}", "needs api_keys or jwt"),
+        ("auth: {api_keys: {file: keys.txt}, cookie: 'a b'}", "is no name"),
+        ("auth: {api_keys: {file: keys.txt}, cookie: ''}", "is no name"),
         ("auth: {mtls: {}}", "is required"), ("auth: {mtls: {subjects: 'CN=a'}}", "client_ca"),
         ("auth: {apikeys: 1}", "did you mean 'api_keys'"),
         ("auth: {jwt: {algorithms: [none], key: k}}", "not one of HS256"),

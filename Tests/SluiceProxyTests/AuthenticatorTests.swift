@@ -37,6 +37,7 @@ import Testing
         case .admitted(let identity): return identity.name
         case .unknown(let detail): return "unknown: \(detail)"
         case .forbidden(let identity, _): return "forbidden: \(identity.name)"
+        case .foreignPage(let identity): return "foreign page: \(identity.name)"
         }
     }
 

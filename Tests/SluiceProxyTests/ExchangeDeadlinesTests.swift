@@ -22,6 +22,15 @@ import Testing
         return deadlines
     }
 
+    @Test func textThatIsHeldLeavesInItsTime() {
+        let deadlines = deadlines(keepalive: .seconds(15))
+        var situation = Situation(isCommitted: true, isStream: true, smoothingDue: start + .milliseconds(20))
+        #expect(deadlines.next(situation) == (start + .milliseconds(20), .smoothing))
+        // What is due later does not keep others from their time.
+        situation.smoothingDue = start + .seconds(20)
+        #expect(deadlines.next(situation) == (start + .seconds(15), .keepalive))
+    }
+
     @Test func eachPhaseHasItsOwnLimit() {
         var deadlines = deadlines(phase: .request)
         #expect(deadlines.next(Situation()) == (start + .seconds(30), .requestBody))

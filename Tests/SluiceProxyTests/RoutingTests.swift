@@ -34,6 +34,7 @@ import Testing
         for (name, value) in fields { head.fields.append(name, value) }
         switch table.match(head, path: path, body: body.flatMap { JSONValue.parse($0) }) {
         case .route(let index): return "\(index)"
+        case .generation(let index, let wish): return "\(index) \(wish.kind) \(wish.name ?? "?")"
         case .needsBody: return "body"
         case .notFound: return "404"
         case .methodNotAllowed(let allowed): return "405 \(allowed)"

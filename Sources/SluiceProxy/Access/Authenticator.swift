@@ -9,6 +9,8 @@ final class Authenticator: Sendable {
     private let keyNames: [String]
     private let tokens: [JWTVerifier]
     private let subjects: [String]
+    /// nil: none counts.
+    let cookie: CookieCredentials?
 
     /// Credentials of one request that are looked at.
     private static let credentialLimit = 8
@@ -19,22 +21,34 @@ final class Authenticator: Sendable {
         keys = spec.apiKeys.map { APIKeyTable($0.keys) }
         keyNames = spec.apiKeys?.names ?? []
         (self.tokens, subjects) = (tokens, spec.certificateSubjects)
+        cookie = spec.cookie.map { CookieCredentials($0) }
     }
 
     /// A client could be let in by something that it sends; else by its certificate alone, for which there is no challenge.
     var takesCredentials: Bool { keys != nil || !tokens.isEmpty }
 
     /// `query`: the parameters that may carry a key. `certificate`: the one that the connection has verified.
-    /// `time`: seconds since 1970.
-    func judge(_ head: RequestHead, query: [String], certificate: PeerCertificate?, at time: Int) -> Verdict {
+    /// `usesCookie`: the page that sends the request may use its visitor's cookie. `time`: seconds since 1970.
+    func judge(
+        _ head: RequestHead, query: [String], certificate: PeerCertificate?, usesCookie: Bool = false, at time: Int
+    ) -> Verdict {
         var forbidden: Verdict?
         var detail = Self.noCredentials
         for credential in credentials(head, query) {
             let verdict = judge(credential, at: time)
             switch verdict {
             case .admitted: return verdict
-            case .forbidden: forbidden = forbidden ?? verdict
+            case .forbidden, .foreignPage: forbidden = forbidden ?? verdict
             case .unknown(let reason): detail = reason
+            }
+        }
+        for credential in cookie?.values(in: head.fields).prefix(Self.credentialLimit) ?? [] {
+            switch judge(credential, at: time) {
+            case .admitted(let identity):
+                if usesCookie { return .admitted(identity) }
+                forbidden = forbidden ?? .foreignPage(identity)
+            case .unknown(let reason): detail = reason
+            case let verdict: forbidden = forbidden ?? verdict
             }
         }
         if let certificate, !subjects.isEmpty {
@@ -71,6 +85,11 @@ final class Authenticator: Sendable {
             }
         }
         return .unknown(detail: detail)
+    }
+
+    /// Whether the page that sends a request may use the cookie that lets its visitor in.
+    func usesCookie(_ head: RequestHead, isTLS: Bool, cors: CORSPolicy?) -> Bool {
+        cookie != nil && CookieCredentials.mayBeUsed(head, isTLS: isTLS, cors: cors)
     }
 
     /// Whether it is a key of the file, expired or not, or allowed here or not.

@@ -15,7 +15,7 @@ struct CORSPolicy: Sendable {
     private static let headerListBytes = 2048
     /// Fields of answers that Sluice writes itself and pages have a use for.
     private static let ownFields = [
-        "X-Request-Id", "Retry-After", "x-vercel-ai-ui-message-stream", "x-vercel-ai-data-stream",
+        "X-Request-Id", "X-Stream-Id", "Retry-After", "x-vercel-ai-ui-message-stream", "x-vercel-ai-data-stream",
         "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests",
         "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens",
         "anthropic-ratelimit-requests-limit", "anthropic-ratelimit-requests-remaining",
@@ -38,6 +38,12 @@ struct CORSPolicy: Sendable {
     }
 
     func allows(_ head: RequestHead) -> Bool { allowedOrigin(head) != nil }
+
+    /// The page may use what its visitor is known by. A page without an origin never does: anybody can make one.
+    func allowsCredentials(_ head: RequestHead) -> Bool {
+        guard spec.allowsCredentials, let origin = allowedOrigin(head) else { return false }
+        return origin != "null" && origin != "*"
+    }
 
     /// The fields of the answer to a preflight; without those that allow something if the origin is none of the policy's.
     func preflight(_ head: RequestHead) -> HeaderFields {

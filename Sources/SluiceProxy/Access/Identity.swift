@@ -16,6 +16,8 @@ enum Verdict: Equatable {
     case unknown(detail: String)
     /// Known, and not allowed here.
     case forbidden(Identity, detail: String)
+    /// Known by a cookie, in a request of a page that must not use it.
+    case foreignPage(Identity)
 }
 
 /// What a client's connection says about it.

@@ -12,6 +12,23 @@ enum RelayedCredentials {
         return !authenticator.isOwnKey(Authenticator.credential(fields, index))
     }
 
+    /// `fields` without the keys of our own that stand in the cookie which lets clients in.
+    static func withoutOwnCookies(_ fields: HeaderFields, _ context: UpstreamRequest.Context) -> HeaderFields {
+        guard let authenticator = context.route.access?.authenticator, let cookie = authenticator.cookie,
+            fields.contains("cookie")
+        else { return fields }
+        var kept = HeaderFields()
+        for index in 0..<fields.count {
+            guard ASCII.equalFolded(fields.name(at: index), "cookie") else {
+                kept.append(name: fields.name(at: index), value: fields.value(at: index))
+                continue
+            }
+            let rest = cookie.stripped(fields.value(at: index).array, where: authenticator.isOwnKey)
+            if let rest { kept.append(name: fields.name(at: index), value: rest.span) }
+        }
+        return kept
+    }
+
     /// The query with its `?`; empty if nothing is left. What stays, stays as it was written.
     static func query(_ context: UpstreamRequest.Context) -> String {
         let target = context.head.target

@@ -34,7 +34,7 @@ final class RouteAccess: Sendable {
                 case .none: shared
                 case .some(let own): try own.map { try Authenticator(reading: $0) }
                 }
-            let cors = (route.cors ?? configuration.cors).map { CORSPolicy($0, routeMethods: route.methods) }
+            let cors = (route.cors ?? configuration.cors).map { CORSPolicy($0, routeMethods: Self.methods(route)) }
             let own = route.rateLimits.enumerated().map {
                 RateRule($0.element, scope: "\(Self.scope(route))#\($0.offset)")
             }
@@ -42,6 +42,12 @@ final class RouteAccess: Sendable {
                 authenticator: authenticator, cors: cors, rules: own + common,
                 queryKeys: queryKeys(route, spec, configuration))
         }
+    }
+
+    /// What pages may ask of it. Answers that outlive their connection are read on and stopped beside the route's own methods.
+    private static func methods(_ route: Route) -> [String] {
+        guard route.resume != nil, !route.methods.isEmpty else { return route.methods }
+        return route.methods + ["GET", "DELETE"].filter { !route.methods.contains($0) }
     }
 
     /// The same route in the next configuration has the same one, wherever it stands in the file.

@@ -27,12 +27,16 @@ extension RouteTable {
             if policy.allows(head) { return policy }
             refusing = refusing ?? policy
         }
+        if method == "GET" || method == "DELETE" {
+            let keepers = entries.lazy.filter { isKeeper($0, head, path) }.compactMap { $0.access?.cors }
+            if let policy = keepers.first(where: { $0.allows(head) }) ?? keepers.first { return policy }
+        }
         return refusing
     }
 
     /// For an answer to a request that no route takes, though one is at its path.
     func policy(at path: String, _ head: RequestHead) -> CORSPolicy? {
-        entries.lazy.filter { isAt($0, head, path) }.compactMap { $0.access?.cors }.first
+        entries.lazy.filter { isAt($0, head, path) || isKeeper($0, head, path) }.compactMap { $0.access?.cors }.first
     }
 
     private func isAt(_ entry: RouteEntry, _ head: RequestHead, _ path: String) -> Bool {

@@ -15,6 +15,8 @@ extension AdminServer {
             (state.isDraining, state.workers, state.missing) = (server.isDraining, server.workerCount, missing)
             (state.bufferBytes, state.processes) = (BufferedBytes.total, server.processes)
             state.bufferLimit = server.configuration.limits.bufferedBytes ?? server.shared.bufferedBytes
+            state.generations = server.shared.generations.count
+            state.generationBytes = server.shared.generations.keptBytes
             state.gatheringSeconds = (EventLoop.clock() - began).seconds
             let text = MetricsExposition.text(lastReports.compactMap { $0 }, state)
             reply(AdminReply(contentType: MetricsText.contentType, body: text))

@@ -20,6 +20,8 @@ enum MetricsExposition {
         var bufferBytes = 0
         var bufferLimit = 0
         var processes: [ProcessStatus] = []
+        var generations = 0
+        var generationBytes = 0
     }
 
     static func text(_ reports: [WorkerReport], _ state: ProcessState) -> [UInt8] {
@@ -31,6 +33,9 @@ enum MetricsExposition {
         appendLive(reports, &out)
         appendUpstreams(reports, &out)
         appendCounters(reports, &out)
+        appendResumption(reports, state, &out)
+        appendStore(reports, &out)
+        appendCompression(reports, &out)
         appendState(state, &out)
         appendProcess(state, &out)
         return out.finished()

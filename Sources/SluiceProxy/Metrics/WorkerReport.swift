@@ -159,6 +159,7 @@ extension Exchange {
         case .body: "streaming"
         case .errorBody: "reading_error"
         case .waiting: "between_attempts"
+        case .following: "following"
         case .over: "over"
         }
     }

@@ -1,5 +1,6 @@
 import SluiceBytes
 import SluiceHTTP
+import SluiceStreams
 
 /// A generation is one answer that outlives the connection that asked for it: its encoded bytes are kept as they were sent, and read
 /// again from any position. Positions are offsets into its body, in bytes, so that every framing can be resumed alike.
@@ -10,6 +11,10 @@ struct GenerationFacts: Sendable, Equatable {
     var alias: String?
     /// The route's path and whom the route's `auth` knows the client as. Only who asks from the same scope may follow.
     var scope: String
+    /// What its body is written in: errors and keepalives of those that follow are told so.
+    var format: StreamFormat
+    /// So much of its body is kept, the newest; `resume.buffer`.
+    var bufferBytes = 1 << 20
 }
 
 /// How the body of a generation ended.
@@ -21,7 +26,7 @@ enum GenerationEnding: Sendable, Equatable {
 }
 
 /// Why a generation cannot be followed any further.
-enum ReplayFailure: Error, Sendable, Equatable {
+public enum ReplayFailure: Error, Sendable, Equatable {
     /// What stood at that position has been dropped: the buffer is smaller than what the reader has missed.
     case forgotten
     /// Nobody knows it (any more).
@@ -39,6 +44,7 @@ protocol ReplayStore: AnyObject {
     var isAvailable: Bool { get }
 
     // What the maker of a generation says, in this order.
+    /// `keep`: for so long, from the last that is heard of its maker, if that says nothing more.
     func begin(_ facts: GenerationFacts, keep: Interval)
     func head(_ id: String, _ head: ResponseHead)
     /// `offset` is the position of the first of `bytes`.
@@ -56,8 +62,10 @@ protocol ReplayStore: AnyObject {
         _ found: @escaping (Result<(facts: GenerationFacts, isEnded: Bool)?, ReplayFailure>) -> Void)
     /// Reads from `position` on, and waits for what is still to come.
     func follow(_ id: String, from position: Int, _ reader: any ReplayReader) -> any ReplaySubscription
-    /// Has the process that makes it stop its upstream and end it.
+    /// Has the process that makes it stop its upstream and end it; one that has ended is forgotten.
     func stop(_ id: String)
+    /// Calls `answer` once, later: whether anybody reads it by way of the store.
+    func isRead(_ id: String, _ answer: @escaping (Bool) -> Void)
 }
 
 /// How a client calls a generation.

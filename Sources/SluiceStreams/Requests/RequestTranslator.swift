@@ -39,10 +39,11 @@ public struct RequestHints: Sendable {
     /// Of the target, decoded: `/v1beta/models/gemini-2.0-flash:streamGenerateContent`.
     public var path = ""
     public var accept = ""
-    /// `?stream=`, `?alt=`, `?prompt=`.
+    /// `?stream=`, `?alt=`.
     public var streamQuery: String?
     public var altQuery: String?
-    public var prompt: String?
+    /// For `prompt`: `?prompt=`, `?messages=` and their like, or a form's.
+    public var parameters = PromptParameters()
     /// What holds where the client says nothing of streaming; nil: what its format does.
     public var streamDefault: Bool?
     /// The body is `text/plain`, for `prompt`.

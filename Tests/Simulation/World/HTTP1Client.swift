@@ -56,6 +56,7 @@ final class HTTP1Client: ClientActor {
         let body = plan.request
         let head =
             "POST \(plan.path) HTTP/1.\(version == .old ? 0 : 1)\r\nHost: sim\r\nContent-Type: application/json\r\n"
+            + (plan.takesGzip ? "Accept-Encoding: gzip\r\n" : "")
             + "\(version == .closing ? "Connection: close\r\n" : "")Content-Length: \(body.count)\r\n\r\n"
         outgoing += Array(head.utf8) + body
         world.active(plan)
@@ -118,7 +119,7 @@ final class HTTP1Client: ClientActor {
                 switch try parser.next(bytes.span, at: &offset) {
                 case .needMore: return
                 case .interim: break
-                case .head(let head, _): plan?.status = head.status
+                case .head(let head, _): plan?.begin(head)
                 case .body(let range): if let plan { add(bytes[range], to: plan) }
                 case .end: complete()
                 }

@@ -51,6 +51,7 @@ final class HTTP2Client: ClientActor {
             waiting.removeFirst()
             var head = RequestHead(method: "POST", target: plan.path, authority: "sim", version: .http2)
             head.fields.append("content-type", "application/json")
+            if plan.takesGzip { head.fields.append("accept-encoding", "gzip") }
             let body = plan.request
             guard let slot = session.request(head, isTLS: false, length: .fixed(body.count)) else { return }
             world.note("request", plan.id, plan.padding)
@@ -131,7 +132,7 @@ final class HTTP2Client: ClientActor {
             case .head(let slot):
                 guard let plan = slots[slot] else { continue }
                 do throws(HTTPError) {
-                    plan.status = try session.takeResponse(slot).status
+                    plan.begin(try session.takeResponse(slot))
                 } catch {
                     world.violate("a head that is not HTTP: \(error)")
                 }

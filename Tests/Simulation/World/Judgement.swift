@@ -1,3 +1,6 @@
+import SluiceBytes
+import SluiceHTTP
+
 /// What must hold of each request's answer.
 extension World {
     func judge(_ plan: Plan) {
@@ -8,7 +11,7 @@ extension World {
             if isWhole, plan.status < 400 || plan.status > 599 { violate("plan \(plan.id) got status \(plan.status)") }
             return require(plan, "status \(plan.status), \(outcome)")
         }
-        let answer = ReadAnswer.read(plan.body, plan, isWhole: isWhole)
+        let answer = ReadAnswer.read(unpacked(plan, isWhole: isWhole), plan, isWhole: isWhole)
         count(complete: answer.ending == .complete)
         defer { if hasViolations { tell("plan \(plan.id) got … \(tail(plan))") } }
         guard plan.text.starts(with: answer.text) else {
@@ -45,6 +48,25 @@ extension World {
     }
 
     /// What the client got last, for whoever reads a trace.
+    /// The body as its decoder has it; what was flushed is there, and only what HTTP calls whole has the coding's end.
+    private func unpacked(_ plan: Plan, isWhole: Bool) -> [UInt8] {
+        guard plan.isCoded else { return plan.body }
+        var inflater = Inflater(.gzip)
+        var out = ByteQueue()
+        var offset = 0
+        do throws(Inflater.Failure) {
+            while try inflater.next(plan.body.span, at: &offset, limit: 1 << 20, into: &out) {}
+        } catch {
+            violate("plan \(plan.id): what was compressed cannot be inflated: \(error)")
+        }
+        let isComplete = inflater.isComplete && !plan.body.isEmpty
+        if isComplete, plan.format == .text, !plan.endSent {
+            violate("plan \(plan.id): whole as gzip says, though its upstream did not end it")
+        }
+        if isWhole, !isComplete { violate("plan \(plan.id): whole as HTTP says, and cut as gzip does") }
+        return out.withUnsafeBytes { Array($0) }
+    }
+
     func tail(_ plan: Plan) -> String { String(decoding: plan.body.suffix(300), as: UTF8.self).debugDescription }
 
     /// A document that is relayed is not read: what is wrong in it is the client's to see.

@@ -1,4 +1,5 @@
 import SluiceBytes
+import SluiceHTTP
 
 /// What an upstream speaks.
 enum UpstreamDialect: String, CaseIterable {
@@ -104,6 +105,8 @@ final class Plan {
     var outcome: Outcome?
     var status = 0
     var body: [UInt8] = []
+    /// The body is compressed, and `body` holds it as it came.
+    var isCoded = false
     var works: [Work] = []
     /// When a side that is not the proxy last did something for it.
     var lastActivity: UInt64 = 0
@@ -111,6 +114,13 @@ final class Plan {
     var endSent = false
 
     init(_ id: Int) { self.id = id }
+
+    /// Each third client says that it takes gzip, and so gets it.
+    var takesGzip: Bool { id % 3 == 0 }
+
+    func begin(_ head: ResponseHead) {
+        (status, isCoded) = (head.status, head.fields.contains("content-encoding"))
+    }
 
     /// The body of its request; the upstream finds the plan by the number in it.
     var request: [UInt8] {

@@ -53,6 +53,7 @@ struct Setting {
     private let tinyReads: Bool
     var highBytes: Int
     private let keepalive: Int
+    private let smooth: String
     var readLimit: Int
     var drainsAfter: Int?
     var reloadsAfter: Int?
@@ -88,10 +89,14 @@ struct Setting {
         faultKinds = (0..<random.within(1...4)).map { _ in random.below(11) }
         drainsAfter = !isCalm && random.chance(15) ? random.skewed(milliseconds(1)...seconds(20)) : nil
         reloadsAfter = random.chance(25) ? random.skewed(milliseconds(1)...seconds(10)) : nil
+        smooth = random.pick(["off", "off", "word", "{interval: 5ms}", "{interval: 20ms}", "{interval: 700ms}"])
     }
 
-    /// What may wait for one client's connection: each stream's mark, and what one read became.
-    var bufferBound: Int { requestsEach * (highBytes + 4 * min(64 << 10, readLimit)) + (96 << 10) }
+    /// What may wait for one client's connection: each stream's mark, what one read became, and what was held for an effect.
+    var bufferBound: Int {
+        let held = smooth == "off" ? 0 : 2 * highBytes
+        return requestsEach * (highBytes + held + 4 * min(64 << 10, readLimit)) + (96 << 10)
+    }
 
     func weather(_ random: inout SeededRandom) -> Weather {
         var weather = Weather()
@@ -206,7 +211,7 @@ struct Setting {
 
     /// Worlds with the same limits share what is read and built once.
     func snapshot() throws -> ServerSnapshot {
-        let key = "\(highBytes) \(keepalive)"
+        let key = "\(highBytes) \(keepalive) \(smooth)"
         if let known = Self.snapshots.withLock({ $0[key] }) { return known }
         let made = try ServerSnapshot(configuration(), environment: [:])
         Self.snapshots.withLock { $0[key] = made }
@@ -219,6 +224,7 @@ struct Setting {
             workers: 1
             drain_timeout: 30s
             log: {level: error, access: false}
+            compress: gzip
             limits:
               stream_buffer_high_bytes: \(highBytes)
               stream_buffer_low_bytes: \(highBytes / 4)
@@ -249,6 +255,7 @@ struct Setting {
                         response: \(format.rawValue)
                         upstream: \(Self.route(upstream.name))
                         keepalive: \(keepalive)s
+                        smooth: \(isRelay ? "off" : smooth)
 
                     """
             }

@@ -330,7 +330,7 @@ import Testing
     }
 
     @Test func promptsComeInTheTargetToo() throws {
-        let inTarget = hints { $0.prompt = "from the target" }
+        let inTarget = hints { $0.parameters.prompt = "from the target" }
         try expectSame(
             try messages("", .prompt, inTarget), #"[{"role":"user","content":"from the target"}]"#)
         try expectSame(

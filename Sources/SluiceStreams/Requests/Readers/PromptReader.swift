@@ -1,6 +1,8 @@
-/// A lone prompt: `?prompt=`, `{"prompt": …}` or `{"message": …}`, or a body that is nothing but the text.
+/// A lone prompt: `?prompt=`, `{"prompt": …}` or `{"message": …}`, or a body that is nothing but the text; or, where there is none,
+/// a conversation in `messages`.
 ///
-/// Of what else such a body holds, `model` and `system` are read; the rest is the application's own.
+/// Of what else such a body holds, `model` and `system` are read; the rest is the application's own. A query, which is written for
+/// nobody else, may also say `max_tokens` and `temperature`.
 enum PromptReader: RequestReader {
     static func read(_ body: JSONValue, _ hints: RequestHints) throws(RequestError) -> ChatRequest {
         var fields = try Fields(body, at: "")
@@ -9,20 +11,47 @@ enum PromptReader: RequestReader {
         if let found = fields.take(["prompt", "message"]) {
             guard let text = found.value.string else { throw .invalid(field: found.place, "is no string") }
             request.messages.append(.init(.user, [.text(text)], at: found.place))
+        } else if let prompt = hints.parameters.prompt {
+            request.messages.append(.init(.user, [.text(JSONString(prompt))], at: "prompt"))
+        } else if fields.peek("messages") != nil {
+            try readConversation(&fields, into: &request)
         } else {
-            guard let hint = hints.prompt else { throw .invalid(field: "prompt", "is missing") }
-            request.messages.append(.init(.user, [.text(JSONString(hint))], at: "prompt"))
+            throw .invalid(field: "prompt", "is missing")
         }
         return request
     }
 
+    /// A query or form: the conversation so far, and behind it the prompt.
+    static func read(_ parameters: PromptParameters) throws(RequestError) -> ChatRequest {
+        var fields = try Fields(try parameters.body(), at: "")
+        var request = ChatRequest()
+        try readModelAndSystem(&fields, into: &request)
+        try OpenAISettings.read(&fields, into: &request)
+        if fields.peek("messages") != nil { try readConversation(&fields, into: &request) }
+        if let prompt = try fields.string("prompt") {
+            request.messages.append(.init(.user, [.text(prompt)], at: "prompt"))
+        } else if parameters.messages?.isEmpty ?? true {
+            throw .invalid(field: "prompt", "is missing")
+        }
+        return request
+    }
+
+    /// `messages` as OpenAI has them; or as `useChat` has them, if one of them has `parts`.
+    private static func readConversation(
+        _ fields: inout Fields, into request: inout ChatRequest
+    ) throws(RequestError) {
+        if fields.peek("messages")?.elements?.contains(where: { $0["parts"]?.elements != nil }) == true {
+            try VercelReader.readMessages(&fields, into: &request)
+        } else {
+            try OpenAIChatReader.readMessages(&fields, into: &request)
+        }
+    }
+
     /// A body that is no JSON object, or none at all.
     static func read(text: [UInt8], _ hints: RequestHints) throws(RequestError) -> ChatRequest {
+        if text.isEmpty { return try read(hints.parameters) }
         var prompt = JSONString(String(decoding: text, as: UTF8.self))
-        if text.isEmpty {
-            guard let hint = hints.prompt else { throw .invalid(field: "prompt", "is missing") }
-            prompt = JSONString(hint)
-        } else if !hints.isPlainText, let quoted = JSONValue.parse(strictly: text)?.string {
+        if !hints.isPlainText, let quoted = JSONValue.parse(strictly: text)?.string {
             prompt = quoted
         }
         var request = ChatRequest()

@@ -12,8 +12,12 @@ enum VercelReader: RequestReader {
             // useCompletion.
             return try PromptReader.read(body, hints)
         }
-        for message in try fields.neededObjects("messages") { try read(message, into: &request) }
+        try readMessages(&fields, into: &request)
         return request
+    }
+
+    static func readMessages(_ fields: inout Fields, into request: inout ChatRequest) throws(RequestError) {
+        for message in try fields.neededObjects("messages") { try read(message, into: &request) }
     }
 
     private static func read(_ fields: Fields, into request: inout ChatRequest) throws(RequestError) {

@@ -1,0 +1,4 @@
+#ifndef SLUICE_CBROTLI_H
+#define SLUICE_CBROTLI_H
+#include <brotli/encode.h>
+#endif
