@@ -1,6 +1,7 @@
 """The page at /_sluice/ in real Chromium: the playground, the live view, who may use them, and how they look."""
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -14,7 +15,6 @@ from playwright.sync_api import sync_playwright
 
 from harness import (BINARY, CHAT, DONE, HEAD, TOKENS, Peer, Sluice, chunk, config, connect, drain, event, fetch,
                      request_bytes, stream, until, wait_closed)
-from test_access import line as key_line
 from test_operator import admin_port, ask
 
 PATIENCE = 20
@@ -199,7 +199,7 @@ def test_a_route_that_wants_a_key_gets_it_and_the_snippet_does_not():
             browser() as page:
         path = os.path.join(folder, "keys.txt")
         with open(path, "w") as file:
-            file.write(key_line("alice", "sk-alice-key") + "\n")
+            file.write(f"alice {hashlib.sha256(b'sk-alice-key').hexdigest()}\n")
         settings = admitted(peer.url)
         settings["routes"][0]["auth"] = {"api_keys": {"file": path}}
         with Sluice(settings) as proxy:
@@ -317,6 +317,21 @@ def check_frames(page):
             return [...all].map(each => JSON.parse(each));
         }""", [framing, "".join(frames)])
         assert cut == [frames], (framing, cut)
+    meanings = [
+        ("data: [DONE]\n\n", "events", "sse-text", {"text": "[DONE]"}),
+        ("data: [DONE]\n\n", "events", "openai-chat", {"end": True}),
+        ("data:  a\ndata:\n\n", "events", "sse-text", {"text": " a\n"}), (": x\n\n", "events", "sse-text", {}),
+        ("retry: 1000\nid: g/0\n\n", "events", "sse-json", {}),
+        ("data: {\"text\":\"a\",\"choice\":1}\n\n", "events", "sse-json", {}),
+        ("{\"a\":1}", "pieces", "passthrough", {"text": "{\"a\":1}"}),
+        ("{\"error\":\"no\"}", "pieces", "passthrough", {"error": "no"}),
+        ("0:\"a\"\n", "lines", "vercel-data", {"text": "a"}), ("3:\"no\"\n", "lines", "vercel-data", {"error": "no"}),
+        ("null\n", "lines", "ndjson", {}), ("not json\n", "lines", "ndjson", {}),
+        ("data: 7\n\n", "events", "openai-chat", {}),
+    ]
+    for frame, framing, format, wanted in meanings:
+        said = page.evaluate("async all => (await import('/_sluice/formats.js')).meaning(...all)", [frame, framing, format])
+        assert said == wanted, (frame, format, said)
 
 
 def own_text(format, body):
@@ -426,6 +441,7 @@ def test_the_token_is_asked_for_and_kept_by_the_tab():
         page.fill("#token", "s3cret-token")
         page.keyboard.press("Enter")
         page.wait_for_selector("#play", state="visible")
+        assert page.evaluate("document.activeElement.id") == "main"
         send(page, "hi", route=route(page, "/text"))
         assert ended(page) == "done" and shown(page, "answer") == TEXT
         assert page.evaluate("[localStorage.length, document.cookie, Object.values(sessionStorage)]") == [

@@ -88,12 +88,12 @@ export function meaning(frame, framing, format) {
     if (framing === 'lines') return format === 'vercel-data' ? dataLine(frame) : tryShape(frame) ?? {};
     const event = parseEvent(frame);
     if (event.data === null) return {};
-    if (event.data.trim() === '[DONE]') return {end: true};
     if (format === 'sse-text') {
         if (event.type === 'done') return {end: true, ...only(tryShape(event.data), 'tokens')};
         if (event.type === 'error') return {error: tryShape(event.data)?.error ?? event.data};
         return {text: event.data};
     }
+    if (event.data.trim() === '[DONE]') return {end: true};
     return tryShape(event.data) ?? {};
 }
 

@@ -192,7 +192,7 @@ function streamColumns(mayCancel) {
         {label: 'Format', text: stream => stream.format},
         {label: 'Model', kind: 'wide long', text: stream => stream.model || '–'},
         {label: 'Client', text: stream => stream.client ?? '–'},
-        {label: 'Request', kind: 'wide long', text: stream => stream.request_id ?? '–'},
+        {label: 'Request', kind: 'wide long id', text: stream => stream.request_id ?? '–'},
         {label: 'State', kind: 'wide long', text: condition, marks: true},
         {label: 'Age', kind: 'number', text: stream => duration(stream.age_ms)},
         {label: 'First token', kind: 'number', text: ({first_token_ms: time}) => time === null ? '–' : time + ' ms'},

@@ -48,6 +48,7 @@ async function begin() {
         if (error.status !== 401) tell('This server does not answer: ' + error.message);
         return;
     }
+    const wasLocked = !byId('token-form').hidden;
     byId('token-form').hidden = true;
     tell();
     byId('version').textContent = session.version;
@@ -55,11 +56,15 @@ async function begin() {
     startPlay(session);
     live = startLive(session);
     show();
+    // The form had the focus, and is gone.
+    if (wasLocked) byId('main').focus();
 }
 
 function show() {
     if (!session || !byId('token-form').hidden) return;
-    if (!['', '#play', '#live'].includes(location.hash)) return;
+    // What is no view is a place in the one that is shown.
+    const isView = ['', '#play', '#live'].includes(location.hash);
+    if (!isView && !(byId('play').hidden && byId('live').hidden)) return;
     const isLive = location.hash === '#live';
     byId('play').hidden = isLive;
     byId('live').hidden = !isLive;

@@ -4,7 +4,7 @@ import {api, byId, tell} from './page.js';
 import {ENDLESS, FrameCutter, framingOf, meaning, requestBody} from './formats.js';
 import {curl, eventSourceCode, fetchCode} from './snippets.js';
 
-const FRAME_LIMIT = 2000;
+const FRAME_LIMIT = 2000, FRAME_LENGTH = 4000;
 let session, control = null, isBodyEdited = false, hasBegun = false;
 
 export function startPlay(given) {
@@ -219,7 +219,8 @@ class Answer {
         if (isSilent) row.className = 'silent';
         const gap = this.lastFrame === null ? '' : '+' + Math.round(at - this.lastFrame);
         const bytes = new TextEncoder().encode(raw).length;
-        for (const text of [Math.round(at), gap, bytes, raw.replace(/[\r\n]+$/, '')]) {
+        const shown = raw.length > FRAME_LENGTH ? raw.slice(0, FRAME_LENGTH) + '…' : raw.replace(/[\r\n]+$/, '');
+        for (const text of [Math.round(at), gap, bytes, shown]) {
             row.append(Object.assign(document.createElement('td'), {textContent: text}));
         }
         const box = byId('frames-box'), follows = box.scrollTop + box.clientHeight > box.scrollHeight - 60;
