@@ -33,7 +33,7 @@ def event_route(here, path, framing, **more):
 
 
 def routes(here):
-    """Half of them compressed: positions are those of the answer, not of what is on the wire."""
+    """Those of FIN compressed: positions are those of the answer, not of what is on the wire."""
     for case in names():
         coding = {("FIN", "h1"): "gzip", ("FIN", "h2"): "br"}.get((case[1], case[0]), "off")
         yield event_route(here, "/events/" + "-".join(map(str, case)), case[3], compress=coding)
