@@ -25,8 +25,12 @@ final class CompressedClientStream: ClientStream {
         self.compressor = consume compressor
     }
 
-    /// Hands the compressor's memory back; what follows goes nowhere.
-    func release() { compressor = nil }
+    /// Hands the compressor's memory back, and counts what it did; what follows goes nowhere.
+    func release() {
+        guard compressor != nil else { return }
+        compressor = nil
+        worker.metrics.compression.count(self)
+    }
 
     // MARK: - Body
 

@@ -55,7 +55,6 @@ extension Exchange {
         // The first reader of what is kept may still have something to read.
         if generation == nil { compressed.release() }
         (record.coding, record.plainBytes) = (compressed.coding.rawValue, compressed.plainBytes)
-        worker.metrics.compression.count(compressed)
         self.compressed = nil
     }
 }

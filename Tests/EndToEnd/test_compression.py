@@ -15,6 +15,7 @@ import exposition
 from compressed import CODINGS, H1, H2, PROTOCOLS, Decoder
 from harness import (CHAT, DONE, HEAD, Peer, Sluice, chunk, config, connect, drain, event, fetch, request_bytes, reset, stream,
                      until)
+from resume_world import ID, Gated, settings
 from test_operator import admin_port, metrics
 
 WORDS = [f" word{index}" for index in range(40)]
@@ -307,6 +308,33 @@ def test_compression_gives_way_when_memory_is_short():
             answer = H1(proxy.port, "/text", "gzip").read()
             assert answer.is_whole and answer.headers["content-encoding"] == "gzip", answer.headers
             assert exposition.value(metrics(admin_port(proxy)), "sluice_compressions_skipped_total") == 1
+
+
+def test_compression_of_answers_that_are_read_on():
+    """What is kept is plain, and each reader gets it in a coding of its own; the first one may be slow behind its end."""
+    for protocol, first, others in (("h1", "gzip", ("br", None)), ("h2", "br", ("gzip", None))):
+        read = PROTOCOLS[protocol]
+        with Gated(held=3) as peer, Sluice(settings(peer, compress=["br", "gzip"], admin={"address": "127.0.0.1:0"})) as proxy:
+            answer = read(proxy.port, "/sse-text?prompt=hi", first, body=None)
+            answer.until(lambda a: a.text.count(b"id: ") == 4, "three tokens")
+            begun, name = answer.text, answer.headers["x-stream-id"]
+            answer.close()
+            id = ID.findall(begun)[-1]
+            at = f"/sse-text/{name}/stream?from={id[1].decode()}"
+            late = [read(proxy.port, at, coding, body=None) for coding in others]
+            peer.release()
+            whole = read(proxy.port, f"/sse-text/{name}/stream", first, body=None).read()
+            assert whole.is_whole and whole.headers["content-encoding"] == first, whole.headers
+            for each, coding in zip(late, others):
+                each.read()
+                assert each.is_whole and each.headers.get("content-encoding") == coding, (coding, each.headers)
+                assert begun + each.text == whole.text, (coding, begun, each.text)
+                assert each.headers["vary"] == "Accept-Encoding", each.headers
+            assert len(peer.requests) == 1
+            counted = metrics(admin_port(proxy))
+            until(lambda: exposition.value(metrics(admin_port(proxy)), "sluice_compressed_answers_total", coding=first) == 2,
+                  what="the first reader and the last are counted")
+            assert exposition.value(counted, "sluice_compressed_answers_total", coding=others[0]) == 1
 
 
 def test_compression_leaves_nothing_behind():

@@ -89,7 +89,7 @@ final class Generation: ClientStream, TimerHandler {
         ownHead = (own, length)
         if let exchange, let original {
             let answer = exchange.compressing(own, length, to: original.client, exchange.route?.codings ?? [])
-            original.client = answer.client
+            (original.client, original.compressed) = (answer.client, exchange.compressed)
             ownHead = (answer.head, answer.length)
         }
         let kept = Self.withoutClientsOwn(own)

@@ -52,6 +52,7 @@ final class GenerationReader: ReplaySubscription {
 final class OriginalReader: ReplayReader, TimerHandler {
     /// What compresses its answer may stand before it.
     var client: any ClientStream
+    var compressed: CompressedClientStream?
     private let worker: Worker
     /// A cycle while it reads.
     var subscription: GenerationReader?
@@ -64,6 +65,7 @@ final class OriginalReader: ReplayReader, TimerHandler {
     /// It has gone, or has all.
     func leave() {
         subscription = nil
+        compressed?.release()
         worker.loop.cancel(timer)
     }
 
