@@ -41,6 +41,10 @@ final class RedisStore: ReplayStore {
     private var waitingBytes = 0
     private var isBatchUnderWay = false
     private var isBatchDue = false
+    private var batchTimer = TimerID.none
+    private var lastBatch = Instant(nanoseconds: 0)
+    /// From one batch to the next: at a few hundred tokens a second they share what a system call costs.
+    private static let batchGap = Interval.milliseconds(4)
     private var tickTimer = TimerID.none
     private var leasedAt = Instant(nanoseconds: 0)
     private var followers: [ObjectIdentifier: RedisFollower] = [:]
@@ -106,7 +110,8 @@ final class RedisStore: ReplayStore {
         isRetired = true
         (kept, running, dirty) = ([:], 0, [])
         loop.cancel(tickTimer)
-        tickTimer = .none
+        loop.cancel(batchTimer)
+        (tickTimer, batchTimer) = (.none, .none)
         let ended = followers.values
         followers = [:]
         for follower in ended { follower.cancel() }
@@ -268,11 +273,15 @@ final class RedisStore: ReplayStore {
     private func writeSoon() {
         guard !isBatchDue, !isBatchUnderWay else { return }
         isBatchDue = true
-        loop.atEndOfTurn(self)
+        let next = lastBatch + Self.batchGap
+        if next <= loop.now { loop.atEndOfTurn(self) } else { batchTimer = loop.schedule(at: next, handler: self) }
     }
 
     /// All that waits, and then nothing more before Redis has answered: under load more goes into one command.
     private func writeBatch() {
+        isBatchDue = false
+        guard !isBatchUnderWay else { return }
+        lastBatch = loop.now
         dirty.removeAll { $0.waiting.isEmpty }
         // Only the reply to the last of all is waited for.
         let last = dirty.popLast()
@@ -341,14 +350,13 @@ final class RedisStore: ReplayStore {
 // MARK: - Time and connections
 
 extension RedisStore: RedisConnectionDelegate, RedisListener, TimerHandler, TurnHandler {
-    func turnEnded(on loop: EventLoop) {
-        isBatchDue = false
-        if !isBatchUnderWay { writeBatch() }
-    }
+    func turnEnded(on loop: EventLoop) { writeBatch() }
 
     func timerFired(_ timer: TimerID, on loop: EventLoop) {
-        guard timer == tickTimer else { return }
-        tick()
+        if timer == tickTimer { return tick() }
+        guard timer == batchTimer else { return }
+        batchTimer = .none
+        writeBatch()
     }
 
     /// Renews what would run out, some of it at a time.
