@@ -64,18 +64,25 @@ public enum MachineMemory {
 }
 
 extension MachineMemory {
-    private static let isGivingBack = Atomic<Bool>(false)
+    /// 0: nobody is at it. 1: a thread is. 2: it has to begin once more, since more was freed meanwhile.
+    private static let givingBack = Atomic<Int>(0)
 
     /// Has the allocator hand free pages back to the system, on a thread of its own: it may take milliseconds.
     public static func giveBack() {
-        guard !isGivingBack.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        guard givingBack.compareExchange(expected: 0, desired: 1, ordering: .acquiringAndReleasing).exchanged else {
+            // Whoever is done by now has seen what was freed before.
+            _ = givingBack.compareExchange(expected: 1, desired: 2, ordering: .acquiringAndReleasing)
+            return
+        }
         do {
             try startThread(named: "memory") {
-                malloc_trim(0)
-                isGivingBack.store(false, ordering: .releasing)
+                repeat {
+                    givingBack.store(1, ordering: .releasing)
+                    malloc_trim(0)
+                } while !givingBack.compareExchange(expected: 1, desired: 0, ordering: .acquiringAndReleasing).exchanged
             }
         } catch {
-            isGivingBack.store(false, ordering: .releasing)
+            givingBack.store(0, ordering: .releasing)
         }
     }
 }

@@ -33,8 +33,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     var generation: Generation?
     /// The answer is one that another exchange makes.
     var following: Following?
-    /// What the route's `auth` knows the client as, where an answer is to be found by nobody else.
-    var identity: Identity?
+    /// Whom the route's `auth` knows the client as, where an answer is to be found by nobody else.
+    var owner = ""
     let bodyLength: BodyLength
     var deadlines: ExchangeDeadlines
     var phase: ExchangeDeadlines.Phase { deadlines.phase }

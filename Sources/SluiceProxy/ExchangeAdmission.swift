@@ -69,7 +69,7 @@ extension Exchange {
             }
             identity = known
             record.identity = known.name
-            if route.spec.resume != nil { self.identity = known }
+            if route.spec.resume != nil { owner = "\(known.kind.rawValue):\(known.name)" }
         }
         return take(access.rules, identity, route)
     }

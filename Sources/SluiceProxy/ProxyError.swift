@@ -142,7 +142,10 @@ public struct ProxyError: Error, Sendable, Equatable, CustomStringConvertible {
         case .cancelled: "cancelled"
         case .abandoned: "client_gone"
         case .stopped: "stopped"
-        case .notKept(let failure): "resume_\(failure)"
+        case .notKept(.forgotten): "resume_forgotten"
+        case .notKept(.unknown): "resume_unknown"
+        case .notKept(.ownerGone): "resume_owner_gone"
+        case .notKept(.storeAway): "resume_store_away"
         }
     }
 

@@ -58,7 +58,7 @@ final class UpstreamRequest {
         if context.route.spec.request == .passthrough {
             return try relayed(context, body: body.array, length: relayedLength)
         }
-        let format = try responseFormat(context)
+        let format = try responseFormat(context.route, context.head)
         let plan: Plan
         if let same = try unchanged(context, body, format) {
             plan = same
@@ -256,16 +256,16 @@ final class UpstreamRequest {
     // MARK: - The answer's format
 
     /// What `response: auto` stands for: `?format=` if given, else the request's own dialect, else what `Accept` asks for.
-    private static func responseFormat(_ context: Context) throws(ProxyError) -> StreamFormat {
-        if case .format(let format) = context.route.spec.response { return format }
-        if let name = RequestTarget(context.head.target).value(named: "format") {
+    static func responseFormat(_ route: RouteEntry, _ head: RequestHead) throws(ProxyError) -> StreamFormat {
+        if case .format(let format) = route.spec.response { return format }
+        if let name = RequestTarget(head.target).value(named: "format") {
             if let format = StreamFormat(rawValue: name), format != .passthrough { return format }
             let choices = StreamFormat.allCases.filter { $0 != .passthrough }.map(\.rawValue).joined(separator: ", ")
             throw ProxyError(.badRequest, .client, "format '\(name.prefix(40))' is not one of \(choices)")
         }
-        let own = context.route.spec.request.response
+        let own = route.spec.request.response
         guard own == .text else { return own }
-        let accept = context.head.fields.first("accept")?.lowercased() ?? ""
+        let accept = head.fields.first("accept")?.lowercased() ?? ""
         if accept.contains("text/event-stream") { return .sseText }
         if accept.contains("ndjson") || accept.contains("jsonl") || accept.contains("json-lines") { return .ndjson }
         return .text

@@ -54,6 +54,7 @@ def settings(peer, resume=None, workers=1, routes=(), **changes):
                  "upstream": "u", "resume": resume})
     made.append({"path": "/v1/chat", "request": "openai-chat", "response": "openai-chat", "upstream": "u",
                  "resume": resume})
+    made.append({"path": "/auto", "request": "prompt", "response": "auto", "upstream": "u", "resume": resume})
     made.append({"path": "/plain", "request": "prompt", "response": "auto", "upstream": "u"})
     return {"listeners": [{"address": "127.0.0.1:0"}], "workers": workers, "routes": [*routes, *made],
             "upstreams": {"u": {"url": peer.url, "dialect": "openai-chat", "api_key": "sk-own"}}, **changes}

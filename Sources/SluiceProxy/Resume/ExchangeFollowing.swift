@@ -70,6 +70,8 @@ extension Exchange {
     func beginFollowing() {
         guard let following, let route else { return }
         enter(.following)
+        // For what has to be said before the answer's own format is known.
+        if let format = try? UpstreamRequest.responseFormat(route, head) { expectation.format = format }
         switch following.wish {
         case .nothing: answerNothing()
         case .unknown(let name):

@@ -7,8 +7,7 @@ import SluiceStreams
 extension Exchange {
     /// Whose answers are whose: those of one route, and there of one client, as far as the route knows its clients.
     func scope(_ route: RouteEntry) -> String {
-        let who = identity.map { "\($0.kind.rawValue):\($0.name)" } ?? ""
-        return "\(route.spec.host ?? "")\(route.spec.label) \(who)"
+        "\(route.spec.host ?? "")\(route.spec.label) \(owner)"
     }
 
     /// The request is whole, and is what an upstream can be asked: from here on the answer goes on without its client.

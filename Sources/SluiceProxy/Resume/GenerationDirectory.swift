@@ -96,7 +96,8 @@ final class GenerationDirectory: Sendable {
 
     /// glibc keeps what is freed between other things. When that may be as much as is still in use, it is told to hand it back.
     private func noteFreed(_ count: Int, rest: Int) {
-        guard freed.add(count, ordering: .relaxed).newValue >= max(Self.worthTrimming, rest) else { return }
+        let worth = rest > 0 ? max(Self.worthTrimming, rest) : Self.worthTrimming / 8
+        guard freed.add(count, ordering: .relaxed).newValue >= worth else { return }
         freed.store(0, ordering: .relaxed)
         MachineMemory.giveBack()
     }
