@@ -303,7 +303,7 @@ def test_every_configuration_in_the_readme_is_valid():
     with open(os.path.join(ROOT, "README.md")) as file:
         blocks = [part.split("```")[0].split("\n", 1)[1] for part in file.read().split("```yaml")[1:]]
     assert len(blocks) > 12, len(blocks)
-    keys = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GROQ_API_KEY", "AZURE_OPENAI_API_KEY")
+    keys = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GROQ_API_KEY", "AZURE_OPENAI_API_KEY", "REDIS_PASSWORD")
     environment = os.environ | {key: "k" for key in keys}
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "readme.yaml")

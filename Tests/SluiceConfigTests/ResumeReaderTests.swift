@@ -41,7 +41,8 @@ import Testing
 
     @Test func allKeys() throws {
         let made = try parse(
-            "{buffer: 64KiB, ttl: 5m, grace: 0, store: redis}", more: "limits: {resume_buffers: 8MiB}")
+            "{buffer: 64KiB, ttl: 5m, grace: 0, store: redis}",
+            more: "limits: {resume_buffers: 8MiB}\nredis: {url: 'redis://h'}")
         var spec = ResumeSpec()
         (spec.bufferBytes, spec.ttl, spec.grace, spec.store) = (64 << 10, .seconds(300), .zero, .redis)
         #expect(made.routes[0].resume == spec && made.limits.resumeBuffers == 8 << 20)
