@@ -68,6 +68,11 @@ final class ReplayRecorder: ReplayReader {
         return try #require(answer)
     }
 
+    /// Redis hears the two stores in whichever order it likes: nobody follows what has not been found.
+    private func awaitBeginning(_ bench: RedisBench, _ other: RedisStore) throws {
+        try bench.until { (try? find(bench, other, .id(Self.id)).get() != nil) == true }
+    }
+
     /// Two stores on one server, both up.
     private func pair(_ server: RedisServer) throws -> (RedisBench, RedisStore, RedisStore) {
         let bench = try RedisBench()
@@ -84,6 +89,7 @@ final class ReplayRecorder: ReplayReader {
         append(maker, "Hello", at: 0)
         append(maker, ", wor", at: 5)
 
+        try awaitBeginning(bench, other)
         let recorders = (0...12).map { _ in ReplayRecorder() }
         for (position, recorder) in recorders.enumerated() {
             recorder.subscription = other.follow(Self.id, from: position, recorder)
@@ -171,6 +177,7 @@ final class ReplayRecorder: ReplayReader {
         let (bench, maker, other) = try pair(server)
         maker.begin(facts(), keep: .seconds(60))
         maker.head(Self.id, Self.head)
+        try awaitBeginning(bench, other)
         let recorder = ReplayRecorder()
         recorder.pausesAfterEach = true
         let subscription = other.follow(Self.id, from: 0, recorder)
@@ -224,6 +231,7 @@ final class ReplayRecorder: ReplayReader {
         maker.begin(facts(), keep: .seconds(60))
         maker.head(Self.id, Self.head)
         append(maker, "as far as it came", at: 0)
+        try awaitBeginning(bench, other)
         let recorder = ReplayRecorder()
         _ = other.follow(Self.id, from: 0, recorder)
         try bench.until { recorder.text == "as far as it came" }
@@ -266,6 +274,7 @@ final class ReplayRecorder: ReplayReader {
         maker.begin(facts(alias: "a"), keep: .seconds(60))
         maker.head(Self.id, Self.head)
         append(maker, "all of it", at: 0)
+        try awaitBeginning(bench, other)
         let recorder = ReplayRecorder()
         _ = other.follow(Self.id, from: 0, recorder)
         try bench.until { recorder.text == "all of it" }
@@ -291,6 +300,7 @@ final class ReplayRecorder: ReplayReader {
         }
         maker.begin(facts(), keep: .seconds(60))
         #expect(try !isRead())
+        try awaitBeginning(bench, other)
         let subscription = other.follow(Self.id, from: 0, ReplayRecorder())
         try bench.until { (try? isRead()) == true }
         subscription.cancel()
@@ -308,6 +318,7 @@ final class ReplayRecorder: ReplayReader {
         maker.begin(facts(), keep: .seconds(60))
         maker.head(Self.id, Self.head)
         append(maker, "first ", at: 0)
+        try awaitBeginning(bench, other)
         let live = ReplayRecorder()
         _ = other.follow(Self.id, from: 0, live)
         try bench.until { live.text == "first " }
