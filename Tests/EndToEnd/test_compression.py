@@ -319,6 +319,8 @@ def test_compression_of_answers_that_are_read_on():
             answer.until(lambda a: a.text.count(b"id: ") == 4, "three tokens")
             begun, name = answer.text, answer.headers["x-stream-id"]
             answer.close()
+            stays = read(proxy.port, "/sse-json?prompt=hi", first, body=None)
+            stays.until(lambda a: a.text.count(b"id: ") == 4, "three tokens")
             id = ID.findall(begun)[-1]
             at = f"/sse-text/{name}/stream?from={id[1].decode()}"
             late = [read(proxy.port, at, coding, body=None) for coding in others]
@@ -330,10 +332,11 @@ def test_compression_of_answers_that_are_read_on():
                 assert each.is_whole and each.headers.get("content-encoding") == coding, (coding, each.headers)
                 assert begun + each.text == whole.text, (coding, begun, each.text)
                 assert each.headers["vary"] == "Accept-Encoding", each.headers
-            assert len(peer.requests) == 1
+            assert stays.read().is_whole and b"done" in stays.text, stays.text
+            assert len(peer.requests) == 2
             counted = metrics(admin_port(proxy))
-            until(lambda: exposition.value(metrics(admin_port(proxy)), "sluice_compressed_answers_total", coding=first) == 2,
-                  what="the first reader and the last are counted")
+            until(lambda: exposition.value(metrics(admin_port(proxy)), "sluice_compressed_answers_total", coding=first) == 3,
+                  what="the first readers and the last are counted")
             assert exposition.value(counted, "sluice_compressed_answers_total", coding=others[0]) == 1
 
 

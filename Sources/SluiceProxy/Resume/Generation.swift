@@ -169,7 +169,10 @@ final class Generation: ClientStream, TimerHandler {
     func clientDrained() { original?.subscription?.resume() }
 
     /// It closed, or was reset; the answer goes on.
-    func clientLeft() { original?.subscription?.cancel() }
+    func clientLeft() {
+        original?.compressed?.release()
+        original?.subscription?.cancel()
+    }
 
     /// It takes nothing.
     func dropClient() {

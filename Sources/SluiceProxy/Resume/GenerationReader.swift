@@ -65,7 +65,6 @@ final class OriginalReader: ReplayReader, TimerHandler {
     /// It has gone, or has all.
     func leave() {
         subscription = nil
-        compressed?.release()
         worker.loop.cancel(timer)
     }
 
