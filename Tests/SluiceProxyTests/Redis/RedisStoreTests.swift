@@ -119,6 +119,7 @@ final class ReplayRecorder: ReplayReader {
         maker.begin(facts(older, alias: "{chat}"), keep: .seconds(60))
         maker.begin(facts(newer, alias: "{chat}"), keep: .seconds(60))
         maker.head(older, Self.head)
+        try bench.until { (try? find(bench, other, .alias("{chat}")).get()?.facts.id == newer) == true }
         for name in [GenerationName.alias("{chat}"), .id(newer)] {
             let found = try #require(try find(bench, other, name).get())
             #expect(found.facts.id == newer && found.facts.alias == "{chat}" && !found.isEnded)
