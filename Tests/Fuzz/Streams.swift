@@ -11,11 +11,38 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
         let halves = run(input.halves, input.variant, eventBytes: eventBytes)
         requireEqual(whole, halves, "cut, variant \(input.variant), \(eventBytes) bytes an event")
     }
+    for style in [EventStamper.Style.complete, .inEvents] {
+        requireEqual(stamped(input.whole, style), stamped(input.halves, style), "cut, ids")
+    }
     guard format(input.variant) != .passthrough else { return 0 }
     let usual = run(input.whole, input.variant, eventBytes: 1 << 20, hidesOffsets: true)
     let spaced = run([respaced(input.bytes)], input.variant, eventBytes: 1 << 20, hidesOffsets: true)
     requireEqual(usual, spaced, "respaced, variant \(input.variant)")
     return 0
+}
+
+/// What an event stream is with ids that say where to go on: each of ours says the place behind its event, and no other one is left.
+private func stamped(_ pieces: [[UInt8]], _ style: EventStamper.Style) -> [String] {
+    let name = "0123456789abcdefghijkl"
+    var stamper = EventStamper(name: name, style: style)
+    var out = ByteQueue()
+    stamper.open(into: &out)
+    for piece in pieces {
+        stamper.stamp(piece.span, into: &out)
+        require(stamper.position == out.count, "the position is the count of bytes")
+    }
+    stamper.close(into: &out)
+    let bytes = out.withUnsafeBytes { Array($0) }
+    var position = 0
+    for line in bytes.split(separator: ASCII.lf, omittingEmptySubsequences: false) {
+        position += line.count + 1
+        guard line.starts(with: Array("id:".utf8)) else { continue }
+        let said = String(decoding: line, as: UTF8.self)
+        require(said.hasPrefix("id: \(name)/"), "an id of somebody else's: \(said)")
+        let place = said.dropFirst("id: /".count + name.utf8.count)
+        require(place == EventStamper.end || Int(place) == position + 1, "\(said) stands before \(position + 1)")
+    }
+    return lines(bytes)
 }
 
 private let custom = CustomDialect(
