@@ -47,15 +47,15 @@ extension World {
             || connectFaults > 0 && (plan.status == 502 || plan.status == 504)
     }
 
-    /// What the client got last, for whoever reads a trace.
     /// The body as its decoder has it; what was flushed is there, and only what HTTP calls whole has the coding's end.
     private func unpacked(_ plan: Plan, isWhole: Bool) -> [UInt8] {
         guard plan.isCoded else { return plan.body }
         var inflater = Inflater(.gzip)
         var out = ByteQueue()
         var offset = 0
+        let coded = plan.body
         do throws(Inflater.Failure) {
-            while try inflater.next(plan.body.span, at: &offset, limit: 1 << 20, into: &out) {}
+            while try inflater.next(coded.span, at: &offset, limit: 1 << 20, into: &out) {}
         } catch {
             violate("plan \(plan.id): what was compressed cannot be inflated: \(error)")
         }
@@ -67,6 +67,7 @@ extension World {
         return out.withUnsafeBytes { Array($0) }
     }
 
+    /// What the client got last, for whoever reads a trace.
     func tail(_ plan: Plan) -> String { String(decoding: plan.body.suffix(300), as: UTF8.self).debugDescription }
 
     /// A document that is relayed is not read: what is wrong in it is the client's to see.
