@@ -5,7 +5,7 @@ The page is the tutorials' too: it never closes its EventSource. The provider is
 
 import time
 
-from browser_world import PROTOCOLS, begin, finish, query, send, until, world
+from browser_world import PATIENCE, PROTOCOLS, begin, finish, query, send, until, world
 from naive_server import naive_server
 from retry_world import status
 
@@ -67,8 +67,10 @@ def scripts(here):
     def drop(connection, name):
         begin(connection)
         send(connection, *TOKENS[:2])
-        # Not before they are read: what a reader has not taken a failure may take from it.
-        model.wait_report(name, "second")
+        # Not before they are read, each time: what a reader has not taken a failure may take from it.
+        asked = model.calls[f"{name}#drop"]
+        with model.news:
+            model.news.wait_for(lambda: model.reported[name].count(TOKENS[1]) >= asked, PATIENCE)
         return "close"
 
     def lose(connection, name):
