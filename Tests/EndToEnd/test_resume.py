@@ -695,7 +695,11 @@ def test_the_official_libraries_read_streams_with_ids():
                         text = "".join(chunks.text_stream)
                 assert text == "".join(TOKENS), text
                 client.close()
-        lines = [line for line in proxy.exchanges() if "generation" in line]
+
+            def made():
+                return [line for line in proxy.exchanges() if "generation" in line]
+
+            lines = until(lambda: made() if len(made()) == 2 else None, what="the log")
         assert [line["end"] for line in lines] == ["done", "done"] and all(line["pings"] > 1 for line in lines), lines
 
 
