@@ -140,8 +140,8 @@ final class GenerationDirectory: Sendable {
         }
     }
 
-    /// Leaves work for the worker that has it, and says which one that is; nil if nobody has. Within the lock, so that a worker that lets go of its generations
-    /// before it stops has heard of everything that was left for it.
+    /// Leaves work for the worker that has it, and says which one that is; nil if nobody has. Within the lock, so that a worker that
+    /// lets go of its generations before it stops has heard of everything that was left for it.
     func post(to id: String, _ work: @escaping @Sendable (Worker) -> Void) -> Mailbox? {
         state.withLock { state in
             guard let owner = state.entries[id]?.owner else { return nil }
