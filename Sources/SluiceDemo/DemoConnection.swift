@@ -32,6 +32,8 @@ final class DemoConnection: ConnectionDelegate, TimerHandler {
         connection.start(self)
     }
 
+    func close() { end() }
+
     // MARK: - ConnectionDelegate
 
     func connectionEstablished(_ connection: Connection) {}

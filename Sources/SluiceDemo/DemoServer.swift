@@ -7,22 +7,38 @@ typealias ScriptSource = (_ method: String, _ target: RequestTarget, _ body: Spa
 
 /// Plays scripts to all who connect to one address, over HTTP/1.1.
 final class ScriptServer {
+    private final class Clients {
+        var open: [Int: DemoConnection] = [:]
+    }
     private let listener: Listener
+    /// By their serial numbers.
+    private let clients = Clients()
     var address: SocketAddress { listener.address }
 
     init(on address: SocketAddress, loop: EventLoop, source: @escaping ScriptSource) throws(SystemError) {
         let budget = ConnectionBudget(limit: 1000)
+        let clients = clients
         var serial = 0
         listener = try Listener(on: address, loop: loop, budget: budget) { socket, peer in
             guard let connection = try? Connection(socket, peer: peer, engine: nil, loop: loop) else {
                 return budget.give()
             }
             serial += 1
-            DemoConnection(connection, serial: serial, source: source) { budget.give() }.start()
+            let number = serial
+            let client = DemoConnection(connection, serial: number, source: source) {
+                clients.open[number] = nil
+                budget.give()
+            }
+            clients.open[number] = client
+            client.start()
         }
     }
 
-    func close() { listener.close() }
+    /// Takes no more clients, and lets go of those that are there.
+    func close() {
+        listener.close()
+        for client in clients.open.values { client.close() }
+    }
 }
 
 /// The upstream that is built in: answers as each provider would, over a real socket on the loopback address, from a

@@ -36,7 +36,7 @@ struct ReplayCommand {
             let recordings = try files.map(load)
             let loop = try EventLoop()
             let server = try ReplayServer(recordings, on: address, loop: loop)
-            let signals = try Signals([SIGTERM, SIGINT], on: loop) { _ in loop.stop() }
+            let signals = try Signals([SIGTERM, SIGINT], on: loop) { [weak loop] _ in loop?.stop() }
             CommandLineTool.write("replaying on \(server.address)\n", to: 2)
             try withExtendedLifetime((signals, server)) { try loop.run() }
             server.close()
