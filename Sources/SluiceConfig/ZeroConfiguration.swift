@@ -11,6 +11,12 @@ struct ZeroConfiguration {
         let first: Int
         let url: UpstreamURL
 
+        /// A path behind its address, where a version that stands there already is not put again.
+        func target(_ path: String) -> String {
+            let version = provider.version
+            return !version.isEmpty && url.basePath.hasSuffix(version) ? "/*" : path
+        }
+
         func upstream(for dialect: Dialect?) -> Int? {
             provider.dialects.firstIndex { $0 == dialect }.map { first + $0 }
         }

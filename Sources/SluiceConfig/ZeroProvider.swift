@@ -110,7 +110,12 @@ struct ZeroEnvironment {
             guard let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].first(where: { text($0) != nil }) else {
                 throw Self.fault("AWS_BEARER_TOKEN_BEDROCK is set, but not AWS_REGION")
             }
-            (address, variable) = ("https://bedrock-runtime.\(text(region) ?? "").amazonaws.com", region)
+            let name = text(region) ?? ""
+            guard name.utf8.allSatisfy({ $0 == 0x2D || (0x30...0x39).contains($0) || (0x61...0x7A).contains($0) })
+            else {
+                throw Self.fault("'\(name)' is no region (\(region))")
+            }
+            (address, variable) = ("https://bedrock-runtime.\(name).amazonaws.com", region)
         default: break
         }
         guard var url = UpstreamURL(address) else {

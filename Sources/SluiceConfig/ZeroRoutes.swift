@@ -8,14 +8,17 @@ extension ZeroConfiguration {
         (.exact("/v1/responses"), .openAIResponses), (.exact("/v1/messages"), .anthropic),
         (.exact("/v2/chat"), .cohere), (.exact("/api/generate"), .ollamaGenerate),
     ]
+    /// Google's SDK asks for the first from its third major version on, or where it is told so.
+    private static let geminiVersions = ["/v1", "/v1beta"]
     private static let geminiMethods = ["*:generateContent", "*:streamGenerateContent"]
 
     var routes: [Route] {
         var routes = Self.formats.flatMap { shared($0.path, $0.format) }
-        for method in served.isEmpty ? [] : Self.geminiMethods {
-            routes += shared(.prefix("/v1beta/models/"), .gemini, when: [(subject: .path, glob: method)])
+        for version in Self.geminiVersions {
+            for method in Self.geminiMethods {
+                routes += shared(.prefix("\(version)/models/"), .gemini, when: [(subject: .path, glob: method)])
+            }
         }
-        if served.isEmpty { routes += shared(.prefix("/v1beta/models/"), .gemini) }
         // Ollama's clients name a model, useChat does not.
         routes += shared(.exact("/api/chat"), .ollamaChat, when: [(subject: .body(["model"]), glob: "*")])
         routes += ownPaths + forPages
@@ -153,11 +156,13 @@ extension ZeroConfiguration {
             }
             switch provider.name {
             case "gemini":
-                for method in Self.geminiMethods {
-                    let when = [(subject: Route.Subject.path, glob: method)]
-                    routes.append(route(.prefix("/gemini/v1beta/models/"), .gemini, one, when, model: nil))
+                for version in Self.geminiVersions {
+                    for method in Self.geminiMethods {
+                        let when = [(subject: Route.Subject.path, glob: method)]
+                        routes.append(route(.prefix("/gemini\(version)/models/"), .gemini, one, when, model: nil))
+                    }
+                    routes.append(relay("/gemini\(version)/*", one, to: one.target(version + "/*")))
                 }
-                routes.append(relay("/gemini/v1beta/*", one))
             case "ollama": routes.append(route(.exact("/ollama/api/chat"), .ollamaChat, one, model: nil))
             case "bedrock": routes.append(relay("/bedrock/model/*", one, to: "/model/*"))
             case "cohere": routes += [relay("/cohere/v2/*", one, to: "/v2/*"), relay("/cohere/v1/*", one, to: "/v1/*")]
@@ -177,7 +182,19 @@ extension ZeroConfiguration {
             routes.append(relay)
         }
         if let gemini = one("gemini") {
-            routes += [relay("/v1beta/*", gemini), relay("/upload/v1beta/*", gemini, to: "/upload/v1beta/*")]
+            for version in Self.geminiVersions {
+                var relays = [
+                    relay("\(version)/*", gemini, to: gemini.target(version + "/*")),
+                    relay("/upload\(version)/*", gemini, to: "/upload\(version)/*"),
+                ]
+                // `/v1` is others' too; Google's clients say who they are by where they put their key.
+                if version == "/v1" {
+                    for index in relays.indices {
+                        relays[index].conditions = [(subject: .header("x-goog-api-key"), glob: "*")]
+                    }
+                }
+                routes += relays
+            }
         }
         if let cohere = one("cohere") {
             routes.append(relay("/v2/*", cohere, to: "/v2/*"))
@@ -226,8 +243,7 @@ extension ZeroConfiguration {
     private func relay(_ path: String, _ one: Served, to target: String? = nil, methods: [String] = []) -> Route {
         let pattern: Route.Path = path.hasSuffix("/*") ? .prefix(String(path.dropLast())) : .exact(path)
         var route = Route(path: pattern, request: .passthrough, response: .format(.passthrough), upstream: one.first)
-        let version = one.url.basePath.hasSuffix(one.provider.version) ? "" : one.provider.version
-        route.upstreamPath = target ?? version + "/*"
+        route.upstreamPath = target ?? one.target(one.provider.version + "/*")
         route.methods = methods
         return route
     }
