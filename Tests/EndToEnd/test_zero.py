@@ -22,7 +22,7 @@ MESSAGES = [{"role": "user", "content": "hi"}]
 KEY = "sk-canary-real"
 # Which recording answers a path's last words, and its content type.
 RECORDED = [
-    ("/chat/completions", "openai-chat/text.sse", "text/event-stream"),
+    ("/chat/completions", "openai-chat/text-nousage.sse", "text/event-stream"),
     ("/v1/messages", "anthropic-messages/text-2.sse", "text/event-stream"),
     (":streamGenerateContent", "gemini-sse/text.sse", "text/event-stream"),
     ("/v2/chat", "cohere-v2/chat.sse", "text/event-stream"),
