@@ -102,6 +102,7 @@ extension ConfigurationLoader {
         var configuration = Configuration(
             listeners: [ListenerSpec(address: address)], upstreams: zero.upstreams, routes: zero.routes)
         configuration.servesPage = zero.served.isEmpty
+        configuration.keepsForeignPagesOut = !zero.served.isEmpty
         return configuration
     }
 

@@ -397,7 +397,7 @@ def test_every_python_snippet_runs():
             said = io.StringIO()
             with contextlib.redirect_stdout(said):
                 exec(compile(prelude + "\n".join(lines), str(block), "exec"), {})
-            assert len(said.getvalue()) > 20, (block, said.getvalue())
+            assert len(said.getvalue().strip()) > 3, (block, said.getvalue())
 
 
 def test_every_script_is_well_formed():

@@ -319,6 +319,30 @@ def test_nobody_elses_machine_without_a_word():
         assert "127.0.0.1:8080" in said and "0.0.0.0" not in said, said
 
 
+def test_pages_of_others_spend_nothing():
+    with Provider() as provider, Zero(OPENAI_API_KEY=KEY, OPENAI_BASE_URL=provider.url + "/v1") as zero:
+        def ask(*headers, host="localhost"):
+            connection = connect(zero.port)
+            connection.sendall("\r\n".join(["GET /stream?prompt=hi HTTP/1.1", f"Host: {host}", "Connection: close", *headers,
+                                            "", ""]).encode())
+            return Reply(drain(connection))
+
+        for headers, host in [
+            (["Sec-Fetch-Site: cross-site"], "localhost"), (["Origin: https://evil.example"], "localhost"),
+            (["Origin: null"], "localhost"), (["Origin: http://evil.example:8080"], "evil.example"), ([], "evil.example:8080"),
+        ]:
+            reply = ask(*headers, host=host)
+            assert reply.status == 403, reply.raw
+            until(lambda: zero.events("exchange")[-1:] and zero.events("exchange")[-1]["end"] == "forbidden", what="its line")
+        assert not provider.requests
+        for headers, host in [
+            ([], f"127.0.0.1:{zero.port}"), ([], "[::1]:8080"), (["Sec-Fetch-Site: same-origin"], "localhost"),
+            (["Sec-Fetch-Site: none"], "localhost"), (["Origin: http://localhost:8080"], "localhost:8080"),
+        ]:
+            assert ask(*headers, host=host).status == 200, headers
+        assert len(provider.requests) == 5
+
+
 def test_variables_that_cannot_be_right_are_told():
     for variables, words in [
         ({"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": "api.openai.com"}, "is no URL of an upstream (OPENAI_BASE_URL)"),
