@@ -15,16 +15,22 @@ _sluice() {
     if [ "$word" = = ]; then word=''; elif [ "$before" = = ]; then before=${COMP_WORDS[COMP_CWORD - 2]}; fi
     case " ${COMP_WORDS[*]} " in *' --request '*) request=yes ;; esac
     if [ "$COMP_CWORD" -eq 1 ]; then
-        choices='run validate schema formats convert replay key version help'
+        choices='run healthcheck validate schema formats convert replay doctor key version help'
     else
         case "$command $before" in
-        'run -c' | 'run --config') choices=@files ;;
+        'run -c' | 'run --config' | 'healthcheck -c' | 'healthcheck --config' | 'doctor --ca') choices=@files ;;
         *' --listen') choices='127.0.0.1:8080 0.0.0.0:8080' ;;
         'convert --from') if [ "$request" = yes ]; then choices=$(_sluice_names requests); else choices=$(_sluice_names dialects); fi ;;
         'convert --to') if [ "$request" = yes ]; then choices=$(_sluice_names dialects); else choices=$(_sluice_names responses); fi ;;
         'replay --dialect') choices=$(_sluice_names dialects) ;;
-        *' --model' | *' --chunk' | *' --interval' | *' --speed' | *' --name') return ;;
+        'doctor --method') choices='GET POST' ;;
+        *' --model' | *' --chunk' | *' --interval' | *' --speed' | *' --name' | *' --timeout' | *' --idle' | *' --duration') return ;;
+        *' --header' | *' --data' | *' --probe-key') return ;;
         'run '*) choices='-c --config --watch --listen' ;;
+        'healthcheck '*) choices='-c --config --listen --ready --timeout' ;;
+        'doctor '*)
+            choices='--idle --duration --json --http1.1 --http2 --ca --insecure --timeout --method --header --data --probe-key --no-probe'
+            ;;
         'validate '*) choices=@files ;;
         'formats '*) choices=--json ;;
         'convert '*) choices='--from --to --request --document --drop-unsupported --model --chunk' ;;

@@ -13,10 +13,12 @@ from harness import BINARY, Peer, Sluice, config, fetch, stream, until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OPERATIONS = (ROOT / "Deploy/OPERATIONS.md").read_text()
+# The table of metrics is a file of its own, and what it says of each is compared in `test_prometheus`.
+METRICS = OPERATIONS + (ROOT / "Deploy/METRICS.md").read_text()
 README = (ROOT / "README.md").read_text()
 MANUAL = (ROOT / "Deploy/man/sluice.1").read_text()
 # Each with a table of contents of its own; links may lead from any to any.
-PAGES = ["README.md", "Deploy/OPERATIONS.md", "Deploy/SECURITY.md", "Deploy/CHANGELOG.md", "Deploy/examples/README.md",
+PAGES = ["README.md", "Deploy/OPERATIONS.md", "Deploy/METRICS.md", "Deploy/SECURITY.md", "Deploy/CHANGELOG.md", "Deploy/examples/README.md",
          ".github/CONTRIBUTING.md", "Sources/README.md", "Tests/Benchmarks/README.md"]
 
 
@@ -52,9 +54,9 @@ def counted():
 def test_every_metric_is_explained():
     names = counted()
     assert len(names) > 60 and "sluice_retries_unsent_total" in names, names
-    told = words(OPERATIONS)
+    told = words(METRICS)
     missing = sorted(name for name in names if name not in told)
-    assert not missing, f"not in OPERATIONS.md: {missing}"
+    assert not missing, f"not in METRICS.md: {missing}"
 
 
 def test_every_family_that_is_exposed_is_explained_and_no_other():
@@ -63,13 +65,13 @@ def test_every_family_that_is_exposed_is_explained_and_no_other():
         until(lambda: proxy.exchanges())
         admin = next(entry["address"] for entry in proxy.log if entry["event"] == "admin_listening")
         families = exposition.parse(fetch(int(admin.rsplit(":", 1)[1]), "/metrics").body.decode())
-    told = words(OPERATIONS)
+    told = words(METRICS)
     missing = sorted(name for name in families if name not in told)
-    assert not missing, f"not in OPERATIONS.md: {missing}"
+    assert not missing, f"not in METRICS.md: {missing}"
     known = set(families) | counted()
     named = {name for name in told if re.fullmatch(r"(sluice|gen_ai_server|gen_ai_client)_[a-z_]+", name)}
     unknown = sorted(name for name in named if name not in known and re.sub("_(bucket|sum|count)$", "", name) not in known)
-    assert not unknown, f"OPERATIONS.md names what there is not: {unknown}"
+    assert not unknown, f"METRICS.md or OPERATIONS.md names what there is not: {unknown}"
 
 
 def test_every_alert_has_its_place():
@@ -159,20 +161,26 @@ def test_every_variable_of_zero_configuration_is_in_the_readme_and_the_manual():
 # Commands
 
 
+OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z0-9.-]*")
+
+
 def usage():
     """`convert` → its options, for each command of the program's own usage."""
     text = subprocess.run([BINARY, "help"], capture_output=True, text=True, check=True, timeout=30).stdout
+    # What does not fit goes on in the next line, behind a bracket.
+    text = re.sub(r"\n +(?=\[--)", " ", text)
     commands = {}
     for line in re.findall(r"(?m)^  sluice (.*)$", text):
         line = line.split("   ")[0]
         name = " ".join(re.match(r"[a-z]+(?: (?:new|hash))?", line)[0].split())
-        commands.setdefault(name, set()).update(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", line))
+        commands.setdefault(name, set()).update(OPTION.findall(line))
     commands["help"] = set()
     return commands
 
 
-def plain(text):
-    return set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", text))
+def with_long(options):
+    """`-c` is the usage's word for `--config`."""
+    return options | ({"--config"} if "-c" in options else set())
 
 
 def test_the_manual_has_every_command_and_option_and_no_other():
@@ -218,7 +226,7 @@ def test_bash_completes_every_command_and_option_and_no_other():
     assert complete(["sluice", "va"]) == {"validate"}
     for name, options in commands.items():
         offered = {word for word in complete(["sluice", *name.split(), "-"]) if word.startswith("-")}
-        assert offered == options | ({"--config"} if name == "run" else set()), (name, offered, options)
+        assert offered == with_long(options), (name, offered, options)
     assert complete(["sluice", "key", ""]) == {"new", "hash"}
 
 
@@ -236,17 +244,17 @@ def test_bash_completes_values_that_the_program_knows():
 
 def test_zsh_and_fish_complete_every_command_and_option_and_no_other():
     commands = usage()
-    options = set().union(*commands.values()) | {"--config"}
+    options = with_long(set().union(*commands.values()))
     names = {name.split()[0] for name in commands}
     zsh = (ROOT / "Deploy/completions/_sluice").read_text()
     subprocess.run(["zsh", "-n", ROOT / "Deploy/completions/_sluice"], check=True, timeout=30)
     assert set(re.findall(r"(?m)^        '([a-z]+):", zsh)) == names
-    told = set(re.findall(r"'(--[a-z-]+)\[", zsh)) | set(re.findall(r"(?<=[{,])(--?[a-z-]+)(?=[,}])", zsh))
+    told = set(re.findall(r"(--[a-z0-9.-]+)\[", zsh)) | set(re.findall(r"(?<=[{,])(--?[a-z-]+)(?=[,}])", zsh))
     assert told == options, told ^ options
     fish = (ROOT / "Deploy/completions/sluice.fish").read_text()
     subprocess.run(["fish", "-n", ROOT / "Deploy/completions/sluice.fish"], check=True, timeout=30)
     assert set(re.findall(r"__fish_use_subcommand -a ([a-z]+) ", fish)) == names
-    told = {"--" + name for name in re.findall(r" -l ([a-z-]+)", fish)} | {"-" + name for name in re.findall(r" -s (\w)", fish)}
+    told = {"--" + name for name in re.findall(r" -l ([a-z0-9.-]+)", fish)} | {"-" + name for name in re.findall(r" -s (\w)", fish)}
     assert told == options, told ^ options
     # And really: what fish offers.
     with tempfile.TemporaryDirectory() as folder:

@@ -229,7 +229,57 @@ def completions(desk, command):
     assert "_sluice" in desk.run(command + "; complete -p sluice")
 
 
+def with_traces(desk, command):
+    """A collector that only notes who sends what."""
+    with Peer(lambda connection, _: connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) as collector:
+        _, said = desk.start(command.replace("4318", str(collector.port)) + " --listen 127.0.0.1:0", OTEL_BSP_SCHEDULE_DELAY="50")
+        base = until(lambda: address_of(said), 20, "it listens")
+        urllib.request.urlopen(f"http://{base}/v1/models", timeout=20).read()
+        until(lambda: any(request.startswith(b"POST /v1/traces") for request in collector.requests), 20, "a trace")
+
+
+def follow_a_run(desk, command):
+    """A run and its task: `01…` is the name of the one that was begun before."""
+    command = command.replace("localhost:8080", f"127.0.0.1:{desk.demo.port}").replace("01…", getattr(desk, "task", ""))
+    said = desk.run(command.replace("curl ", "curl -sS "))
+    if "output_only\": true" in command or "?output_only" in command:
+        assert said.startswith("data: ") and len(said) > 100, said
+    elif "wait_for_completion" in command:
+        desk.task = json.loads(said)["task_id"]
+    elif "/cancel" in command:
+        assert json.loads(said)
+    else:
+        assert json.loads(said)["task_id"] == desk.task and "status" in json.loads(said), said
+
+
+def elsewhere(module, *words):
+    """What needs more than this test has: a module of its own does it, with these words of the command."""
+    def look(desk, command):
+        text = (ROOT / f"Tests/EndToEnd/{module}.py").read_text()
+        text += "".join((ROOT / f"Tests/EndToEnd/{name}.py").read_text() for name in re.findall(r"(?m)^(?:from|import) (\w+)", text)
+                        if (ROOT / f"Tests/EndToEnd/{name}.py").exists())
+        missing = [word for word in words if word not in text]
+        assert not missing, f"{module} does not do {missing}"
+
+    return look
+
+
+CONTENT_TYPE = "curl -N localhost:8080/api/workflows/runs -H 'Content-Type: application/json' "
 README = {
+    "podman build --format docker -f Deploy/Containerfile -t sluice .": elsewhere("test_image", "build-image"),
+    "podman run --rm -p 8080:8080 sluice": elsewhere("test_image", "podman", "run"),
+    "podman run --rm -p 8080:8080 -v ./sluice.yaml:/etc/sluice/sluice.yaml:ro sluice": elsewhere(
+        "test_image", "/etc/sluice/sluice.yaml"),
+    """kubectl create secret generic sluice-providers --from-literal=openai="$OPENAI_API_KEY\"""": elsewhere(
+        "test_kubernetes", "sluice-providers"),
+    "kubectl apply -k Deploy/kubernetes/sidecar": elsewhere("test_kubernetes", "sidecar", "kustomization"),
+    "helm install sluice Deploy/helm/sluice -f my.yaml": elsewhere("test_kubernetes", "helm/sluice"),
+    "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 sluice run": with_traces,
+    CONTENT_TYPE + """-d '{"input": {"prompt": "hi"}, "output_only": true}'""": follow_a_run,
+    CONTENT_TYPE.replace(" -N", "") + """-d '{"input": {"prompt": "hi"}, "wait_for_completion": false}'""": follow_a_run,
+    "curl localhost:8080/api/tasks/01…": follow_a_run,
+    "curl -N 'localhost:8080/api/tasks/01…?output_only=true'": follow_a_run,
+    "curl -X POST localhost:8080/api/tasks/01…/cancel": follow_a_run,
     "Deploy/run": run_the_demo, "Tests/check": all_checks,
     "curl -N 'localhost:8080/stream?prompt=hi'": ask_the_demo,
     "curl -N 'localhost:8080/stream?prompt=show+a+table&format=sse-text'": ask_the_demo,
