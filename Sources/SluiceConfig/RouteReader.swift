@@ -116,8 +116,10 @@ extension ConfigurationReader {
                 context.report(node, section.path(of: "upstream_path"), "must begin with /")
             }
             if path.hasSuffix("*"), let node = section.value("upstream_path") {
-                if case .prefix = route.path, route.request == .passthrough {} else {
-                    context.report(node, section.path(of: "upstream_path"), "only a passthrough of a prefix can end in *")
+                if case .prefix = route.path, route.request == .passthrough {
+                } else {
+                    context.report(
+                        node, section.path(of: "upstream_path"), "only a passthrough of a prefix can end in *")
                 }
             }
         }
