@@ -64,11 +64,11 @@ def kustomize(folder):
         (target,) = [one for one in resources if identity(one) == identity(change)]
         merge(target, change)
     for image in control.get("images", []):
-        assert set(image) == {"name", "newTag"}, image
+        assert set(image) == {"name", "newName", "newTag"}, image
         for resource in resources:
             for container in containers(resource):
                 if container["image"].rpartition(":")[0] == image["name"]:
-                    container["image"] = f"{image['name']}:{image['newTag']}"
+                    container["image"] = f"{image['newName']}:{image['newTag']}"
     return resources
 
 

@@ -4,15 +4,18 @@ import json
 import os
 import pathlib
 import re
+import socket
 import subprocess
 import tempfile
+import threading
 
 import exposition
 import yaml
-from harness import BINARY, Sluice
+from harness import BINARY, DONE, HEAD, Peer, Reply, Sluice, chunk, connect, drain, event, request_bytes, until
 from kubernetes_world import (CHART, MANIFESTS, ROOT, Refused, containers, drain_seconds, effective, identity, is_sluice,
                               kustomize, load, of_kind, parse, pod_of, released, render, runnable, seconds, selected,
                               sluices, validate, values_schema)
+from redis_world import Redis
 from test_operator import admin_port, ask
 
 WAYS = ("sidecar", "deployment", "redis")
@@ -321,6 +324,73 @@ def test_the_autoscaler_asks_for_what_there_is():
             assert families[series].samples and exposition.value(families, series) == 0
 
 
+PASSWORD = "5f3a9c"
+
+
+class ManifestRedis(Redis):
+    """Started with the arguments of the StatefulSet; a Valkey takes the same."""
+
+    def ask(self, line):
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            connection.sendall(f"AUTH {PASSWORD}\r\n{line}\r\n".encode())
+            replies = connection.makefile("rb")
+            replies.readline()
+            return replies.readline()
+
+
+def test_one_replica_reads_on_what_another_began():
+    """The configuration and the Redis of Deploy/kubernetes/redis, two programs for two pods, and a stream that is not over yet."""
+    resources = dict(WORLDS)["redis"]
+    (server,) = containers(the(resources, "StatefulSet"))
+    arguments = [one.replace("$(REDIS_PASSWORD)", PASSWORD) for one in server["args"]]
+    (variable,) = server["env"]
+    (workload, container, text), = sluices(resources)
+    assert variable["valueFrom"]["secretKeyRef"]["name"] == container["envFrom"][0]["secretRef"]["name"]
+    assert variable["name"] == variable["valueFrom"]["secretKeyRef"]["key"] == "REDIS_PASSWORD"
+    (service,) = [one for one in of_kind(resources, "Service") if one["spec"]["ports"][0]["name"] == "redis"]
+    ends = threading.Event()
+
+    def answer(connection, _):
+        connection.sendall(HEAD + chunk(event({"content": "first "})))
+        ends.wait(60)
+        connection.sendall(chunk(event({"content": "last"})) + chunk(DONE) + b"0\r\n\r\n")
+
+    with ManifestRedis(*arguments) as redis, Peer(answer) as peer, tempfile.TemporaryDirectory() as folder:
+        settings, _ = runnable(text, folder)
+        where = f"@{service['metadata']['name']}:{service['spec']['ports'][0]['port']}/"
+        assert where in settings["redis"]["url"]
+        settings["redis"]["url"] = settings["redis"]["url"].replace(where, f"@127.0.0.1:{redis.port}/")
+        settings["redis"]["timeouts"] = {"connect": "5s", "reply": "5s"}
+        settings["upstreams"]["openai"].update(url=peer.url, api_key="sk-example")
+        environment = {"REDIS_PASSWORD": PASSWORD}
+        with Sluice(json.dumps(settings), environment=environment) as one, \
+                Sluice(json.dumps(settings), environment=environment) as other:
+            for pod in (one, other):
+                admin = admin_port(pod)
+                until(lambda: b"\nsluice_resume_store_up 1" in ask(admin, "/metrics").body, 20, "the store is up")
+            body = {"id": "chat-7", "messages": [{"role": "user", "parts": [{"type": "text", "text": "hi"}]}]}
+            begun = connect(one.port)
+            begun.sendall(request_bytes("/api/chat", body, headers=["Connection: close"]))
+            data = b""
+            while b"first" not in data:
+                data += begun.recv(65536)
+            begun.close()
+
+            def reads_on():
+                connection = connect(other.port)
+                connection.sendall(request_bytes("/api/chat/chat-7/stream", headers=["Connection: close"]))
+                data = connection.recv(65536)
+                if not data.startswith(b"HTTP/1.1 200"):
+                    return connection.close()
+                return connection, data
+
+            connection, data = until(reads_on, 20, "the other replica has it")
+            ends.set()
+            reply = Reply(data + drain(connection))
+            assert reply.complete and b"first" in reply.body and b"last" in reply.body, reply.raw
+            assert len(peer.requests) == 1, "the provider is asked once"
+
+
 def test_all_name_one_version_and_one_image():
     version = subprocess.run([BINARY, "version"], capture_output=True, text=True, check=True).stdout.split()[1]
     (chart,) = load(CHART / "Chart.yaml")
@@ -338,7 +408,7 @@ def test_all_name_one_version_and_one_image():
     for path in MANIFESTS.rglob("*.yaml"):
         for tagged in re.findall(r"registry\.example\.com/sluice:(\S+)", path.read_text()):
             assert tagged == version, path
-        for tagged in re.findall(r"name: registry\.example\.com/sluice, newTag: ([^}\s]+)", path.read_text()):
+        for tagged in re.findall(r"newName: registry\.example\.com/sluice, newTag: ([^}\s]+)", path.read_text()):
             assert tagged == version, path
     assert f"@sha256:{'0' * 64}" in [one["image"] for one in containers(the(
         dict(WORLDS)["chart: everything"], "Deployment"))][0]
