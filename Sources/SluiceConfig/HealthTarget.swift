@@ -55,7 +55,8 @@ extension ConfigurationLoader {
             if listen == nil { listeners = reader.readListeners(&section) ?? [] }
         }
         guard let target = HealthTarget.first(of: listeners) else {
-            throw fault(path ?? "--listen", "names no address that can be asked (a port of 0 and sockets of systemd have none)")
+            let reason = "names no address that can be asked: a port of 0 and a socket of systemd have none"
+            throw fault(path ?? "--listen", reason)
         }
         return target
     }

@@ -5,7 +5,9 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import resource
+import shutil
 import subprocess
 import tempfile
 
@@ -19,7 +21,8 @@ USER = 65532
 class Engine:
     """`with Engine() as engine:`; all its containers are gone afterwards."""
 
-    def __init__(self):
+    def __init__(self, names=False):
+        """`names`: containers find each other by name; then no other name server can have the gateway's port."""
         # Sockets in it have paths, which may not be long.
         self.folder = tempfile.TemporaryDirectory(prefix="sluice-", dir="/tmp")
         self.path = pathlib.Path(self.folder.name)
@@ -27,20 +30,20 @@ class Engine:
         # Engines live beside each other, so each has a bridge and a subnet of its own, by the number of its process.
         self.subnet = f"10.{128 + number // 256 % 64}.{number % 256}"
         self.gateway = f"{self.subnet}.1"
-        self._write_network(f"slc{number}")
+        self._write_network(f"slc{number}", names)
         self.settings = self.path / "containers.conf"
         self.settings.write_text(self._settings())
         self.environment = {**os.environ, "CONTAINERS_CONF": str(self.settings), "DISABLE_HC_SYSTEMD": "true",
                             "TMPDIR": str(self.path)}
         self.options = ["--root", str(self.path / "storage"), "--runroot", str(self.path / "run"), "--storage-driver", "vfs"]
 
-    def _write_network(self, bridge):
+    def _write_network(self, bridge, names):
         folder = self.path / "networks"
         folder.mkdir()
         (folder / "sluice.json").write_text(json.dumps({
             "name": "sluice", "id": "5" * 64, "driver": "bridge", "network_interface": bridge, "ipv6_enabled": False,
             "subnets": [{"subnet": f"{self.subnet}.0/24", "gateway": self.gateway}], "internal": False,
-            "dns_enabled": False, "ipam_options": {"driver": "host-local"}, "created": "2020-01-01T00:00:00Z"}))
+            "dns_enabled": names, "ipam_options": {"driver": "host-local"}, "created": "2020-01-01T00:00:00Z"}))
 
     def _settings(self):
         """runc, since crun wants cgroups as some machines do not have them; no limit above what this process may set."""
@@ -78,6 +81,20 @@ default_network = "sluice"
                               stderr=subprocess.STDOUT, text=True, timeout=1200)
         assert done.returncode == 0, done.stdout
         return tag
+
+    def install(self, tag, *programs):
+        """An image of programs of this machine, with the libraries that they need."""
+        folder = self.path / tag.replace("/", "-").replace(":", "-")
+        for program in programs:
+            found = os.path.realpath(shutil.which(program))
+            needed = re.findall(r"(/\S+)", subprocess.run(["ldd", found], capture_output=True, text=True).stdout)
+            for source, target in [(found, f"/usr/bin/{program}"), *((library, library) for library in needed)]:
+                place = folder / target.lstrip("/")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, place)
+        (folder / "Containerfile").write_text("FROM scratch\nCOPY . /\nENV PATH=/usr/bin\n")
+        subprocess.run(["buildah", *self.options, "bud", "--isolation", "chroot", "--tag", tag, folder], env=self.environment,
+                       check=True, capture_output=True, timeout=120)
 
     def run(self, *options, image=IMAGE, command=()):
         """Starts a container with the hardening that Sluice is meant to run under."""

@@ -106,7 +106,8 @@ public struct PingProbe: HealthProbe {
             let payload = frames.dropFirst(Frame.head).prefix(length)
             frames = frames.dropFirst(Frame.head + length)
             if head[3] == Frame.goAway { return .ill("the server closes its connections") }
-            if head[3] == Frame.ping, head[4] & Frame.acknowledged != 0, payload.elementsEqual(Self.word) { return .well }
+            let isAcknowledged = head[4] & Frame.acknowledged != 0
+            if head[3] == Frame.ping, isAcknowledged, payload.elementsEqual(Self.word) { return .well }
         }
         return nil
     }
