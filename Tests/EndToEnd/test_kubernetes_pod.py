@@ -1,4 +1,5 @@
-"""The pod of `Deploy/kubernetes/sidecar`, run by `podman kube play`: an app and Sluice beside it, a provider outside."""
+"""Pods run by `podman kube play`, with a provider outside of them: an app with Sluice beside it, as in `Deploy/kubernetes/sidecar`, and
+the one that the chart makes."""
 
 import base64
 import contextlib
@@ -14,7 +15,7 @@ import exposition
 import yaml
 from containers import IMAGE, Engine
 from harness import CHAT, DONE, HEAD, Peer, Reply, chunk, connect, drain, event, request_bytes, until
-from kubernetes_world import MANIFESTS, kustomize, load, of_kind, pod_of
+from kubernetes_world import MANIFESTS, kustomize, load, of_kind, pod_of, released
 from life_world import refused
 from test_operator import ask
 
@@ -40,63 +41,91 @@ class Provider:
         connection.sendall(chunk(DONE) + b"0\r\n\r\n")
 
 
-def as_played(upstream, ports):
-    """The sidecar's resources as podman 4.3 can run them here.
+def playable(resources):
+    """Resources as podman 4.3 can run them here.
 
-    It knows no native sidecars (`restartPolicy` of an init container is dropped, and it would wait for its end), so Sluice stands first
-    among the containers. Its probes are commands inside of the container, which an image of one binary cannot have: what they ask is
+    It knows no native sidecars (`restartPolicy` of an init container is dropped, and it would wait for its end), so they stand first
+    among the containers. Probes are commands inside of the container, which an image of one binary cannot have: what they ask is
     asked by the test. Of a Secret it reads `data` alone, and wants `optional` said."""
-    resources = copy.deepcopy(kustomize(MANIFESTS / "sidecar"))
-    (settings,), (app,) = of_kind(resources, "ConfigMap"), of_kind(resources, "Deployment")
-    served = yaml.safe_load(settings["data"]["sluice.yaml"])
-    served["upstreams"]["openai"]["url"] = upstream
-    served["listeners"].append({"address": "0.0.0.0:8081"})
-    settings["data"]["sluice.yaml"] = json.dumps(served)
-    app["spec"]["replicas"] = 1
-    spec = pod_of(app)["spec"]
-    (sidecar,), (own,) = spec.pop("initContainers"), spec["containers"]
-    del sidecar["restartPolicy"]
-    spec["containers"] = [sidecar, own]
+    kept = [copy.deepcopy(one) for one in resources if one["kind"] in ("ConfigMap", "Deployment")]
+    (workload,) = of_kind(kept, "Deployment")
+    workload["spec"]["replicas"] = 1
+    spec = pod_of(workload)["spec"]
+    for container in (sidecars := spec.pop("initContainers", [])):
+        del container["restartPolicy"]
+    spec["containers"] = sidecars + spec["containers"]
     for container in spec["containers"]:
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             container.pop(probe, None)
         container.update(image=IMAGE, imagePullPolicy="Never")
-    sidecar["ports"] = [{"containerPort": 9910, "hostPort": ports["admin"]}, {"containerPort": 8081, "hostPort": ports["sidecar"]}]
-    # The app is a Sluice too: one that asks the sidecar as an SDK would, at the address that the manifest gives it.
-    told = {one["name"]: one["value"] for one in own["env"]}
-    asks = {"listeners": [{"address": "0.0.0.0:3000"}], "workers": 1, "drain_timeout": "50s",
-            "upstreams": {"sidecar": {"url": told["OPENAI_BASE_URL"], "dialect": "openai-chat",
-                                      "api_key": told["OPENAI_API_KEY"]}},
-            "routes": [{"path": "/app", "request": "openai-chat", "response": "text", "upstream": "sidecar"}]}
-    resources.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app"},
-                      "data": {"sluice.yaml": json.dumps(asks)}})
-    own["args"] = ["run", "-c", "/etc/app/sluice.yaml"]
-    own["ports"] = [{"containerPort": 3000, "hostPort": ports["app"]}]
-    own["volumeMounts"] = [{"name": "app", "mountPath": "/etc/app", "readOnly": True}]
-    spec["volumes"].append({"name": "app", "configMap": {"name": "app"}})
     for volume in spec["volumes"]:
         if "secret" in volume:
             volume["secret"]["optional"] = False
     (secret,) = load(MANIFESTS / "sidecar/secret.yaml")
     (name,) = secret.pop("stringData")
     secret["data"] = {name: base64.b64encode(KEY.encode()).decode()}
-    return [secret, *sorted(resources, key=lambda one: one["kind"] != "ConfigMap")]
+    return [secret, *sorted(kept, key=lambda one: one["kind"] != "ConfigMap")], spec
+
+
+def sidecar_pod(upstream, ports):
+    """The pod of Deploy/kubernetes/sidecar. The app is a Sluice, too: one that asks the sidecar as an SDK would, at the address that
+    the manifest gives it."""
+    resources, spec = playable(kustomize(MANIFESTS / "sidecar"))
+    (settings,) = of_kind(resources, "ConfigMap")
+    served = yaml.safe_load(settings["data"]["sluice.yaml"])
+    served["upstreams"]["openai"]["url"] = upstream
+    served["listeners"].append({"address": "0.0.0.0:8081"})
+    settings["data"]["sluice.yaml"] = json.dumps(served)
+    sidecar, own = spec["containers"]
+    sidecar["ports"] = [{"containerPort": 9910, "hostPort": ports["admin"]}, {"containerPort": 8081, "hostPort": ports["sluice"]}]
+    told = {one["name"]: one["value"] for one in own["env"]}
+    asks = {"listeners": [{"address": "0.0.0.0:3000"}], "workers": 1, "drain_timeout": "50s",
+            "upstreams": {"sidecar": {"url": told["OPENAI_BASE_URL"], "dialect": "openai-chat",
+                                      "api_key": told["OPENAI_API_KEY"]}},
+            "routes": [{"path": "/app", "request": "openai-chat", "response": "text", "upstream": "sidecar"}]}
+    resources.insert(0, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app"},
+                         "data": {"sluice.yaml": json.dumps(asks)}})
+    own["args"] = ["run", "-c", "/etc/app/sluice.yaml"]
+    own["ports"] = [{"containerPort": 3000, "hostPort": ports["app"]}]
+    own["volumeMounts"] = [{"name": "app", "mountPath": "/etc/app", "readOnly": True}]
+    spec["volumes"].append({"name": "app", "configMap": {"name": "app"}})
+    return resources
+
+
+def chart_pod(upstream, ports):
+    """The pod that the chart makes."""
+    settings = {"openai": {"url": upstream, "dialect": "openai-chat", "api_key": {"file": "/run/secrets/sluice/openai"}}}
+    route = {"path": "/v1/chat/completions", "request": "openai-chat", "response": "openai-chat", "upstream": "openai"}
+    resources, spec = playable(released({"secret": {"existing": "sluice-providers"}, "config": {
+        "upstreams": settings, "routes": [route], "drain_delay": "1s"}}))
+    for port in spec["containers"][0]["ports"]:
+        port["hostPort"] = ports["sluice" if port["name"] == "http" else "admin"]
+    return resources
 
 
 class Played:
     """The pod while it runs."""
 
-    def __init__(self, engine, provider):
+    def __init__(self, engine, provider, make):
         self.engine = engine
-        self.ports = {name: free_port() for name in ("admin", "sidecar", "app")}
-        resources = as_played(f"http://{engine.gateway}:{provider.peer.port}/v1", self.ports)
+        self.ports = {name: free_port() for name in ("admin", "sluice", "app")}
+        resources = make(f"http://{engine.gateway}:{provider.peer.port}/v1", self.ports)
         self.file = engine.path / "pod.yaml"
-        self.file.write_text(yaml.safe_dump_all([one for one in resources if one["kind"] != "Service"]))
+        self.file.write_text(yaml.safe_dump_all(resources))
         self.grace = pod_of(of_kind(resources, "Deployment")[0])["spec"]["terminationGracePeriodSeconds"]
         began = time.monotonic()
         engine.podman("kube", "play", "--network", "sluice", self.file)
-        until(lambda: self.is_ready(), 60, "what the startup probe asks")
+        until(self.is_ready, 60, "what the startup probe asks")
         self.started_in = time.monotonic() - began
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind:
+            self.tell()
+        self.engine.podman("kube", "down", self.file, check=False)
+        assert kind or not self.containers(), "kube down takes all away"
 
     def is_ready(self):
         with contextlib.suppress(OSError, AssertionError):
@@ -124,9 +153,9 @@ def status(process):
     return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
 
 
-def check_confinement(played):
+def check_confinement(played, count, memory):
     found = played.containers()
-    assert len(found) == 2 and all(one["State"]["Running"] for one in found.values()), found.keys()
+    assert len(found) == count and all(one["State"]["Running"] for one in found.values()), found.keys()
     for name, one in found.items():
         assert one["HostConfig"]["ReadonlyRootfs"], name
         told = status(one["State"]["Pid"])
@@ -134,24 +163,27 @@ def check_confinement(played):
         assert {told[sort] for sort in ("CapEff", "CapPrm", "CapBnd")} == {"0" * 16}, (name, told)
         assert told["NoNewPrivs"] == "1", name
     (sidecar,) = [one for name, one in found.items() if name.endswith("-sluice")]
-    assert sidecar["HostConfig"]["Memory"] == 256 << 20
+    assert sidecar["HostConfig"]["Memory"] == memory
 
 
-def test_the_sidecar_streams_and_ends_after_its_streams():
+def test_pods_stream_and_end_after_their_streams():
     provider = Provider()
-    with Engine() as engine:
+    with Engine() as engine, provider.peer:
         engine.build()
-        played = Played(engine, provider)
-        try:
-            check_confinement(played)
+        with Played(engine, provider, sidecar_pod) as played:
+            check_confinement(played, 2, 256 << 20)
             check_admin(played)
-            check_streams(played, provider)
-            check_end(played, provider)
-        except BaseException:
-            played.tell()
-            raise
-        finally:
-            provider.peer.close()
+            check_streams(played, provider, "app", "sluice")
+            # As the kubelet ends a pod with a native sidecar: the app first, and Sluice, which serves it to its last stream, behind it.
+            check_end(played, provider, "app", "sluice")
+        with Played(engine, provider, chart_pod) as played:
+            check_confinement(played, 1, 512 << 20)
+            check_admin(played)
+            check_streams(played, provider, "sluice")
+            check_end(played, provider, "sluice")
+
+
+PATHS = {"app": "/app", "sluice": "/v1/chat/completions"}
 
 
 def check_admin(played):
@@ -172,11 +204,11 @@ def read_until(connection, wanted, data=b""):
     return data
 
 
-def check_streams(played, provider):
-    """Through app and sidecar, and from outside to the sidecar: each token is read before the provider says the next one."""
-    for port, path, asked in ((played.ports["app"], "/app", CHAT), (played.ports["sidecar"], "/v1/chat/completions", CHAT)):
-        client = connect(port)
-        client.sendall(request_bytes(path, asked, headers=["Connection: close"]))
+def check_streams(played, provider, *parts):
+    """Each token is read before the provider says the next one."""
+    for part in parts:
+        client = connect(played.ports[part])
+        client.sendall(request_bytes(PATHS[part], CHAT, headers=["Connection: close"]))
         data = b""
         for number in range(5):
             provider.tokens.put(f"token-{number} ")
@@ -190,26 +222,25 @@ def check_streams(played, provider):
     assert "unused" not in told, "the app's own key goes no further than to the sidecar"
 
 
-def check_end(played, provider):
-    """As the kubelet ends a pod with a native sidecar: the app first, the sidecar when that has gone. Each has a stream then.
+def check_end(played, provider, *parts):
+    """SIGTERM to one container after the other, each with a stream under way.
 
-    `kube down` of podman 4.3 sends SIGKILL right behind SIGTERM, and `pod stop` takes the network away at once; a kubelet does neither."""
+    Not by `kube down`, which in podman 4.3 sends SIGKILL right behind SIGTERM, nor by `pod stop`, which takes the network away at once: a
+    kubelet does neither."""
     began = time.monotonic()
-    for part, port, path in (("app", "app", "/app"), ("sluice", "sidecar", "/v1/chat/completions")):
-        client = connect(played.ports[port])
-        client.sendall(request_bytes(path, CHAT, headers=["Connection: close"]))
+    for part in parts:
+        client = connect(played.ports[part])
+        client.sendall(request_bytes(PATHS[part], CHAT, headers=["Connection: close"]))
         provider.tokens.put("before ")
         data = read_until(client, b"before ")
         codes = []
         end = threading.Thread(target=lambda: codes.append(played.stop(part)))
         end.start()
-        until(lambda: refused(played.ports[port]), 30, f"{part} was asked to end")
-        # The sidecar serves the app to its last stream.
-        assert played.is_ready() == (part == "app")
+        until(lambda: refused(played.ports[part]), 60, f"{part} was asked to end")
+        assert played.is_ready() == (part == "app"), "Sluice is ready until it is asked to end itself"
         for number in range(4):
             provider.tokens.put(f"after-{number} ")
             data = read_until(client, f"after-{number} ".encode(), data)
-            time.sleep(0.1)
         assert not codes, f"{part} ended before its stream"
         provider.tokens.put(None)
         whole = time.monotonic()
@@ -220,6 +251,4 @@ def check_end(played, provider):
         print(f"  {part}: its stream ended whole after SIGTERM, and the container {time.monotonic() - whole:.2f} s later")
     took = time.monotonic() - began
     assert took < played.grace
-    played.engine.podman("kube", "down", played.file)
-    assert not played.containers(), "kube down takes all away"
     print(f"  ready {played.started_in:.1f} s after kube play, ended in {took:.1f} s of {played.grace} s")

@@ -1,5 +1,6 @@
 """The unit in `Deploy`: what systemd says of it, and that the program lives inside of it."""
 
+import functools
 import json
 import os
 import pathlib
@@ -72,6 +73,7 @@ def test_it_has_time_to_drain():
     assert f'"systemd:{name}"' in SOCKET.read_text()
 
 
+@functools.cache
 def members(group):
     """System calls of a set such as `@system-service`, and of the sets in it."""
     done = analyze("syscall-filter", "--no-pager", group)
