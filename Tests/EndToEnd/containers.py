@@ -2,6 +2,7 @@
 podman: storage, network and settings stand in a folder that goes away."""
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -30,6 +31,8 @@ class Engine:
         # Engines live beside each other, so each has a bridge and a subnet of its own, by the number of its process.
         self.subnet = f"10.{128 + number // 256 % 64}.{number % 256}"
         self.gateway = f"{self.subnet}.1"
+        # Of the network; some of what podman keeps of networks is the whole machine's, by their names.
+        self.network = f"sluice-{number}"
         self._write_network(f"slc{number}", names)
         self.settings = self.path / "containers.conf"
         self.settings.write_text(self._settings())
@@ -40,8 +43,8 @@ class Engine:
     def _write_network(self, bridge, names):
         folder = self.path / "networks"
         folder.mkdir()
-        (folder / "sluice.json").write_text(json.dumps({
-            "name": "sluice", "id": "5" * 64, "driver": "bridge", "network_interface": bridge, "ipv6_enabled": False,
+        (folder / f"{self.network}.json").write_text(json.dumps({
+            "name": self.network, "id": hashlib.sha256(self.network.encode()).hexdigest(), "driver": "bridge", "network_interface": bridge, "ipv6_enabled": False,
             "subnets": [{"subnet": f"{self.subnet}.0/24", "gateway": self.gateway}], "internal": False,
             "dns_enabled": names, "ipam_options": {"driver": "host-local"}, "created": "2020-01-01T00:00:00Z"}))
 
@@ -60,7 +63,7 @@ runtime = "runc"
 [network]
 network_backend = "netavark"
 network_config_dir = "{self.path / "networks"}"
-default_network = "sluice"
+default_network = "{self.network}"
 """
 
     def podman(self, *arguments, check=True, seconds=60):
@@ -106,8 +109,14 @@ default_network = "sluice"
         return self
 
     def __exit__(self, *_):
-        self.podman("pod", "rm", "--all", "--force", "--time", 0, check=False)
-        self.podman("rm", "--all", "--force", "--time", 0, check=False)
+        # One that another needs is not removed before that one is.
+        for _ in range(5):
+            self.podman("pod", "rm", "--all", "--force", "--time", 0, check=False)
+            done = self.podman("rm", "--all", "--force", "--time", 0, check=False)
+            if not self.podman("ps", "--all", "--quiet"):
+                break
+        else:
+            raise AssertionError(f"containers are left behind in {self.path}: {done.stderr}")
         # Layers belong to others than us inside of user namespaces only; what is still mounted must not be followed.
         with contextlib.suppress(OSError):
             self.folder.cleanup()
@@ -136,6 +145,10 @@ class Container:
         """In the container; returns the exit code and all output."""
         done = self.engine.podman("exec", self.name, *command, check=False)
         return done.returncode, done.stdout + done.stderr
+
+    def check(self):
+        """By the image's or the engine's health check: whether it is well."""
+        return self.engine.podman("healthcheck", "run", self.name, check=False).returncode == 0
 
     def stop(self, seconds=60):
         """SIGTERM, and SIGKILL after `seconds`; returns the exit code."""

@@ -114,7 +114,7 @@ class Played:
         self.file.write_text(yaml.safe_dump_all(resources))
         self.grace = pod_of(of_kind(resources, "Deployment")[0])["spec"]["terminationGracePeriodSeconds"]
         began = time.monotonic()
-        engine.podman("kube", "play", "--network", "sluice", self.file)
+        engine.podman("kube", "play", "--network", engine.network, self.file)
         until(self.is_ready, 60, "what the startup probe asks")
         self.started_in = time.monotonic() - began
 
