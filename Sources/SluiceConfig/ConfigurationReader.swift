@@ -114,7 +114,7 @@ struct ConfigurationReader {
 
     // MARK: - Listeners
 
-    private func readListeners(_ root: inout Section) -> [ListenerSpec]? {
+    func readListeners(_ root: inout Section) -> [ListenerSpec]? {
         guard let items = root.list("listeners") else {
             if root.value("listeners") == nil { root.missing("listeners") }
             return nil

@@ -85,8 +85,13 @@ public enum ConfigurationSchema {
     ]
 
     private static let admin = [
-        Key("address", Build.text, "127.0.0.1:9910, or unix:/path; any other address needs a token.", isRequired: true),
-        Key("token", Build.secret, "Asked of all but health checks, as a bearer token."),
+        Key(
+            "address", Build.text, "127.0.0.1:9910, or unix:/path; any other address needs a token or expose.",
+            isRequired: true),
+        Key("token", Build.secret, "Asked of all but health checks and what is exposed, as a bearer token."),
+        Key(
+            "expose", Build.list(of: Build.choice(AdminSpec.Endpoint.self)),
+            "What needs no token; without one, nothing else but health checks is served beyond this machine."),
     ]
 
     private static let errors = [

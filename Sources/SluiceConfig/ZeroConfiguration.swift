@@ -112,13 +112,15 @@ struct ZeroConfiguration {
 }
 
 extension ConfigurationLoader {
+    static let zeroListen = "0.0.0.0:8080"
+
     /// What the environment's keys make, else the upstream at `demoURL`.
     public static func zeroConfiguration(
         environment: [String: String], listen: String?, demoURL: String
     ) throws(ConfigurationFaults) -> Configuration {
         let zero = try ZeroConfiguration(environment: environment, demoURL: demoURL)
         var configuration = Configuration(
-            listeners: [ListenerSpec(address: listen ?? "0.0.0.0:8080")], upstreams: zero.upstreams,
+            listeners: [ListenerSpec(address: listen ?? zeroListen)], upstreams: zero.upstreams,
             routes: zero.routes)
         configuration.servesPage = !namesProvider(environment)
         return configuration

@@ -12,6 +12,8 @@ enum CommandLineTool {
           sluice run [-c FILE] [--watch] [--listen ADDRESS]
                                                     serve; without -c, what the environment's API keys make, or the demo;
                                                     --watch reloads when the file, or one that it names, has changed
+          sluice healthcheck [-c FILE] [--listen ADDRESS] [--ready] [--timeout TIME]
+                                                    exit code 0 if the server that runs with these is well, for containers
           sluice validate FILE                      check a configuration and print every fault in it
           sluice schema                             print the JSON Schema of configurations
           sluice formats [--json]                   what can be spoken to clients and to upstreams
@@ -39,6 +41,7 @@ enum CommandLineTool {
             case "formats": return try FormatsCommand.run(rest)
             case "convert": return try ConvertCommand.run(rest)
             case "replay": return try ReplayCommand(rest).run()
+            case "healthcheck": return try HealthcheckCommand.run(rest)
             case "supervise": return try SuperviseCommand.run(rest)
             case "key": return try KeyCommand.run(rest)
             case "version", "--version": return say("sluice \(version)\n")
@@ -51,7 +54,9 @@ enum CommandLineTool {
     }
 
     private static func unknown(_ command: String) -> String {
-        let known = ["run", "validate", "schema", "formats", "convert", "replay", "key", "version", "help"]
+        let known = [
+            "run", "healthcheck", "validate", "schema", "formats", "convert", "replay", "key", "version", "help",
+        ]
         let near = Names.nearest(to: command, in: known).map { " (did you mean '\($0)'?)" } ?? ""
         return "there is no command '\(command)'\(near)"
     }
@@ -60,12 +65,11 @@ enum CommandLineTool {
         let options = try CommandOptions(
             arguments, values: ["config", "listen"], flags: ["watch"], short: ["c": "config"])
         if let extra = options.operands.first { throw CommandOptions.Fault("run does not know '\(extra)'") }
-        if options.has("watch"), options.text("config") == nil {
+        let served = Served(options)
+        if options.has("watch"), served.file == nil {
             throw CommandOptions.Fault("--watch needs a file (-c)")
         }
-        return RunCommand(
-            file: options.text("config"), listen: options.text("listen"), watches: options.has("watch")
-        ).run()
+        return RunCommand(file: served.file, listen: served.listen, watches: options.has("watch")).run()
     }
 
     private static func schema(_ arguments: [String]) throws(CommandOptions.Fault) -> Int32 {
