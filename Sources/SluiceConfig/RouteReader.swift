@@ -35,8 +35,9 @@ extension ConfigurationReader {
         let path = readPath(&section)
         let request = readRequired("request", RequestFormat.self, &section)
         let response = readResponse(&section)
-        let steps = readSteps(&section, checksUpstream ? upstreams : nil)
-        let choices = steps.map { $0.last?.upstreams } ?? readUpstreamChoices(&section, checksUpstream ? upstreams : nil)
+        let known = checksUpstream ? upstreams : nil
+        let steps = readSteps(&section, known)
+        let choices = steps.map { $0.last?.upstreams } ?? readUpstreamChoices(&section, known)
         var route = Route(
             path: path ?? .exact("/"), request: request ?? .passthrough, response: response ?? .auto, upstream: 0)
         if let choices { route.upstreams = choices }
@@ -197,7 +198,8 @@ extension ConfigurationReader {
         if request != .passthrough && relays {
             report("response", "only a passthrough request can have a passthrough response")
         }
-        for upstream in upstreams where upstream.wire == .dialect(.raw) && request != .passthrough {
+        for upstream in upstreams
+        where upstream.wire == .dialect(.raw) && request != .passthrough && route.steps.isEmpty {
             report("upstream", "'\(upstream.name)' has the dialect raw, which only passthrough can use")
         }
         guard request == .passthrough else { return }

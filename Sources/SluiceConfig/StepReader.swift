@@ -4,7 +4,9 @@ import SluiceStreams
 /// `steps` of a route.
 extension ConfigurationReader {
     /// Keys that say how an upstream is asked: with steps, each step has its own.
-    private static let stepKeys = ["upstream", "upstream_path", "model", "system", "defaults", "overrides", "drop_unsupported"]
+    private static let stepKeys = [
+        "upstream", "upstream_path", "model", "system", "defaults", "overrides", "drop_unsupported",
+    ]
 
     /// nil: the route has none, and asks its upstream itself. `known` is nil where the upstreams themselves could not be read.
     func readSteps(_ parent: inout Section, _ known: [UpstreamSpec]?) -> [StepSpec]? {
@@ -61,7 +63,8 @@ extension ConfigurationReader {
             context.report(node, section.path(of: "when"), "the last step always runs, since somebody has to answer")
         }
         if step.answers, step.conditions.isEmpty, !isLast, let node = section.value("answers") {
-            context.report(node, section.path(of: "answers"), "needs 'when': without it no step behind this one ever runs")
+            context.report(
+                node, section.path(of: "answers"), "needs 'when': without it no step behind this one ever runs")
         }
         for choice in choices ?? [] {
             guard let upstream = known?[choice.upstream], upstream.wire == .dialect(.raw) else { continue }
@@ -156,7 +159,7 @@ extension ConfigurationReader {
             item.finish()
             if let role, let content { step.messages.append(StepSpec.Message(role: role, content: content)) }
         }
-        if !items.isEmpty, step.messages.allSatisfy({ $0.role == .system }) {
+        if step.messages.count == items.count, !items.isEmpty, step.messages.allSatisfy({ $0.role == .system }) {
             context.report(node, section.path(of: "messages"), "needs a message of the user's")
         }
     }

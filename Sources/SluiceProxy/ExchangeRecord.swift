@@ -132,7 +132,9 @@ struct ExchangeRecord {
 
     /// As providers counted them, in all steps.
     var allTokens: (input: Int?, output: Int?) {
-        func sum(_ own: Int?, _ steps: Int?) -> Int? { steps.map { (own ?? 0).addingReportingOverflow($0).partialValue } ?? own }
+        func sum(_ own: Int?, _ steps: Int?) -> Int? {
+            steps.map { (own ?? 0).addingReportingOverflow($0).partialValue } ?? own
+        }
         return (sum(usage?.input, stepTokens.input), sum(usage?.output, stepTokens.output))
     }
 

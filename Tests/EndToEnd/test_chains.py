@@ -432,6 +432,7 @@ def test_reload_and_drain_in_the_middle_of_a_chain():
             until(lambda: events(proxy, "draining"), what="draining")
             two.release(4)
             reply = stream.whole()
+            stream.close()
             assert reply.complete and b"Cats" in reply.body and not three.requests, reply.raw
             assert proxy.process.wait(20) == 0
     with Held(openai(["paws"])) as one, Provider(openai(["Cats."])) as two:
@@ -439,7 +440,9 @@ def test_reload_and_drain_in_the_middle_of_a_chain():
             stream = Stream(proxy.port, "/sse-text?prompt=x")
             until(lambda: one.requests, what="step 1")
             proxy.process.send_signal(signal.SIGTERM)
-            assert stream.whole().status == 503 and proxy.process.wait(30) == 0
+            assert stream.whole().status == 503
+            stream.close()
+            assert proxy.process.wait(30) == 0
             until(lambda: one.hangups == 1, what="step 1 is stopped")
             assert line(proxy)["end"] == "drain" and not two.requests
 

@@ -94,8 +94,8 @@ final class ChainRun {
     static func sum(_ left: RateLimiter.Spent, _ right: RateLimiter.Spent) -> RateLimiter.Spent {
         switch (left, right) {
         case (.counted(let a), .counted(let b)): .counted(a + b)
-        case (.counted(let a), .estimated(let b)), (.estimated(let a), .counted(let b)), (.estimated(let a), .estimated(let b)):
-            .estimated(output: a + b)
+        case (.counted(let a), .estimated(let b)), (.estimated(let a), .counted(let b)): .estimated(output: a + b)
+        case (.estimated(let a), .estimated(let b)): .estimated(output: a + b)
         }
     }
 
@@ -161,7 +161,8 @@ final class ChainRun {
             return ProxyError(.badRequest, .client, "\(subject) is missing, which step '\(step)' needs")
         }
         return ProxyError(
-            .malformed(.body), .upstream, "there is no \(subject), which step '\(step)' needs: what came is no such JSON")
+            .malformed(.body), .upstream,
+            "there is no \(subject), which step '\(step)' needs: what came is no such JSON")
     }
 }
 

@@ -155,7 +155,10 @@ extension ExchangeRecord {
         let isDone = step.reason == "done"
         let word = isDone && finish != nil && finish != .stop ? finish?.text ?? "" : step.reason
         steps += (steps.isEmpty ? "" : ",") + "\(name):\(word):\(step.duration.milliseconds)ms"
-        func sum(_ own: Int?, _ other: Int?) -> Int? { other.map { max(0, min($0, 1_000_000_000)) + (own ?? 0) } ?? own }
+        // Counts come from outside.
+        func sum(_ own: Int?, _ other: Int?) -> Int? {
+            other.map { max(0, min($0, 1_000_000_000)) + (own ?? 0) } ?? own
+        }
         stepTokens.input = sum(stepTokens.input, step.usage?.input)
         stepTokens.output = sum(stepTokens.output, step.usage?.output)
         retries += step.retries

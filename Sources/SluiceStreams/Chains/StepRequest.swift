@@ -24,8 +24,8 @@ extension RequestTranslator {
             let mayLackOne = format == .prompt || format == .run && client.json?["input"] != nil
             guard mayLackOne, !needsConversation else { throw error }
             // Without anything to say, it may still name a model.
-            let named = (client.json?["input"] ?? client.json)?["model"]?.string ?? hints.parameters.model.map { JSONString($0) }
-            chat.model = named?.isEmpty == false ? named : nil
+            let named = (client.json?["input"] ?? client.json)?["model"]?.string?.text ?? hints.parameters.model ?? ""
+            chat.model = named.isEmpty ? nil : JSONString(named)
         }
         return ChainRequest(chat: chat, input: TemplateInput(client, chat, items), answer: answer)
     }

@@ -25,7 +25,9 @@ enum TranslatedBody {
         body.merge(try writer.settings(request, &losses), overriding: true)
         defaults.merge(into: &body)
         if dialect.hasStreamFlag { body["stream"] = .bool(result.asksForStream) }
-        if dialect.hasUsageOption, result.asksForStream, rules.asksForUsage { body["stream_options"] = ["include_usage": true] }
+        if dialect.hasUsageOption, result.asksForStream, rules.asksForUsage {
+            body["stream_options"] = ["include_usage": true]
+        }
         overrides.merge(into: &body)
         writer.complete(&body)
         if !losses.fields.isEmpty {
