@@ -79,6 +79,7 @@ struct ConfigurationReader {
         set("stream_buffer_high_bytes", \.streamBufferHighBytes)
         set("stream_buffer_low_bytes", \.streamBufferLowBytes, atLeast: 0)
         set("event_bytes", \.eventBytes, atLeast: 1024)
+        set("step_output_bytes", \.stepOutputBytes)
         set("handshake_timeout", \.handshakeTimeout)
         set("request_head_timeout", \.requestHeadTimeout)
         set("request_body_timeout", \.requestBodyTimeout)

@@ -115,6 +115,7 @@ public enum ConfigurationSchema {
         Key("stream_buffer_high_bytes", Build.size, "Waiting for one side: reading the other side pauses."),
         Key("stream_buffer_low_bytes", Build.size, "Reading goes on."),
         Key("event_bytes", Build.size, "One event of a stream while it is assembled."),
+        Key("step_output_bytes", Build.size, "The answer of a step before the last: 502."),
         Key("handshake_timeout", Build.duration, "From the connection to the first byte of a request, TLS included."),
         Key("request_head_timeout", Build.duration, "From a head's first byte to its last."),
         Key("request_body_timeout", Build.duration, "Between two reads of a body: 408."),
@@ -294,8 +295,8 @@ public enum ConfigurationSchema {
         Key("response", Build.choice(StreamFormat.self, more: ["auto"]), "What the client gets.", isRequired: true),
         Key(
             "upstream", Build.either(choice, orListOf: choice),
-            "A name under `upstreams`, or several: the next is asked if one fails before its first token.",
-            isRequired: true),
+            "A name under `upstreams`, or several: the next is asked if one fails before its first token. Or `steps`."),
+        StepSchema.own(choice: choice),
         Key("upstream_path", Build.text, "Behind the upstream's URL, in place of the dialect's own path."),
         Key("model", Build.text, "In place of the client's."),
         Key("system", Build.text, "Put before the client's messages."),

@@ -42,6 +42,8 @@ public struct Route: Sendable {
     public var response: Response
     /// In the order in which they are asked: the next one if the one before has failed before its first token. At least one.
     public var upstreams: [Choice]
+    /// Empty: the upstream is asked what the client asks. Else what this route says of its upstream is what the last one says.
+    public var steps: [StepSpec] = []
     /// The path put behind the upstream's base, in place of the one that the upstream's dialect defines.
     public var upstreamPath: String?
     public var model: String?

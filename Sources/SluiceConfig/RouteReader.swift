@@ -35,13 +35,16 @@ extension ConfigurationReader {
         let path = readPath(&section)
         let request = readRequired("request", RequestFormat.self, &section)
         let response = readResponse(&section)
-        let choices = readUpstreamChoices(&section, checksUpstream ? upstreams : nil)
+        let known = checksUpstream ? upstreams : nil
+        let steps = readSteps(&section, known)
+        let choices = steps.map { $0.last?.upstreams } ?? readUpstreamChoices(&section, known)
         var route = Route(
             path: path ?? .exact("/"), request: request ?? .passthrough, response: response ?? .auto, upstream: 0)
         if let choices { route.upstreams = choices }
         readMatch(&section, &route)
         readChanges(&section, &route)
         readBehaviour(&section, &route)
+        if let steps { take(steps, &route, &section) }
         readAccess(&section, &route)
         readResume(&section, &route)
         if let request { checkResume(request, route, &section) }
@@ -109,12 +112,7 @@ extension ConfigurationReader {
     }
 
     private func readChanges(_ section: inout Section, _ route: inout Route) {
-        if let path = section.string("upstream_path") {
-            route.upstreamPath = path
-            if !path.hasPrefix("/"), let node = section.value("upstream_path") {
-                context.report(node, section.path(of: "upstream_path"), "must begin with /")
-            }
-        }
+        route.upstreamPath = readUpstreamPath(&section)
         route.model = section.string("model")
         route.system = section.string("system")
         route.defaults = readObject("defaults", &section)
@@ -126,7 +124,15 @@ extension ConfigurationReader {
         vercel.finish()
     }
 
-    private func readObject(_ key: String, _ section: inout Section) -> String? {
+    func readUpstreamPath(_ section: inout Section) -> String? {
+        guard let path = section.string("upstream_path") else { return nil }
+        if !path.hasPrefix("/"), let node = section.value("upstream_path") {
+            context.report(node, section.path(of: "upstream_path"), "must begin with /")
+        }
+        return path
+    }
+
+    func readObject(_ key: String, _ section: inout Section) -> String? {
         guard let node = section.value(key) else { return nil }
         guard case .mapping = node.kind else {
             context.report(node, section.path(of: key), "must be a mapping, not \(node.typeName)")
@@ -183,13 +189,17 @@ extension ConfigurationReader {
             context.report(section.value(key) ?? section.node, section.path(of: key), message)
         }
         let relays = response == .format(.passthrough)
+        if request == .passthrough && !route.steps.isEmpty {
+            return report("steps", "a passthrough request is not changed, and has no steps")
+        }
         if request == .passthrough && !relays {
             report("response", "a passthrough request can only have a passthrough response")
         }
         if request != .passthrough && relays {
             report("response", "only a passthrough request can have a passthrough response")
         }
-        for upstream in upstreams where upstream.wire == .dialect(.raw) && request != .passthrough {
+        for upstream in upstreams
+        where upstream.wire == .dialect(.raw) && request != .passthrough && route.steps.isEmpty {
             report("upstream", "'\(upstream.name)' has the dialect raw, which only passthrough can use")
         }
         guard request == .passthrough else { return }

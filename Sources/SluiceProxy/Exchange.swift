@@ -33,6 +33,10 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     var generation: Generation?
     /// The answer is one that another exchange makes.
     var following: Following?
+    /// The answer takes several steps.
+    var chain: ChainRun?
+    /// This is one of them: `client` is the same.
+    let step: StepClient?
     /// Whom the route's `auth` knows the client as, where an answer is to be found by nobody else.
     var owner = ""
     let bodyLength: BodyLength
@@ -97,11 +101,16 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
 
     static let errorBodyLimit = 64 << 10
 
-    init(_ head: RequestHead, bodyLength: BodyLength, client: any ClientStream, worker: Worker) {
+    init(
+        _ head: RequestHead, bodyLength: BodyLength, client: any ClientStream, worker: Worker, step: StepClient? = nil
+    ) {
         (self.head, self.bodyLength, self.client, self.worker) = (head, bodyLength, client, worker)
+        self.step = step
         started = worker.loop.now
         deadlines = ExchangeDeadlines(started: started, limits: worker.limits)
         record = ExchangeRecord(head, client: client.peerText, isTLS: client.isTLS, worker: worker)
+        // A step is no request of a client's: it lives and is counted with the one that it works for.
+        guard step == nil else { return }
         worker.exchangeBegan()
         (liveSlot, serial) = (worker.live.add(self), worker.metrics.exchanges)
     }

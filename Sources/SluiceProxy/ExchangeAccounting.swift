@@ -64,6 +64,9 @@ extension Exchange {
     /// How long it took, from the moment at which the loop learnt that the client has gone, to stop the upstream.
     func noteCancel() { record.cancelLatency = worker.loop.readClock() - now }
 
+    /// Who answers, or most likely will where nobody has been asked yet.
+    var bridgeEndpoint: UpstreamEndpoint? { pool?.endpoint ?? group?.pools.first?.endpoint }
+
     // MARK: - Telling
 
     /// Secrets are nobody's; where an upstream is, is told to operators alone unless the configuration says otherwise.
@@ -87,6 +90,7 @@ extension Exchange {
 
     /// `error` for the log. What an upstream says in its own words may quote the prompt.
     func loggable(_ error: ProxyError) -> String {
+        if let told = chain?.failure { return told }
         if error.quotesUpstream, worker.logContent < .errors {
             if case .status(let status) = error.kind { return "upstream answered with status \(status)" }
             return "upstream reported an error in its stream"

@@ -165,10 +165,11 @@ extension Exchange {
     }
 
     /// Tokens of an answer that are taken from its limits together, while it streams.
-    private static let chargeStep = 64
+    static let chargeStep = 64
 
     /// A long answer counts as it comes, so that a client cannot begin many of them behind one another's back.
     func chargeTokens(_ count: Int) {
+        if let step { return stepGrew(step, count) }
         let last = nextCharge - Self.chargeStep
         nextCharge = count + Self.chargeStep
         worker.limiter.advance(&charges, by: count - last, at: now)
@@ -180,10 +181,12 @@ extension Exchange {
         guard !charges.isEmpty else { return }
         let settled = charges
         charges = []
-        worker.limiter.settle(settled, tokens: spentTokens(reason), at: now)
+        var spent = spentTokens(reason)
+        if let chain { spent = chain.answer == nil ? chain.spent : ChainRun.sum(chain.spent, spent) }
+        worker.limiter.settle(settled, tokens: spent, at: now)
     }
 
-    private func spentTokens(_ reason: String) -> RateLimiter.Spent {
+    func spentTokens(_ reason: String) -> RateLimiter.Spent {
         let output = record.usage?.output ?? bridge?.tokenCount ?? 0
         if let input = record.usage?.input { return .counted(Self.sum(input, output)) }
         let wasAnswered = (200..<300).contains(record.upstreamStatus)

@@ -61,6 +61,7 @@ extension Exchange {
     /// Asks the upstream at the plan's position: the request is made from the client's in its words, and a connection looked for.
     func beginAttempt() {
         guard phase != .over, let route, let group else { return }
+        if chain == nil, let plan = route.chain { return beginChain(plan) }
         record.attemptBegan(at: group.spec.name)
         deadlines.choose(group.spec.timeouts, keepalive: route.spec.keepalive, earlyHeaders: route.spec.earlyHeaders)
         // Where no place is well, another upstream is the better choice; the last one is tried all the same.
@@ -89,7 +90,8 @@ extension Exchange {
     private func makeRequest(_ route: RouteEntry, _ pool: UpstreamPool) throws(ProxyError) {
         let context = UpstreamRequest.Context(
             head: head, route: route, upstream: pool.endpoint, requestID: record.requestID, path: record.path,
-            position: attempts.plan.position, traceparent: record.trace?.child(span: record.spanID))
+            position: attempts.plan.position, traceparent: record.trace?.child(span: record.spanID),
+            step: step?.request ?? chain?.answer)
         // A relayed body is no part of the request: what waits of it follows.
         var body = ByteQueue()
         if !isBodyRelayed { swap(&body, &requestBody) }
@@ -200,7 +202,7 @@ extension Exchange {
         mode = .undecided
         guard isCommitted, let pool else { return }
         // Keepalives go on.
-        makeBridge(pool)
+        makeBridge(pool.endpoint)
         mode = .stream
     }
 

@@ -26,9 +26,9 @@ extension Exchange {
             }
             return respond(error, extra)
         }
-        if !isAnswerBegun, let pool {
+        if !isAnswerBegun, let endpoint = bridgeEndpoint {
             // Only keepalives have gone out: the failure is all that stands in the stream.
-            makeBridge(pool)
+            makeBridge(endpoint)
             mode = .stream
         }
         guard case .stream = mode else {
@@ -55,6 +55,10 @@ extension Exchange {
     }
 
     func respond(_ error: ProxyError, body: Span<UInt8>, _ fields: HeaderFields) {
+        if let step {
+            step.failure = (error, fields)
+            return end(error.reason)
+        }
         var fields = fields
         fields.append("Content-Type", "application/json")
         fields.append("X-Request-Id", record.requestID)
@@ -70,14 +74,16 @@ extension Exchange {
         // It was the first of its readers; what becomes of the answer is the generation's matter.
         if let generation { return generation.clientLeft() }
         guard phase != .over else { return }
-        if route?.spec.onDisconnect == .drain, reason == "client_gone", phase == .body || phase == .firstToken {
-            mode = .drain
+        let isUnderWay = phase == .body || phase == .firstToken || phase == .chaining
+        if route?.spec.onDisconnect == .drain, reason == "client_gone", isUnderWay {
+            (mode, canCommitEarly) = (.drain, false)
             endCompression()
             guard dropInflation() else { return end(reason) }
             worker.leftBehind(self)
             if isUpstreamPaused { upstream?.resumeReading() }
             return
         }
+        cancelChain(reason)
         letGoOfUpstream()
         if following == nil { noteCancel() }
         end(reason)
@@ -87,6 +93,7 @@ extension Exchange {
         dial?.cancel()
         upstream?.cancel()
         (dial, upstream) = (nil, nil)
+        cancelChain("cancelled")
     }
 
     func end(_ reason: String) {
@@ -103,8 +110,9 @@ extension Exchange {
         record.usage = bridge?.usage
         settleCharges(reason)
         record.finish(reason, at: now, started: started)
-        worker.exchangeEnded(record)
+        if let step { endStep(step, reason) } else { worker.exchangeEnded(record) }
         bridge = nil
+        chain = nil
         inflation = nil
         outgoing = nil
         attempts = Attempts()
@@ -179,8 +187,8 @@ extension Exchange {
 
     /// The client learns that something is coming, though the upstream has said nothing yet.
     private func commitEarly() {
-        guard let pool else { return }
-        if bridge == nil { makeBridge(pool) }
+        guard let endpoint = bridgeEndpoint else { return }
+        if bridge == nil { makeBridge(endpoint) }
         mode = .stream
         commitStreamHead()
         flushBody(isLast: false)

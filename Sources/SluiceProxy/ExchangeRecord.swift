@@ -66,6 +66,11 @@ struct ExchangeRecord {
     var cancelLatency: Interval?
     /// One word: what the provider calls its error.
     var upstreamError = ""
+    /// Of the steps before the one that answers: `outline:done:812ms`; what they have cost; and the time from the request to the
+    /// last one.
+    var steps = ""
+    var stepTokens = Usage()
+    var lead = Interval.zero
     /// Only if the configuration asks for them; cut to a few KiB.
     var prompt = ""
     var answer = ""
@@ -94,6 +99,12 @@ struct ExchangeRecord {
         failures += "\(upstream):\(word)"
     }
 
+    /// The same for what a step that works for this exchange has met.
+    mutating func takeFailures(of step: ExchangeRecord) {
+        guard !step.failures.isEmpty, failures.utf8.count < Self.failureLimit else { return }
+        failures += (failures.isEmpty ? "" : ",") + step.failures
+    }
+
     mutating func attemptBegan(at upstream: String) { (self.upstream, hasFailed) = (upstream, false) }
 
     /// All attempts, if there were several: `openai:503,local`.
@@ -113,6 +124,19 @@ struct ExchangeRecord {
 
     /// As the provider counted them, else as they were seen.
     var outputTokens: Int { usage?.output ?? tokenCount }
+
+    /// Without the steps before the one that answers.
+    var ownDuration: Interval {
+        duration > lead ? Interval(nanoseconds: duration.nanoseconds - lead.nanoseconds) : .zero
+    }
+
+    /// As providers counted them, in all steps.
+    var allTokens: (input: Int?, output: Int?) {
+        func sum(_ own: Int?, _ steps: Int?) -> Int? {
+            steps.map { (own ?? 0).addingReportingOverflow($0).partialValue } ?? own
+        }
+        return (sum(usage?.input, stepTokens.input), sum(usage?.output, stepTokens.output))
+    }
 
     /// For `error.type`: a status of the provider's own where there is one; "" if the exchange was whole.
     var errorType: String {

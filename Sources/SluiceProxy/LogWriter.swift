@@ -127,8 +127,10 @@ public final class LogWriter: Sendable {
             line.add("compressed", record.coding)
             line.add("bytes_plain", record.plainBytes)
         }
-        if let input = record.usage?.input { line.add("input_tokens", input) }
-        if let output = record.usage?.output { line.add("output_tokens", output) }
+        if !record.steps.isEmpty { line.add("steps", record.steps) }
+        let tokens = record.allTokens
+        if let input = tokens.input { line.add("input_tokens", input) }
+        if let output = tokens.output { line.add("output_tokens", output) }
         if !record.generation.isEmpty { line.add("generation", record.generation) }
         if !record.resumed.isEmpty { line.add("resumed", record.resumed) }
         if record.retries > 0 { line.add("retries", record.retries) }

@@ -11,9 +11,12 @@ final class RouteEntry: Sendable {
     let access: RouteAccess?
     /// How its answers may be compressed; empty: not at all.
     let codings: [BodyCoding]
+    /// nil where one upstream answers by itself.
+    let chain: ChainPlan?
 
     init(_ spec: Route, access: RouteAccess? = nil) {
         (self.spec, self.access) = (spec, access)
+        chain = spec.steps.isEmpty ? nil : ChainPlan(spec, access: access)
         codings = spec.compress.compactMap { BodyCoding(rawValue: $0.rawValue) }
         var rules = RequestRules()
         (rules.model, rules.system) = (spec.model, spec.system)

@@ -77,7 +77,8 @@ public final class Worker {
 
     private func makeGroups() -> [UpstreamGroup] {
         // Those behind which a route has another one.
-        let backed = Set(snapshot.configuration.routes.flatMap { $0.upstreams.dropLast().map(\.upstream) })
+        let lists = snapshot.configuration.routes.flatMap(\.choiceLists)
+        let backed = Set(lists.flatMap { $0.dropLast().map(\.upstream) })
         return snapshot.configuration.upstreams.enumerated().map { index, spec in
             let pools = spec.places.map { place in
                 UpstreamPool(
@@ -200,6 +201,11 @@ public final class Worker {
             if snapshot.configuration.log.access { shared.log.access(record) }
         }
         stopIfDrained()
+    }
+
+    /// A step before the last of some exchange is over.
+    func stepEnded(_ record: ExchangeRecord, _ name: String) {
+        exchangeMetrics.countStep(record, name, shared.modelNames)
     }
 
     /// 16 hexadecimal digits; for ids, not for secrets.

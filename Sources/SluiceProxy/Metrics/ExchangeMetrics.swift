@@ -73,6 +73,14 @@ struct ExchangeMetrics: Sendable {
 
     private(set) var ends: [EndKey: EndCounts] = [:]
     private(set) var models: [ModelKey: ModelCounts] = [:]
+    /// Steps of chains before the last, by how they ended.
+    struct StepKey: Hashable, Sendable {
+        var route: String
+        var step: String
+        var upstream: String
+        var reason: String
+    }
+    private(set) var steps: [StepKey: Int] = [:]
     private(set) var cancel = Histogram(Buckets.cancel)
 
     /// Of either kind. Reloads may bring new routes and upstreams as long as the process lives; those that do not fit any more
@@ -89,7 +97,18 @@ struct ExchangeMetrics: Sendable {
     mutating func add(_ other: ExchangeMetrics) {
         for (key, counts) in other.ends { ends[key, default: EndCounts()].add(counts) }
         for (key, counts) in other.models { models[key, default: ModelCounts()].add(counts) }
+        steps.merge(other.steps) { $0 + $1 }
         cancel.add(other.cancel)
+    }
+
+    /// A step has a provider like an exchange, but no client.
+    mutating func countStep(_ record: borrowing ExchangeRecord, _ name: String, _ names: ModelNames) {
+        var key = StepKey(route: record.route, step: name, upstream: record.upstream, reason: record.reason)
+        if steps.count >= Self.seriesLimit, steps[key] == nil {
+            (key.route, key.step, key.upstream) = (ModelNames.other, ModelNames.other, ModelNames.other)
+        }
+        steps[key, default: 0] += 1
+        if let labels = record.labels, record.isGenerative { countModel(record, labels, names) }
     }
 
     private mutating func countEnd(_ record: borrowing ExchangeRecord) {
@@ -123,14 +142,14 @@ extension ExchangeMetrics.ModelCounts {
     fileprivate mutating func count(_ record: borrowing ExchangeRecord, errorLimit: Int) {
         var error = record.errorType
         if duration.count >= errorLimit, duration[error] == nil { error = "_OTHER" }
-        duration[error, default: Histogram(Buckets.duration)].observe(record.duration.seconds)
+        duration[error, default: Histogram(Buckets.duration)].observe(record.ownDuration.seconds)
         if let input = record.usage?.input { inputTokens.observe(Double(input)) }
         if let output = record.usage?.output { outputTokens.observe(Double(output)) }
         guard record.isStream, let first = record.timeToFirstToken else { return }
         if record.tokenCount > 1 { gap.observe(record.largestGap.seconds) }
         // The conventions want these two of successful responses only.
         guard error.isEmpty else { return }
-        firstToken.observe(first.seconds)
+        firstToken.observe(max(0, first.seconds - record.lead.seconds))
         if record.outputTokens > 1 {
             let rest = record.duration.seconds - first.seconds
             perToken.observe(max(0, rest) / Double(record.outputTokens - 1))

@@ -121,6 +121,14 @@ enum MetricsExposition {
         for (name, help, path) in figures {
             sum(name, help, exchanges, &out) { (labels($0.key), $0.value[keyPath: path]) }
         }
+        out.family("sluice_steps_ended_total", .counter, "Steps of chains before the last, by how they ended.")
+        let steps = exchanges.steps.map { key, count in
+            (values: [key.route, key.step, key.upstream, key.reason], count: count)
+        }
+        for (values, count) in steps.sorted(by: { $0.values.lexicographicallyPrecedes($1.values) }) {
+            let names = ["route", "step", "upstream", "reason"]
+            out.sample(zip(names, values).map { (name: $0, value: $1) }, count)
+        }
         out.family(
             "sluice_cancel_latency_seconds", .histogram, "From a client's leaving to the end of its provider's work.")
         out.sample([], exchanges.cancel)
