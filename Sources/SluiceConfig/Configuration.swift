@@ -33,6 +33,8 @@ public struct Configuration: Sendable {
     public var redis: RedisSpec?
     /// Listeners of clients serve the page too, for the demo alone.
     public var servesPage = false
+    /// Pages of other sites, in a browser of this machine, get 403: where the environment's keys are served without a file.
+    public var keepsForeignPagesOut = false
 
     public init(
         listeners: [ListenerSpec], workers: Int? = nil, limits: Limits = Limits(), log: LogSpec = LogSpec(),

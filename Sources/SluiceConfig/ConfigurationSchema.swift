@@ -289,7 +289,7 @@ public enum ConfigurationSchema {
         Key("host", Build.text, "The request's host."),
         Key("methods", Build.list(of: Build.choice(methods)), "Any but TRACE and CONNECT, if there are none."),
         Key(
-            "when", Build.names(of: Build.text, pattern: #"^(body|header|query)\..+"#),
+            "when", Build.names(of: Build.text, pattern: #"^(path$|(body|header|query)\..+)"#),
             "All must hold; * is any run of characters, ? is one."),
         Key("request", Build.choice(RequestFormat.self), "What the client sends.", isRequired: true),
         Key("response", Build.choice(StreamFormat.self, more: ["auto"]), "What the client gets.", isRequired: true),
@@ -297,8 +297,11 @@ public enum ConfigurationSchema {
             "upstream", Build.either(choice, orListOf: choice),
             "A name under `upstreams`, or several: the next is asked if one fails before its first token. Or `steps`."),
         StepSchema.own(choice: choice),
-        Key("upstream_path", Build.text, "Behind the upstream's URL, in place of the dialect's own path."),
+        Key(
+            "upstream_path", Build.text,
+            "Behind the upstream's URL, in place of the dialect's own path; * at its end: what stands behind a prefix."),
         Key("model", Build.text, "In place of the client's."),
+        Key("strip_model_prefix", Build.text, "Taken off the front of the client's model."),
         Key("system", Build.text, "Put before the client's messages."),
         Key("defaults", Build.anyMapping, "Where the client is silent."),
         Key("overrides", Build.anyMapping, "Over what the client says."),

@@ -14,6 +14,8 @@ public struct Route: Sendable {
         case body([String])
         case header(String)
         case query(String)
+        /// The request's path, normalised.
+        case path
     }
     public enum Response: Sendable, Equatable {
         case format(StreamFormat)
@@ -44,9 +46,12 @@ public struct Route: Sendable {
     public var upstreams: [Choice]
     /// Empty: the upstream is asked what the client asks. Else what this route says of its upstream is what the last one says.
     public var steps: [StepSpec] = []
-    /// The path put behind the upstream's base, in place of the one that the upstream's dialect defines.
+    /// The path put behind the upstream's base, in place of the one that the upstream's dialect defines. On passthrough prefixes a
+    /// `*` at its end stands for what the prefix's did.
     public var upstreamPath: String?
     public var model: String?
+    /// Taken off the front of the client's model.
+    public var modelPrefix: String?
     public var system: String?
     /// JSON object texts, merged into the request: where the client is silent, and over what it says.
     public var defaults: String?

@@ -98,12 +98,13 @@ extension ConfigurationReader {
             if let subject = Self.subject(key) {
                 route.conditions.append((subject: subject, glob: glob))
             } else {
-                context.report(keyNode, path, "must begin with body., header. or query. and name something")
+                context.report(keyNode, path, "must be path, or begin with body., header. or query. and name something")
             }
         }
     }
 
     private static func subject(_ key: String) -> Route.Subject? {
+        if key == "path" { return .path }
         if key.hasPrefix("header."), key.utf8.count > 7 { return .header(String(key.dropFirst(7))) }
         if key.hasPrefix("query."), key.utf8.count > 6 { return .query(String(key.dropFirst(6))) }
         guard key.hasPrefix("body."), key.utf8.count > 5 else { return nil }
@@ -113,7 +114,13 @@ extension ConfigurationReader {
 
     private func readChanges(_ section: inout Section, _ route: inout Route) {
         route.upstreamPath = readUpstreamPath(&section)
+        if route.upstreamPath?.hasSuffix("*") == true, let node = section.value("upstream_path") {
+            if case .prefix = route.path, route.request == .passthrough {} else {
+                context.report(node, section.path(of: "upstream_path"), "only a passthrough of a prefix can end in *")
+            }
+        }
         route.model = section.string("model")
+        route.modelPrefix = section.string("strip_model_prefix")
         route.system = section.string("system")
         route.defaults = readObject("defaults", &section)
         route.overrides = readObject("overrides", &section)
@@ -206,7 +213,7 @@ extension ConfigurationReader {
         if route.smooth != nil { report("smooth", "a passthrough answer is not changed; take this out") }
         let changes = [
             ("model", route.model), ("upstream", route.upstreams.lazy.compactMap(\.model).first),
-            ("system", route.system), ("defaults", route.defaults),
+            ("strip_model_prefix", route.modelPrefix), ("system", route.system), ("defaults", route.defaults),
             ("overrides", route.overrides),
         ]
         for (key, value) in changes where value != nil {

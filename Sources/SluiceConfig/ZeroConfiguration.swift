@@ -2,132 +2,118 @@ import SluiceStreams
 
 /// What is served where no file is given: the upstreams that the environment's keys make, or the demo.
 struct ZeroConfiguration {
-    /// A provider whose own SDK reads these variables.
-    private struct Provider {
-        let name: String
-        let dialect: Dialect
-        let keys: [String]
-        let baseKey: String
-        let base: String
-    }
-    private static let providers = [
-        Provider(
-            name: "openai", dialect: .openAIChat, keys: ["OPENAI_API_KEY"], baseKey: "OPENAI_BASE_URL",
-            base: "https://api.openai.com/v1"),
-        Provider(
-            name: "openai-responses", dialect: .openAIResponses, keys: ["OPENAI_API_KEY"],
-            baseKey: "OPENAI_BASE_URL", base: "https://api.openai.com/v1"),
-        Provider(
-            name: "openai-completions", dialect: .openAICompletions, keys: ["OPENAI_API_KEY"],
-            baseKey: "OPENAI_BASE_URL", base: "https://api.openai.com/v1"),
-        Provider(
-            name: "anthropic", dialect: .anthropicMessages, keys: ["ANTHROPIC_API_KEY"],
-            baseKey: "ANTHROPIC_BASE_URL", base: "https://api.anthropic.com"),
-        Provider(
-            name: "gemini", dialect: .gemini, keys: ["GEMINI_API_KEY", "GOOGLE_API_KEY"],
-            baseKey: "GOOGLE_GEMINI_BASE_URL", base: "https://generativelanguage.googleapis.com"),
-    ]
+    /// A provider that the environment names.
+    struct Served {
+        let provider: ZeroProvider
+        /// The variable that says so.
+        let variable: String
+        /// The position of its first upstream; the others, one for each further dialect, stand behind it.
+        let first: Int
+        let url: UpstreamURL
 
+        /// A path behind its address, where a version that stands there already is not put again.
+        func target(_ path: String) -> String {
+            let version = provider.version
+            return !version.isEmpty && url.basePath.hasSuffix(version) ? "/*" : path
+        }
+
+        func upstream(for dialect: Dialect?) -> Int? {
+            provider.dialects.firstIndex { $0 == dialect }.map { first + $0 }
+        }
+    }
+    let environment: ZeroEnvironment
+    private(set) var served: [Served] = []
     private(set) var upstreams: [UpstreamSpec] = []
 
-    /// Throws the variable and the text of a base that is no URL.
-    init(environment: [String: String], demoURL: String) throws(ConfigurationFaults) {
-        for provider in Self.providers {
-            guard let key = provider.keys.lazy.compactMap({ environment[$0] }).first(where: { !$0.isEmpty }) else {
-                continue
+    /// Throws the variable and the text of an address that is no URL, or is this proxy's own.
+    init(environment: [String: String], listen: String, demoURL: String) throws(ConfigurationFaults) {
+        self.environment = ZeroEnvironment(variables: environment)
+        for provider in ZeroProvider.all {
+            guard let variable = self.environment.trigger(provider) else { continue }
+            let url = try self.environment.url(provider)
+            guard !Self.isSelf(url, listen) else {
+                throw ZeroEnvironment.fault(
+                    "\(provider.baseVariable) is this proxy's own address: it belongs into the environment of clients")
             }
-            let base = environment[provider.baseKey] ?? provider.base
-            upstreams.append(
-                UpstreamSpec(
-                    name: provider.name, url: try Self.url(base, provider.baseKey), wire: .dialect(provider.dialect),
-                    apiKey: Secret(key)))
+            served.append(Served(provider: provider, variable: variable, first: upstreams.count, url: url))
+            for (index, dialect) in provider.dialects.enumerated() {
+                let kind = dialect.rawValue.split(separator: "-").last.map { "-\($0)" } ?? ""
+                let name = provider.name + (index == 0 ? "" : kind)
+                upstreams.append(upstream(name, dialect, provider, url))
+            }
         }
         guard upstreams.isEmpty else { return }
-        upstreams = [UpstreamSpec(name: "demo", url: try Self.url(demoURL, "the demo's address"))]
+        guard let url = UpstreamURL(demoURL) else {
+            throw ZeroEnvironment.fault("'\(demoURL)' is no URL of an upstream")
+        }
+        upstreams = [UpstreamSpec(name: "demo", url: url)]
+    }
+
+    private func upstream(_ name: String, _ dialect: Dialect, _ provider: ZeroProvider, _ url: UpstreamURL)
+        -> UpstreamSpec
+    {
+        let key = provider.keys.lazy.compactMap { environment.text($0) }.first
+        var headers = provider.headers.compactMap { header in
+            environment.text(header.variable).map { (name: header.name, value: Secret($0)) }
+        }
+        if provider.name == "anthropic", key == nil, let token = environment.text("ANTHROPIC_AUTH_TOKEN") {
+            headers.append((name: "Authorization", value: Secret("Bearer " + token)))
+        }
+        return UpstreamSpec(
+            name: name, url: url, wire: .dialect(dialect), apiKey: key.map { Secret($0) }, headers: headers)
+    }
+
+    /// A request would go round for ever.
+    private static func isSelf(_ url: UpstreamURL, _ listen: String) -> Bool {
+        let port = listen.split(separator: ":").last.flatMap { Int($0) }
+        return url.port == port && ["127.0.0.1", "localhost", "::1", "0.0.0.0"].contains(url.host)
     }
 
     /// Whether the environment names any provider.
     static func namesProvider(_ environment: [String: String]) -> Bool {
-        providers.contains { provider in provider.keys.contains { environment[$0]?.isEmpty == false } }
+        let environment = ZeroEnvironment(variables: environment)
+        return ZeroProvider.all.contains { environment.trigger($0) != nil }
     }
 
-    private static func url(_ text: String, _ variable: String) throws(ConfigurationFaults) -> UpstreamURL {
-        if let url = UpstreamURL(text) { return url }
-        let message = "'\(UpstreamURL.withoutSecrets(text))' is no URL of an upstream (\(variable))"
-        throw ConfigurationFaults(
-            issues: [ConfigurationIssue(file: "environment", line: 0, column: 0, path: "", message: message)])
-    }
-
-    /// Each path in the format that it is known for. A provider's own path goes to that provider, if it is there, so that its own
-    /// fields survive; all others go to the first.
-    var routes: [Route] {
-        var routes = [
-            route("/v1/chat/completions", .openAIChat), route("/v1/completions", .openAICompletions),
-            route("/v1/responses", .openAIResponses), route("/v1/messages", .anthropic), route("/v2/chat", .cohere),
-            route(.prefix("/v1beta/models/"), .gemini), route("/api/generate", .ollamaGenerate),
-        ]
-        // Ollama's clients name a model, useChat does not.
-        var ollama = route("/api/chat", .ollamaChat)
-        ollama.conditions = [(subject: .body(["model"]), glob: "*")]
-        var completion = route("/api/completion", .prompt)
-        completion.response = .format(.vercelUI)
-        var chat = route("/api/chat", .vercelUI)
-        chat.resume = ResumeSpec()
-        routes += [ollama, chat, route("/ag-ui", .agUI), completion]
-        if let openAI = upstreams.firstIndex(where: { $0.wire == .dialect(.openAIChat) }) {
-            var models = Route(
-                path: .exact("/v1/models"), request: .passthrough, response: .format(.passthrough), upstream: openAI)
-            models.methods = ["GET"]
-            models.upstreamPath = "/models"
-            routes.append(models)
+    /// One for each provider: for the log.
+    var summary: [[String: String]] {
+        served.map { one in
+            let models = one.provider.models.isEmpty ? "any" : one.provider.models.joined(separator: " ")
+            let scheme = one.url.isTLS ? "https" : "http"
+            return [
+                "upstream": one.provider.name, "from": one.variable, "models": models,
+                "url": "\(scheme)://\(one.url.host):\(one.url.port)\(one.url.basePath)",
+                "paths": "/\(one.provider.name)/*",
+            ]
         }
-        let framings: [(String, Route.Response)] = [
-            ("/stream", .auto), ("/stream/text", .format(.text)), ("/stream/sse", .format(.sseText)),
-            ("/stream/json", .format(.sseJSON)), ("/stream/ndjson", .format(.ndjson)),
-        ]
-        return routes
-            + framings.map { path, response in
-                var route = Route(path: .exact(path), request: .prompt, response: response, upstream: 0)
-                route.methods = ["GET", "POST"]
-                if response == .auto { route.resume = ResumeSpec() }
-                return route
-            }
-    }
-
-    private func route(_ path: String, _ request: RequestFormat) -> Route { route(.exact(path), request) }
-
-    private func route(_ path: Route.Path, _ request: RequestFormat) -> Route {
-        let upstream = upstreams.firstIndex { $0.wire == request.response.dialect.map { .dialect($0) } } ?? 0
-        var route = Route(path: path, request: request, response: .format(request.response), upstream: upstream)
-        route.methods = ["POST"]
-        // A client's model is another provider's only by chance.
-        if request.response.dialect.map({ .dialect($0) }) != upstreams[upstream].wire,
-            case .dialect(let dialect) = upstreams[upstream].wire, upstreams[upstream].name != "demo"
-        {
-            route.model = dialect.fallbackModel
-        }
-        route.dropsUnsupported = true
-        return route
     }
 }
 
 extension ConfigurationLoader {
-    static let zeroListen = "0.0.0.0:8080"
+    /// Everyone who reaches it spends the keys: so nobody else's machine does, unless that is asked for.
+    public static let zeroAddress = "127.0.0.1:8080"
 
     /// What the environment's keys make, else the upstream at `demoURL`.
     public static func zeroConfiguration(
         environment: [String: String], listen: String?, demoURL: String
     ) throws(ConfigurationFaults) -> Configuration {
-        let zero = try ZeroConfiguration(environment: environment, demoURL: demoURL)
+        let address = listen ?? zeroAddress
+        let zero = try ZeroConfiguration(environment: environment, listen: address, demoURL: demoURL)
         var configuration = Configuration(
-            listeners: [ListenerSpec(address: listen ?? zeroListen)], upstreams: zero.upstreams,
-            routes: zero.routes)
-        configuration.servesPage = !namesProvider(environment)
+            listeners: [ListenerSpec(address: address)], upstreams: zero.upstreams, routes: zero.routes)
+        configuration.servesPage = zero.served.isEmpty
+        configuration.keepsForeignPagesOut = !zero.served.isEmpty
         return configuration
     }
 
     /// Whether the environment has a provider's key, so that no demo is needed.
     public static func namesProvider(_ environment: [String: String]) -> Bool {
         ZeroConfiguration.namesProvider(environment)
+    }
+
+    /// For the log, one entry for each provider that `zeroConfiguration` found: never a key.
+    public static func zeroSummary(environment: [String: String]) -> [[String: String]] {
+        let zero = try? ZeroConfiguration(environment: environment, listen: "", demoURL: "")
+        return zero?.summary ?? []
     }
 }

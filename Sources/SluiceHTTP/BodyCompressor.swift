@@ -24,7 +24,7 @@ public struct BodyCompressor: ~Copyable {
         }
     }
 
-    /// Measured with an event a flush, over recorded streams (README, "Compression"): a larger window or state gains less than 5 %.
+    /// Measured with an event a flush, over recorded streams (OPERATIONS.md, "Compression"): a larger window or state gains less than 5 %.
     private static let gzip = (level: Int32(6), windowBits: Int32(12), memoryLevel: Int32(4))
     private static let brotli = (quality: UInt32(5), windowBits: UInt32(16))
 

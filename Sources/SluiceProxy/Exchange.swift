@@ -124,7 +124,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     func begin() {
         arm()
         noteClient()
-        if answersPreflight() { return }
+        if answersPreflight() || refusesForeignPage() { return }
         findRoute(body: nil)
         if phase == .request, route == nil || !isBodyRelayed { client.sendContinue() }
     }

@@ -23,6 +23,7 @@ final class RouteEntry: Sendable {
         rules.defaults = spec.defaults.flatMap { JSONValue.parse($0) }
         rules.overrides = spec.overrides.flatMap { JSONValue.parse($0) }
         rules.dropsUnsupported = spec.dropsUnsupported
+        rules.modelPrefix = spec.modelPrefix
         self.rules = spec.upstreams.map { choice in
             var own = rules
             own.model = choice.model ?? rules.model
@@ -35,6 +36,7 @@ final class RouteEntry: Sendable {
     /// Some of the client's body is changed, whatever it says.
     func changesBody(at position: Int) -> Bool {
         spec.defaults != nil || spec.overrides != nil || rules(at: position).model != nil || spec.system != nil
+            || spec.modelPrefix != nil
     }
 }
 
@@ -112,6 +114,7 @@ struct RouteTable: Sendable {
             let value: String?
             switch subject {
             case .header(let name): value = head.fields.first(named: name)
+            case .path: value = RequestTarget(head.target).normalizedPath
             case .query(let name): value = RequestTarget(head.target).value(named: name)
             case .body(let path):
                 guard let body else {

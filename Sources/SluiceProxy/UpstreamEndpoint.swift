@@ -18,6 +18,8 @@ final class UpstreamEndpoint: Sendable {
     let ownFields: HeaderFields
     /// `ownFields`, and those of a JSON request that Sluice writes itself.
     let jsonFields: HeaderFields
+    /// Of the headers that the configuration puts on each request, in lower case.
+    private let givenNames: [[UInt8]]
     private let signing: AWSSigning?
 
     init(_ spec: UpstreamSpec, signing: AWSSigning? = nil) {
@@ -33,12 +35,27 @@ final class UpstreamEndpoint: Sendable {
             own.append(field.rawValue, field == .bearer ? "Bearer " + key.revealed : key.revealed)
         }
         let given = spec.headers.map { $0.name.lowercased() }
+        givenNames = given.map { Array($0.utf8) }
         for (name, value) in dialect.requiredFields where !given.contains(name) { own.append(name, value) }
         for (name, value) in spec.headers { own.append(name, value.revealed) }
         ownFields = own
         own.append("Content-Type", "application/json")
         own.append("User-Agent", "sluice")
         jsonFields = own
+    }
+
+    /// Whether a client's field of this name gives way to one that the configuration puts on each request.
+    func replaces(_ name: Span<UInt8>) -> Bool {
+        guard !givenNames.isEmpty else { return false }
+        let lowered = name.indices.map { ASCII.lowercase(name[$0]) }
+        return givenNames.contains(lowered)
+    }
+
+    /// `ownFields` without what the provider insists on where the client has said it: which version of a protocol it speaks.
+    func fields(beside client: HeaderFields) -> HeaderFields {
+        let said = dialect.requiredFields.map(\.name).filter { client.first(named: $0) != nil }
+        guard !said.isEmpty else { return ownFields }
+        return ownFields.filtered { !said.contains(ownFields.nameString(at: $0).lowercased()) }
     }
 
     /// The last thing that is done to a request whose body is whole: a signature covers all that it should.

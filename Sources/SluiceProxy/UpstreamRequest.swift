@@ -215,14 +215,14 @@ final class UpstreamRequest {
         let kept = head.fields.endToEnd()
         var fields = kept.filtered { index in
             let name = kept.name(at: index)
-            if isReplaced(name) { return false }
+            if isReplaced(name) || context.upstream.replaces(name) { return false }
             return !isCredential(name) || RelayedCredentials.forwards(kept, index, context)
         }
         fields = RelayedCredentials.withoutOwnCookies(fields, context)
         // Secrets go in last, after everything of the client's has been sorted out.
         fields.append("X-Request-Id", context.requestID)
         if let trace = context.traceparent { fields.append("traceparent", trace) }
-        fields.append(context.upstream.ownFields)
+        fields.append(context.upstream.fields(beside: fields))
         let hasNoBody = length == nil && body.isEmpty && (head.method == "GET" || head.method == "HEAD")
         let target = relayedPath(context) + RelayedCredentials.query(context)
         var sent = makeHead(head.method, target, fields, context.upstream)
@@ -236,7 +236,10 @@ final class UpstreamRequest {
     /// A prefix route keeps what stands behind the prefix; an exact one goes to the dialect's own path, if it has one.
     private static func relayedPath(_ context: Context) -> String {
         let base = context.upstream.spec.url.basePath
-        if let path = context.route.spec.upstreamPath { return base + path }
+        if let path = context.route.spec.upstreamPath {
+            guard path.hasSuffix("*"), case .prefix(let prefix) = context.route.spec.path else { return base + path }
+            return base + path.dropLast() + context.path.dropFirst(prefix.count)
+        }
         switch context.route.spec.path {
         case .prefix(let prefix): return base + "/" + context.path.dropFirst(prefix.count)
         case .exact:

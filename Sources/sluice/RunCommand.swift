@@ -44,6 +44,7 @@ struct RunCommand {
             if configuration.log.content != .off {
                 log.write(.warning, "log_content", ["content": configuration.log.content.rawValue])
             }
+            tellServed(environment, server.addresses, log)
             greet(server.addresses, isDemo: demo != nil)
             let life = try ProcessLife(server, log: log, loop: loop, environment: environment)
             if watches { life.watchFiles() }
@@ -103,6 +104,22 @@ struct RunCommand {
         let address = try AdminServer.start(
             spec, of: server, log: log, controls: controls, isSuccessor: Successor.isOne(environment))
         log.write(.info, "admin_listening", ["address": "\(address)"])
+    }
+
+    /// Without a file: whom the environment's variables name, and that others can reach the keys, if so.
+    private func tellServed(_ environment: [String: String], _ addresses: [SocketAddress], _ log: LogWriter) {
+        guard file == nil, ConfigurationLoader.namesProvider(environment) else { return }
+        for fields in ConfigurationLoader.zeroSummary(environment: environment) {
+            log.write(
+                .info, "serving",
+                [
+                    "upstream": fields["upstream"] ?? "", "from": fields["from"] ?? "", "url": fields["url"] ?? "",
+                    "models": fields["models"] ?? "", "paths": fields["paths"] ?? "",
+                ])
+        }
+        for address in addresses.map({ "\($0)" }) where !address.hasPrefix("127.") && !address.hasPrefix("[::1]") {
+            log.write(.warning, "open_to_others", ["address": address, "for": "whoever reaches it uses the keys"])
+        }
     }
 
     private func greet(_ addresses: [SocketAddress], isDemo: Bool) {

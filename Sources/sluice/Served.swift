@@ -6,14 +6,14 @@ import SluiceConfig
 struct Served {
     /// nil: what the environment's API keys make, or the demo.
     let file: String?
-    /// Replaces the listeners of the file.
+    /// Replaces the listeners of the file. The environment says only where to listen if there is no file: an image has that variable,
+    /// and a file that is mounted into it is not to lose its own listeners.
     let listen: String?
 
     /// `SLUICE_CONFIG` behind a dash names a file that need not be there, as systemd has it for `EnvironmentFile`.
     init(_ options: CommandOptions) {
         let environment = CommandLineTool.environment()
         func variable(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
-        listen = options.text("listen") ?? variable("SLUICE_LISTEN")
         let named = variable("SLUICE_CONFIG")
         if let file = options.text("config") {
             self.file = file
@@ -23,5 +23,6 @@ struct Served {
         } else {
             file = named
         }
+        listen = options.text("listen") ?? (file == nil ? variable("SLUICE_LISTEN") : nil)
     }
 }

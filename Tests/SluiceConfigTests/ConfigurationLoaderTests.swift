@@ -295,7 +295,7 @@ private let listeners = "listeners: [{address: ':0'}]\n"
         ),
         (
             "{path: /x, request: prompt, response: text, upstream: a, when: {model: x}}",
-            "test.yaml:5:69: routes[0].when.model: must begin with body., header. or query. and name something"
+            "test.yaml:5:69: routes[0].when.model: must be path, or begin with body., header. or query. and name something"
         ),
         (
             "{path: /x, request: prompt, response: text, upstream: a, defaults: 5}",

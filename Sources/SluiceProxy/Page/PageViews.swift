@@ -53,6 +53,7 @@ extension AdminServer {
         case .body(let path): "body." + path.joined(separator: ".")
         case .header(let name): "header." + name
         case .query(let name): "query." + name
+        case .path: "path"
         }
     }
 

@@ -22,6 +22,8 @@ public enum RequestError: Error, Equatable, Sendable {
 public struct RequestRules: Sendable {
     /// In place of the client's model.
     public var model: String?
+    /// Taken off the front of the client's.
+    public var modelPrefix: String?
     /// Where the client names none and the route neither.
     public var fallbackModel: String?
     public var system: String?

@@ -41,6 +41,10 @@ enum TranslatedBody {
 /// Which model is asked.
 enum RouteModel {
     static func choose(_ asked: String?, _ rules: RequestRules) -> String {
+        var asked = asked
+        if let prefix = rules.modelPrefix, let name = asked, name.hasPrefix(prefix) {
+            asked = String(name.dropFirst(prefix.count))
+        }
         let named = [rules.overrides?["model"]?.string?.text, rules.model, asked]
         let fallbacks = [rules.defaults?["model"]?.string?.text, rules.fallbackModel]
         return (named + fallbacks).lazy.compactMap { $0 }.first { !$0.isEmpty } ?? ""

@@ -264,7 +264,7 @@ final class ReplayRecorder: ReplayReader {
         #expect(stopped == [Self.id])
     }
 
-    /// The one that the README gives.
+    /// The one that OPERATIONS.md gives.
     @Test func theDocumentedRightsAreEnough() throws {
         let rights = ["~sluice:*", "&sluice:*", "+@read", "+@write", "+@pubsub", "+@transaction", "+@connection"]
         let server = try RedisServer(["--user", "default", "off", "--user", "sluice", "on", ">word"] + rights)
