@@ -33,6 +33,8 @@ public struct Configuration: Sendable {
     public var redis: RedisSpec?
     /// Listeners of clients serve the page too, for the demo alone.
     public var servesPage = false
+    /// nil: no probe streams.
+    public var probe: ProbeSpec?
 
     public init(
         listeners: [ListenerSpec], workers: Int? = nil, limits: Limits = Limits(), log: LogSpec = LogSpec(),

@@ -121,6 +121,7 @@ extension ConfigurationLoader {
             listeners: [ListenerSpec(address: listen ?? "0.0.0.0:8080")], upstreams: zero.upstreams,
             routes: zero.routes)
         configuration.servesPage = !namesProvider(environment)
+        configuration.probe = ProbeSpec()
         return configuration
     }
 
