@@ -5,11 +5,11 @@ public struct ProbeSpec: Sendable, Equatable {
     /// In the whole process; others are refused with 429.
     public var concurrent: Int
 
-    public init(key: Secret? = nil, concurrent: Int = 16) { (self.key, self.concurrent) = (key, concurrent) }
+    public init(key: Secret? = nil, concurrent: Int = 32) { (self.key, self.concurrent) = (key, concurrent) }
 }
 
 extension ConfigurationReader {
-    /// `probe: off | on | {key: …, concurrent: 16}`; nil is off.
+    /// `probe: off | on | {key: …, concurrent: 32}`; nil is off.
     func readProbe(_ root: inout Section) -> ProbeSpec? {
         guard let node = root.value("probe") else { return nil }
         guard case .mapping = node.kind else { return root.bool("probe") == true ? ProbeSpec() : nil }

@@ -26,7 +26,7 @@ public enum Advice: Sendable {
     private static func buffering(_ hop: Hop) -> String? {
         switch hop {
         case .nginx: "proxy_buffering off; and no proxy_ignore_headers X-Accel-Buffering"
-        case .caddy: "flush_interval -1 in reverse_proxy, and no response_buffers"
+        case .caddy: "no response_buffers and no buffer_responses in reverse_proxy, no encode on this path"
         case .haproxy: "option http-no-delay, and no filter that waits for the body"
         case .traefik: "no buffering middleware; responseForwarding.flushInterval: -1 in the service"
         case .envoy: "no buffer filter on this route"
@@ -79,7 +79,7 @@ public enum Advice: Sendable {
         case .nginx: "proxy_ignore_client_abort off; and no proxy_cache or proxy_store here"
         case .haproxy: "option abortonclose"
         case .varnish: "return (pipe) for this path"
-        case .caddy: "no negative flush_interval before 2.7: there it keeps the request going when the client leaves"
+        case .caddy: "no flush_interval -1: with it a request goes on when its client has left"
         default: nil
         }
     }

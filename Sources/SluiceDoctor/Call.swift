@@ -37,9 +37,8 @@ final class Call: ConnectionDelegate, TimerHandler {
     private var isOver = false
     private var isUntilClose = false
 
-    /// The answer's head is there; more of its body is; all is over.
+    /// The answer's head is there; all is over.
     var onHead: ((Call) -> Void)?
-    var onBody: ((Call) -> Void)?
     var onEnd: ((Call) -> Void)?
 
     /// `patience`: for the whole, from the connection on.
@@ -227,7 +226,6 @@ final class Call: ConnectionDelegate, TimerHandler {
     private func tell(_ run: Span<UInt8>, _ now: Instant) {
         guard run.count > 0, !isOver else { return }
         recorder.body(run, at: now)
-        onBody?(self)
     }
 
     func connectionEnded(_ connection: Connection) {
@@ -264,7 +262,7 @@ final class Call: ConnectionDelegate, TimerHandler {
         }
         connection?.close()
         let told = onEnd
-        (onHead, onBody, onEnd) = (nil, nil, nil)
+        (onHead, onEnd) = (nil, nil)
         told?(self)
     }
 }

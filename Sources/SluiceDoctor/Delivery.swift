@@ -5,7 +5,7 @@ import SluiceBytes
 /// The two clocks are never compared: only how the distance between them changes from event to event counts, so the time that the way
 /// itself takes is in no figure.
 public struct Delivery: Equatable, Sendable {
-    /// Half of the events were at least so late, and the worst.
+    /// Half of the slow events at the beginning were at least so late; and the worst of all.
     public private(set) var medianLateness = Interval.zero
     public private(set) var worstLateness = Interval.zero
     /// Events that came with others that had left at least 30 ms before, as a share of all.
@@ -24,23 +24,27 @@ public struct Delivery: Equatable, Sendable {
     /// Below it a stream still looks like one: no larger than what a mobile network does.
     public static let tolerance = Interval.milliseconds(300)
 
-    public init(_ events: [Observation.Event]) {
+    /// The first `slow` events go at the pace of tokens, and decide how late is late: a buffer that faster ones fill lets those through.
+    public init(_ events: [Observation.Event], slow: Int = .max) {
         guard let first = events.first, let last = events.last, events.count > 1 else { return }
         count = events.count
         span = Interval(nanoseconds: UInt64(clamping: max(0, last.sent - first.sent)) * 1_000)
-        measureLateness(events, from: first)
+        measureLateness(events, from: first, slow: max(1, slow))
         measureBursts(events)
     }
 
-    private mutating func measureLateness(_ events: [Observation.Event], from first: Observation.Event) {
+    private mutating func measureLateness(
+        _ events: [Observation.Event], from first: Observation.Event, slow: Int
+    ) {
         // Relative to the first one; what is late in truth may come out negative, until the smallest is taken off.
         let delays = events.map { event in
             Int64(clamping: (event.arrived - first.arrived).nanoseconds) - Int64(event.sent - first.sent) * 1_000
         }
         let least = delays.min() ?? 0
-        let late = delays.map { UInt64(clamping: $0 - least) }.sorted()
-        medianLateness = Interval(nanoseconds: late[late.count / 2])
-        worstLateness = Interval(nanoseconds: late.last ?? 0)
+        let late = delays.map { UInt64(clamping: $0 - least) }
+        let tokens = late.prefix(slow).sorted()
+        medianLateness = Interval(nanoseconds: tokens[tokens.count / 2])
+        worstLateness = Interval(nanoseconds: late.max() ?? 0)
     }
 
     private mutating func measureBursts(_ events: [Observation.Event]) {

@@ -154,7 +154,9 @@ public final class Examination {
             (plan.groups, plan.silence) = ([.init(2, every: .milliseconds(100), bytes: 16)], options.idle)
             plan.keepalive = .milliseconds(max(200, options.idle.milliseconds / 4))
         case .slowHead: (plan.groups, plan.wait) = ([.init(2, every: .milliseconds(100), bytes: 16)], options.idle)
-        case .cancel: plan.groups = [.init(150, every: .milliseconds(100), bytes: 48)]
+        case .cancel:
+            // Silence follows: who notices a leaving only when there is something to pass on does not notice this one.
+            (plan.groups, plan.silence) = ([.init(4, every: .milliseconds(100), bytes: 48)], .seconds(12))
         case .duration:
             plan.groups = [.init(Int(options.duration.seconds.rounded(.up)), every: .seconds(1), bytes: 16)]
         }
@@ -195,18 +197,18 @@ public final class Examination {
 
     private static let cancelPatience = Interval.seconds(5)
 
-    /// Leaves after a few events, and asks Sluice when it noticed.
+    /// Leaves in the silence behind a few events, whether they have come or not, and asks Sluice when it noticed.
     private func beginCancellation() {
         let call = call(.cancel)
-        call.onBody = { [unowned self] call in
-            guard call.observation.events.count >= 4, let id = call.observation.plan?.id else { return }
+        call.start()
+        pause(.seconds(1)) { [unowned self] in
+            guard call.observation.ending == .running, let id = call.observation.plan?.id else { return }
             // Asking counts as open before leaving does not any more.
             let left = loop.readClock()
             open += 1
             call.leave()
             askAbout(id, left: left)
         }
-        call.start()
     }
 
     private func askAbout(_ id: String, left: Instant) {
@@ -230,7 +232,7 @@ public final class Examination {
                 evidence.cancellation = .init(isKnown: state == "running" || state == "done", waited: waited)
                 open -= 1
             } else {
-                pause { [unowned self] in askAbout(id, left: left) }
+                pause(.milliseconds(150)) { [unowned self] in askAbout(id, left: left) }
             }
         }
         call.start()
@@ -242,7 +244,7 @@ public final class Examination {
         func timerFired(_ timer: TimerID, on loop: EventLoop) { work() }
     }
 
-    private func pause(_ work: @escaping () -> Void) {
-        _ = loop.schedule(after: .milliseconds(150), handler: Pause(work))
+    private func pause(_ time: Interval, _ work: @escaping () -> Void) {
+        _ = loop.schedule(after: time, handler: Pause(work))
     }
 }

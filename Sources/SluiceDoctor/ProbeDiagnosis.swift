@@ -50,24 +50,25 @@ struct ProbeDiagnosis {
 
     // MARK: - Delivery
 
-    /// The paced events, without the first, the large and the last one.
-    private static func paced(_ observation: Observation) -> [Observation.Event] {
+    /// How the paced events came, without the first, the large and the last one.
+    private static func delivery(_ observation: Observation) -> Delivery {
         var last = 0
         for group in observation.plan?.groups ?? [] where group.bytes <= 4096 { last += group.count }
-        return observation.events.filter { (1...max(1, last)).contains($0.number) }
+        return Delivery(
+            observation.events.filter { (1...max(1, last)).contains($0.number) },
+            slow: observation.plan?.groups.first?.count ?? .max)
     }
 
     private var delivery: Finding? {
-        let events = Self.paced(main)
-        guard events.count >= 3 else { return nil }
-        let delivery = Delivery(events)
+        let delivery = Self.delivery(main)
+        guard delivery.count >= 3 else { return nil }
         let measured = Self.figures(delivery)
         switch delivery.verdict {
         case .prompt:
             return Finding(
                 "buffering", .well,
-                "\(delivery.count) events over \(Words.time(delivery.span)) came one by one, half of them less than "
-                    + "\(Words.time(delivery.medianLateness + .milliseconds(1))) late", measured: measured)
+                "\(delivery.count) events over \(Words.time(delivery.span)) came one by one, the worst "
+                    + "\(Words.time(delivery.worstLateness)) late", measured: measured)
         case .merged:
             return Finding(
                 "buffering", .warning,
@@ -106,13 +107,14 @@ struct ProbeDiagnosis {
 
     private func isHeld(_ purpose: Evidence.Purpose) -> Bool {
         guard let stream = evidence[purpose], stream.isProbe else { return false }
-        return Delivery(Self.paced(stream)).verdict == .held
+        return Self.delivery(stream).verdict == .held
     }
 
     /// What would become of a stream whose server does not ask for mercy.
     private var defaultDelivery: Finding? {
-        guard let plain = evidence[.plain], plain.isProbe, !isDirect, !isHeld(.main) else { return nil }
-        let delivery = Delivery(Self.paced(plain))
+        guard let plain = evidence[.plain], !isDirect, !isHeld(.main) else { return nil }
+        guard plain.isProbe else { return unanswered("buffering_default", plain) }
+        let delivery = Self.delivery(plain)
         guard delivery.verdict == .held else {
             return Finding("buffering_default", .well, "the same without X-Accel-Buffering and no-transform")
         }
@@ -135,7 +137,7 @@ struct ProbeDiagnosis {
             return Finding("formats", .well, "the same for \(Words.list(seen.map(\.1)))")
         }
         return Finding(
-            "formats", .harmful, held(Delivery(Self.paced(stream)), Words.list(bad.map(\.1))),
+            "formats", .harmful, held(Self.delivery(stream), Words.list(bad.map(\.1))),
             advice: Advice.buffering.lines(hops))
     }
 
@@ -148,7 +150,8 @@ struct ProbeDiagnosis {
                 "compression", .harmful, "\(between) compresses with \(coding) though nobody asked for it",
                 advice: Advice.compression.lines(hops))
         }
-        guard let coded = evidence[.coded], coded.isProbe else { return nil }
+        guard let coded = evidence[.coded] else { return nil }
+        guard coded.isProbe else { return unanswered("compression", coded) }
         guard let coding = coded.field("content-encoding"), coding != "identity" else {
             return Finding("compression", .well, "nobody compresses on the way")
         }
@@ -250,10 +253,12 @@ struct ProbeDiagnosis {
             let peer = hello["peer"]?.string?.text
         else { return nil }
         let host = Self.host(peer)
-        guard client == host else {
+        let told = main.arrivedField("x-forwarded-for")
+        let last = told?.split { $0 == "," || $0 == " " }.last.map(String.init)
+        guard client == host, client != last else {
             return Finding("client_address", .well, "Sluice takes \(client) for the client")
         }
-        if let told = main.arrivedField("x-forwarded-for") {
+        if let told {
             return Finding(
                 "client_address", .warning,
                 "Sluice takes \(client) for the client, and not \(told): logs and limits by address see one client",

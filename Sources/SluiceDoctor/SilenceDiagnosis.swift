@@ -90,7 +90,7 @@ extension ProbeDiagnosis {
     }
 
     /// A probe that got another answer than a probe's.
-    private func unanswered(_ check: String, _ stream: Observation) -> Finding {
+    func unanswered(_ check: String, _ stream: Observation) -> Finding {
         let what = stream.head.map { "status \($0.status)" } ?? Words.ending(stream.ending)
         return Finding(check, .unknown, "could not be looked at: \(what)")
     }

@@ -32,7 +32,11 @@ public struct StreamRecorder: ~Copyable {
         case .gzip: inflater = Inflater(.gzip)
         case .deflate: inflater = Inflater(.deflate)
         }
-        isEventSource = head.fields.first("content-type")?.hasPrefix("text/event-stream") == true
+        // A probe is read as what it left as, whatever it is called by now.
+        isEventSource =
+            observation.isProbe
+            ? observation.plan?.framing == .sse
+            : head.fields.first("content-type")?.hasPrefix("text/event-stream") == true
     }
 
     public mutating func body(_ bytes: Span<UInt8>, at now: Instant) {
