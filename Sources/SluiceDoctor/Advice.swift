@@ -7,7 +7,8 @@ public enum Advice: Sendable {
         let known = hops.compactMap { hop in line(hop).map { "\(hop.name): \($0)" } }
         if !known.isEmpty { return known }
         let silent: [Hop] = [.nginx, .haproxy, .traefik, .alb]
-        return silent.filter { !hops.contains($0) }.compactMap { hop in line(hop).map { "if it is \(hop.name): \($0)" } }
+        return silent.filter { !hops.contains($0) }.compactMap { hop in line(hop).map { "if it is \(hop.name): \($0)" }
+        }
     }
 
     private func line(_ hop: Hop) -> String? {
@@ -61,16 +62,20 @@ public enum Advice: Sendable {
         case .nginx: "proxy_read_timeout 1h; (60s where nothing is said)"
         case .caddy: "no read_timeout or response_header_timeout in transport http, no write timeout in servers"
         case .haproxy: "timeout server 1h and timeout client 1h"
-        case .traefik: "respondingTimeouts.readTimeout: 0 and writeTimeout: 0 of the entry point, responseHeaderTimeout: 0s"
+        case .traefik:
+            "respondingTimeouts.readTimeout: 0 and writeTimeout: 0 of the entry point, responseHeaderTimeout: 0s"
         case .envoy: "timeout: 0s of the route (15s where nothing is said), stream_idle_timeout: 3600s"
         case .apache: "ProxyTimeout 3600"
         case .h2o: "proxy.timeout.io: 3600000 (30s where nothing is said)"
         case .varnish: "first_byte_timeout and between_bytes_timeout of the backend (60s where nothing is said)"
         case .alb: "idle_timeout.timeout_seconds=4000 (60 where nothing is said)"
-        case .cloudFront: "OriginReadTimeout of the origin (30 s where nothing is said); above 60 s it takes a quota increase"
+        case .cloudFront:
+            "OriginReadTimeout of the origin (30 s where nothing is said); above 60 s it takes a quota increase"
         case .cloudflare: "its limit is fixed for most plans: keepalives must be shorter"
-        case .googleLoadBalancer: "timeoutSec of the backend service, which bounds the whole answer (30 s where nothing is said)"
-        case .fastly: "first_byte_timeout and between_bytes_timeout of the backend (15 s and 10 s where nothing is said)"
+        case .googleLoadBalancer:
+            "timeoutSec of the backend service, which bounds the whole answer (30 s where nothing is said)"
+        case .fastly:
+            "first_byte_timeout and between_bytes_timeout of the backend (15 s and 10 s where nothing is said)"
         }
     }
 

@@ -48,15 +48,20 @@ extension Diagnosis {
         guard !(200..<300).contains(head.status) else { return nil }
         let words = JSONValue.parse(main.opening)?.errorMessage.map { ": \($0)" } ?? ""
         return Finding(
-            "status", .harmful, "there is no stream there: status \(head.status)\(words)", advice: advice(head.status, main))
+            "status", .harmful, "there is no stream there: status \(head.status)\(words)",
+            advice: advice(head.status, main))
     }
 
     private static func advice(_ status: Int, _ main: Observation) -> [String] {
         if main.field("sluice-probe") == "refused" {
-            return status == 403 ? ["--probe-key KEY: `probe.key` of Sluice's configuration"] : ["try again in a moment"]
+            return status == 403
+                ? ["--probe-key KEY: `probe.key` of Sluice's configuration"] : ["try again in a moment"]
         }
         switch status {
-        case 401, 403: return ["--header 'Authorization: Bearer …' for the route's own stream, or `probe: on` in Sluice's configuration"]
+        case 401, 403:
+            return [
+                "--header 'Authorization: Bearer …' for the route's own stream, or `probe: on` in Sluice's configuration"
+            ]
         case 404, 405:
             return ["`probe: on` in Sluice's configuration, or a route's path with --method, --header and --data"]
         case 502, 503, 504: return ["something on the way answers, but does not reach the server behind it"]

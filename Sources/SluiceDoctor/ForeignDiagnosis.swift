@@ -40,7 +40,9 @@ struct ForeignDiagnosis {
             Finding(
                 "unknown", .unknown,
                 "when the events left, what a longer silence does, and whether the server learns that a client leaves",
-                advice: ["with `probe: on` in Sluice's configuration, or the demo behind the same proxy, all of it is measured"]))
+                advice: [
+                    "with `probe: on` in Sluice's configuration, or the demo behind the same proxy, all of it is measured"
+                ]))
     }
 
     private var delivery: Finding {
@@ -53,18 +55,22 @@ struct ForeignDiagnosis {
             (key: "first_seconds", value: .number(Words.seconds(first))),
             (key: "span_seconds", value: .number(Words.seconds(span))),
         ]
-        let wholes = "\(Words.count(events, "event")) at \(Words.count(bursts.count, "moment")) over \(Words.time(span)), the first after "
+        let wholes =
+            "\(Words.count(events, "event")) at \(Words.count(bursts.count, "moment")) over \(Words.time(span)), the first after "
             + Words.time(first)
         if events < 3 { return Finding("buffering", .unknown, "too few events to tell: \(wholes)", measured: measured) }
         if events >= 8, span < .milliseconds(100), first > .milliseconds(500) {
             return Finding(
-                "buffering", .harmful, "all at once: \(wholes). Either the server collected its answer, or something on the way did",
+                "buffering", .harmful,
+                "all at once: \(wholes). Either the server collected its answer, or something on the way did",
                 advice: Advice.buffering.lines(hops), measured: measured)
         }
         if let block = Self.block(bursts) {
             return Finding(
-                "buffering", .harmful, "in blocks of about \(block) bytes: \(wholes). That is a buffer's doing, and not a model's",
-                advice: Advice.buffering.lines(hops), measured: measured + [(key: "block_bytes", value: JSONValue(block))])
+                "buffering", .harmful,
+                "in blocks of about \(block) bytes: \(wholes). That is a buffer's doing, and not a model's",
+                advice: Advice.buffering.lines(hops),
+                measured: measured + [(key: "block_bytes", value: JSONValue(block))])
         }
         if events > 3 * bursts.count, span > .seconds(1) {
             return Finding(
@@ -80,13 +86,16 @@ struct ForeignDiagnosis {
         guard full.count >= 3, bursts.reduce(0, { $0 + $1.events }) >= 2 * bursts.count else { return nil }
         let middle = full.map(\.bytes).sorted()[full.count / 2]
         return [4096, 8192, 16_384, 32_768].first { size in
-            abs(middle - size) * 8 <= size && full.filter { abs($0.bytes - size) * 4 <= size }.count * 4 >= full.count * 3
+            abs(middle - size) * 8 <= size
+                && full.filter { abs($0.bytes - size) * 4 <= size }.count * 4 >= full.count * 3
         }
     }
 
     private var compression: Finding? {
         guard let coding = seen.field("content-encoding"), coding != "identity" else { return nil }
-        return Finding("compression", .warning, "compressed with \(coding), by whom cannot be told", advice: Advice.compression.lines(hops))
+        return Finding(
+            "compression", .warning, "compressed with \(coding), by whom cannot be told",
+            advice: Advice.compression.lines(hops))
     }
 
     private var fields: Finding? {
@@ -103,7 +112,8 @@ struct ForeignDiagnosis {
         switch seen.ending {
         case .whole: return Finding("ending", .well, "it ended whole after \(after)")
         case .untilClose:
-            return Finding("ending", .warning, "it ended where the connection closed, after \(after): a cut would look the same")
+            return Finding(
+                "ending", .warning, "it ended where the connection closed, after \(after): a cut would look the same")
         case .timedOut: return Finding("ending", .unknown, "it was still going on after \(after); see --timeout")
         default: return Finding("ending", .harmful, "cut after \(after): \(Words.ending(seen.ending))")
         }

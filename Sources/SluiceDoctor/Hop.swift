@@ -2,7 +2,8 @@ import SluiceStreams
 
 /// What may stand between, recognised by what it writes into heads.
 public enum Hop: String, CaseIterable, Sendable {
-    case nginx, caddy, haproxy, traefik, envoy, apache, h2o, varnish, alb, cloudFront, cloudflare, googleLoadBalancer, fastly
+    case nginx, caddy, haproxy, traefik, envoy, apache, h2o, varnish, alb, cloudFront, cloudflare, googleLoadBalancer,
+        fastly
 
     public var name: String {
         switch self {
@@ -41,7 +42,8 @@ public enum Hop: String, CaseIterable, Sendable {
         case .varnish: return seen.field("x-varnish") != nil || via.containsWord("varnish")
         case .alb: return server.hasPrefix("awselb") || seen.arrivedField("x-amzn-trace-id") != nil
         case .cloudFront: return seen.field("x-amz-cf-id") != nil || seen.arrivedField("x-amz-cf-id") != nil
-        case .cloudflare: return server == "cloudflare" || seen.field("cf-ray") != nil || seen.arrivedField("cf-ray") != nil
+        case .cloudflare:
+            return server == "cloudflare" || seen.field("cf-ray") != nil || seen.arrivedField("cf-ray") != nil
         case .googleLoadBalancer: return via.containsWord("google")
         case .fastly: return seen.field("x-served-by")?.hasPrefix("cache-") == true
         }

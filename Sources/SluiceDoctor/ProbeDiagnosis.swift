@@ -88,7 +88,8 @@ struct ProbeDiagnosis {
     }
 
     private func held(_ delivery: Delivery, _ what: String) -> String {
-        var text = "\(between) holds \(what) back: \(delivery.count) events that left over \(Words.time(delivery.span)) came "
+        var text =
+            "\(between) holds \(what) back: \(delivery.count) events that left over \(Words.time(delivery.span)) came "
         text += delivery.arrivals == 1 ? "all at once" : "at \(delivery.arrivals) moments"
         text += ", half of them \(Words.time(delivery.medianLateness)) late or more"
         if let bytes = delivery.blockBytes { text += "; in blocks of about \(bytes) bytes" }
@@ -187,11 +188,15 @@ struct ProbeDiagnosis {
         var (faults, warnings): ([String], [String]) = ([], [])
         let type = main.field("content-type") ?? "nothing"
         if !type.hasPrefix("text/event-stream") { faults.append("Content-Type has become \(type)") }
-        if main.field("content-length") != nil { faults.append("a Content-Length was put in: the whole was collected first") }
+        if main.field("content-length") != nil {
+            faults.append("a Content-Length was put in: the whole was collected first")
+        }
         if let age = main.field("age") { faults.append("Age: \(age): it came from a cache") }
         let control = main.field("cache-control")?.lowercased() ?? ""
         if !control.contains("no-transform") { warnings.append("Cache-Control lost its no-transform") }
-        if !control.contains("no-cache"), !control.contains("no-store") { warnings.append("Cache-Control lost its no-cache") }
+        if !control.contains("no-cache"), !control.contains("no-store") {
+            warnings.append("Cache-Control lost its no-cache")
+        }
         let isPlain = faults.isEmpty && warnings.isEmpty
         if isPlain { return Finding("headers", .well, "the answer's head came as it left") }
         return Finding(
@@ -212,7 +217,8 @@ struct ProbeDiagnosis {
             return Finding("ending", .well, "an event of \(large >> 10) KiB came whole, and so did the end")
         case (true, .untilClose):
             return Finding(
-                "ending", .warning, "the message ends where the connection closes: a client cannot tell the end from a cut")
+                "ending", .warning,
+                "the message ends where the connection closes: a client cannot tell the end from a cut")
         case (true, let ending):
             return Finding("ending", .harmful, "the last event came, but then \(Words.ending(ending))")
         case (false, .whole):

@@ -19,9 +19,11 @@ extension Diagnosis {
         let warnings = findings.filter { $0.verdict == .warning }.count
         switch outcome {
         case .unreachable: return "Nothing could be examined."
-        case .harmful: return "Streams suffer here: \(Words.count(harmful, "fault")), \(Words.count(warnings, "warning"))."
+        case .harmful:
+            return "Streams suffer here: \(Words.count(harmful, "fault")), \(Words.count(warnings, "warning"))."
         case .well where isExact:
-            return warnings == 0 ? "Streams pass unharmed." : "Streams pass unharmed; \(Words.count(warnings, "warning"))."
+            return warnings == 0
+                ? "Streams pass unharmed." : "Streams pass unharmed; \(Words.count(warnings, "warning"))."
         case .well: return "Nothing looks harmful, as far as arrival times tell."
         }
     }

@@ -23,7 +23,8 @@ extension ProbeDiagnosis {
         let after = idle.ended - last
         if idle.ending == .timedOut {
             return Finding(
-                "idle", .harmful, "after \(wanted) of silence nothing came any more: the stream was lost without a word",
+                "idle", .harmful,
+                "after \(wanted) of silence nothing came any more: the stream was lost without a word",
                 advice: Advice.idle.lines(hops))
         }
         var text = "cut after \(Words.time(after)) of silence: \(Words.ending(idle.ending))"
@@ -31,7 +32,9 @@ extension ProbeDiagnosis {
         let isSaved = evidence[.kept].map { $0.isProbe && ok($0) } ?? false
         if isSaved, let pace = evidence[.kept]?.plan?.keepalive {
             text += "; comments every \(Words.time(pace)) keep it alive"
-            advice.append("Sluice: keepalive: \(max(1, after.milliseconds / 3_000))s on routes that send events (15s where nothing is said)")
+            advice.append(
+                "Sluice: keepalive: \(max(1, after.milliseconds / 3_000))s on routes that send events (15s where nothing is said)"
+            )
         }
         let isPatient = after >= Self.patient && isSaved
         return Finding(
@@ -81,7 +84,8 @@ extension ProbeDiagnosis {
         guard seen.isKnown else {
             return Finding(
                 "cancel", .unknown,
-                "whether Sluice notices that a client leaves cannot be told: another Sluice answered than the one that was left")
+                "whether Sluice notices that a client leaves cannot be told: another Sluice answered than the one that was left"
+            )
         }
         return Finding(
             "cancel", .harmful,

@@ -19,7 +19,8 @@ extension TLSEngine {
         var (days, seconds) = (Int32(0), Int32(0))
         _ = ASN1_TIME_diff(&days, &seconds, nil, X509_get0_notAfter(certificate))
         return TLSPeerFacts(
-            subject: Self.text(X509_get_subject_name(certificate)), issuer: Self.text(X509_get_issuer_name(certificate)),
+            subject: Self.text(X509_get_subject_name(certificate)),
+            issuer: Self.text(X509_get_issuer_name(certificate)),
             daysLeft: Int(days), version: protocolVersion)
     }
 

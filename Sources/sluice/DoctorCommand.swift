@@ -51,7 +51,8 @@ struct DoctorCommand {
         }
         if let data = given.text("data") {
             do throws(StandardStreams.Fault) {
-                options.body = data.hasPrefix("@") ? try StandardStreams.readFile(String(data.dropFirst())) : Array(data.utf8)
+                options.body =
+                    data.hasPrefix("@") ? try StandardStreams.readFile(String(data.dropFirst())) : Array(data.utf8)
             } catch {
                 throw CommandOptions.Fault("--data: \(error.message)")
             }

@@ -148,7 +148,8 @@ def test_nginx_that_changes_heads():
 def test_caddy_that_compresses():
     report = reports()["encode"]
     assert report.json["between"] == ["Caddy"], report
-    assert report.verdict("compression") in ("warning", "harmful"), report
+    # Its encoder keeps events until there are more of them.
+    assert report.of("harmful") == ["compression"] and "encode" in report.advice("compression"), report
 
 
 def test_our_nginx():

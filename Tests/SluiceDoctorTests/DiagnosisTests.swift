@@ -16,14 +16,16 @@ import Testing
 
     /// A probe stream as `ProbeScript` plays it, of which each portion comes when `delay` lets it: milliseconds after it left.
     private func stream(
-        _ plan: ProbePlan, fields more: [(String, String)] = [], hello: String = "\"http\":\"1.1\",\"peer\":\"10.0.0.9:1\"",
+        _ plan: ProbePlan, fields more: [(String, String)] = [],
+        hello: String = "\"http\":\"1.1\",\"peer\":\"10.0.0.9:1\"",
         cut: Int? = nil, ending: Observation.Ending = .whole, delay: (Int) -> Int = { _ in 0 }
     ) -> Observation {
         var recorder = StreamRecorder(requested: start, plan: plan)
         var fields = HeaderFields()
         for (name, value) in more { fields.append(name, value) }
         let usual = [
-            ("Content-Type", plan.framing.contentType), ("Cache-Control", "no-cache, no-transform"), ("Sluice-Probe", plan.id),
+            ("Content-Type", plan.framing.contentType), ("Cache-Control", "no-cache, no-transform"),
+            ("Sluice-Probe", plan.id),
         ]
         for (name, value) in usual where !more.contains(where: { $0.0 == name }) { fields.append(name, value) }
         var (script, last, hasHead) = (ProbeScript(plan), 0, false)
@@ -49,7 +51,8 @@ import Testing
         return plan
     }
 
-    private func diagnose(_ streams: [Evidence.Purpose: Observation], _ change: (inout Evidence) -> Void = { _ in }) throws
+    private func diagnose(_ streams: [Evidence.Purpose: Observation], _ change: (inout Evidence) -> Void = { _ in })
+        throws
         -> Diagnosis
     {
         var evidence = Evidence()
@@ -66,7 +69,8 @@ import Testing
         var main = stream(tokens("a"), hello: "\"http\":\"1.1\",\"peer\":\"10.0.0.1:5\",\"client\":\"10.0.0.1\"")
         main.transport.local = "10.0.0.1:5"
         let diagnosis = try diagnose([.main: main, .plain: stream(tokens("b")), .coded: stream(tokens("c"))])
-        #expect(diagnosis.outcome == .well && diagnosis.isExact && diagnosis.findings.allSatisfy { $0.verdict == .well })
+        #expect(
+            diagnosis.outcome == .well && diagnosis.isExact && diagnosis.findings.allSatisfy { $0.verdict == .well })
         #expect(diagnosis.path.contains { $0 == "straight to Sluice: nothing in between" })
         #expect(try finding(diagnosis, "buffering").verdict == .well)
     }
@@ -76,7 +80,8 @@ import Testing
         let diagnosis = try diagnose([.main: main])
         let buffering = try finding(diagnosis, "buffering")
         #expect(buffering.verdict == .harmful && diagnosis.outcome == .harmful && diagnosis.hops == [.nginx])
-        #expect(buffering.message.hasPrefix("nginx holds streams back: 16 events that left over 1.5 s came all at once"))
+        #expect(
+            buffering.message.hasPrefix("nginx holds streams back: 16 events that left over 1.5 s came all at once"))
         #expect(buffering.advice.first?.hasPrefix("nginx: proxy_buffering off") == true)
     }
 
@@ -102,7 +107,8 @@ import Testing
         let kept = stream(silent("c", 10, keepalive: 2_500))
         let diagnosis = try diagnose([.main: stream(tokens("a")), .idle: idle, .kept: kept]) { $0.idle = .seconds(10) }
         let cut = try finding(diagnosis, "idle")
-        #expect(cut.verdict == .harmful && cut.message.hasPrefix("cut after 5.0 s of silence: the connection was closed"))
+        #expect(
+            cut.verdict == .harmful && cut.message.hasPrefix("cut after 5.0 s of silence: the connection was closed"))
         #expect(cut.message.hasSuffix("comments every 2.5 s keep it alive"))
         #expect(cut.advice.contains { $0.hasPrefix("Sluice: keepalive: 1s") })
         #expect(cut.measured.first?.value == .number("5.000"))
@@ -124,7 +130,8 @@ import Testing
         (slow.ending, slow.ended) = (.whole, at(5_004))
         let diagnosis = try diagnose([.main: stream(tokens("a")), .slowHead: slow]) { $0.idle = .seconds(10) }
         #expect(try finding(diagnosis, "first_byte").verdict == .harmful)
-        #expect(try finding(diagnosis, "first_byte").message == "a wait for the first byte ends after 5.0 s: status 504")
+        #expect(
+            try finding(diagnosis, "first_byte").message == "a wait for the first byte ends after 5.0 s: status 504")
     }
 
     @Test func endings() throws {
@@ -141,9 +148,11 @@ import Testing
     }
 
     @Test func headsThatAreChanged() throws {
-        let main = stream(tokens("a"), fields: [("Content-Type", "text/html"), ("Age", "2"), ("Cache-Control", "max-age=9")])
+        let main = stream(
+            tokens("a"), fields: [("Content-Type", "text/html"), ("Age", "2"), ("Cache-Control", "max-age=9")])
         let heads = try finding(try diagnose([.main: main]), "headers")
-        #expect(heads.verdict == .harmful && heads.message.containsText("text/html") && heads.message.containsText("cache"))
+        #expect(
+            heads.verdict == .harmful && heads.message.containsText("text/html") && heads.message.containsText("cache"))
         let thin = stream(tokens("a"), fields: [("Cache-Control", "no-cache")])
         #expect(try finding(try diagnose([.main: thin]), "headers").verdict == .warning)
     }

@@ -8,7 +8,8 @@ import Testing
     }
 
     @Test func aPlanSurvivesItsOwnField() throws {
-        var plan = ProbePlan(id: "a1", groups: [.init(20, every: .milliseconds(100), bytes: 64), .init(1, every: .zero, bytes: 4096)])
+        var plan = ProbePlan(
+            id: "a1", groups: [.init(20, every: .milliseconds(100), bytes: 64), .init(1, every: .zero, bytes: 4096)])
         (plan.framing, plan.wait, plan.silence) = (.ndjson, .milliseconds(5), .seconds(6))
         (plan.keepalive, plan.isPlain) = (.milliseconds(1500), true)
         #expect(try #require(ProbePlan(plan.text)) == plan)
@@ -17,7 +18,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "", "id=", "id=a b", "id=a1;events=", "id=a1;events=1x2", "id=a1;events=0x1x1", "id=a1;events=1x1x-1", "id=a1;what=1",
+        "", "id=", "id=a b", "id=a1;events=", "id=a1;events=1x2", "id=a1;events=0x1x1", "id=a1;events=1x1x-1",
+        "id=a1;what=1",
         "id=a1;framing=xml", "id=a1;wait=x", "id=a1;keepalive=1", "id=a1;events=2001x1x0", "id=a1;events=2x1x1000000",
         "id=a1;silence=600001", "id=a1;events=99999999999x1x1", "events=1x1x1", "id=a1;events=1x1x1+",
         "id=a1;wait=99999999999999999999",

@@ -101,7 +101,8 @@ extension Exchange {
     private static let shown: Set<String> = [
         "via", "forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port",
         "x-forwarded-server", "x-real-ip", "accept-encoding", "connection", "te", "cdn-loop", "cf-ray", "cf-visitor",
-        "cf-connecting-ip", "x-amzn-trace-id", "x-amz-cf-id", "x-envoy-external-address", "x-cloud-trace-context", "user-agent",
+        "cf-connecting-ip", "x-amzn-trace-id", "x-amz-cf-id", "x-envoy-external-address", "x-cloud-trace-context",
+        "user-agent",
     ]
 
     /// JSON, without braces: the protocol and the fields as they were here, and whom Sluice takes for the client.

@@ -30,9 +30,11 @@ final class ProbeDesk: Sendable {
             book.running += 1
             book.entries[id] = Entry(since: now)
             book.order.append(id)
-            if book.order.count > Self.memory, let oldest = book.order.firstIndex(where: { id in
-                book.entries[id]?.state != .running
-            }) {
+            if book.order.count > Self.memory,
+                let oldest = book.order.firstIndex(where: { id in
+                    book.entries[id]?.state != .running
+                })
+            {
                 book.entries[book.order.remove(at: oldest)] = nil
             }
             return true
