@@ -35,6 +35,8 @@ public struct Configuration: Sendable {
     public var servesPage = false
     /// Pages of other sites, in a browser of this machine, get 403: where the environment's keys are served without a file.
     public var keepsForeignPagesOut = false
+    /// nil: no probe streams.
+    public var probe: ProbeSpec?
 
     public init(
         listeners: [ListenerSpec], workers: Int? = nil, limits: Limits = Limits(), log: LogSpec = LogSpec(),

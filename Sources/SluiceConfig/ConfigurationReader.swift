@@ -21,6 +21,7 @@ struct ConfigurationReader {
         let drainDelay = root.duration("drain_delay") ?? .zero
         let access = readAccess(&root)
         let redis = readRedis(&root)
+        let probe = readProbe(&root)
         root.finish()
         guard let listeners, let upstreams, let routes else { return nil }
         var configuration = Configuration(
@@ -31,7 +32,7 @@ struct ConfigurationReader {
         (configuration.drainDelay, configuration.files) = (drainDelay, context.files.sorted())
         (configuration.auth, configuration.cors) = (access.auth, access.cors)
         (configuration.rateLimits, configuration.trustedProxies) = (access.rateLimits, access.trustedProxies)
-        configuration.redis = redis
+        (configuration.redis, configuration.probe) = (redis, probe)
         checkRedis(&root, configuration)
         checkCertificates(&root, configuration)
         return configuration

@@ -12,7 +12,7 @@ public enum ConfigurationSchema {
             (key: "$schema", value: "https://json-schema.org/draft/2020-12/schema"),
             (key: "title", value: "Configuration of Sluice"),
         ]
-        members += Build.mapping(root + AccessSchema.root + [CompressionSchema.own]).members ?? []
+        members += Build.mapping(root + AccessSchema.root + [CompressionSchema.own, ProbeSchema.own]).members ?? []
         members.append((key: "$defs", value: Build.definitions))
         return .object(members)
     }

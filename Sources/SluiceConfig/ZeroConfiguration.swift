@@ -103,6 +103,7 @@ extension ConfigurationLoader {
             listeners: [ListenerSpec(address: address)], upstreams: zero.upstreams, routes: zero.routes)
         configuration.servesPage = zero.served.isEmpty
         configuration.keepsForeignPagesOut = !zero.served.isEmpty
+        configuration.probe = ProbeSpec()
         return configuration
     }
 

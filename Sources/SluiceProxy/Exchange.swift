@@ -96,6 +96,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     private(set) var serial = 0
     /// What it asks for is the page's, and no route's.
     var isPage = false
+    /// It asks for a probe stream.
+    var probe: ProbeServing?
     /// Looks for secrets in an error that is relayed as it came.
     var documentRedactor: Redactor?
 
@@ -124,7 +126,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     func begin() {
         arm()
         noteClient()
-        if answersPreflight() || refusesForeignPage() { return }
+        if answersPreflight() || refusesForeignPage() || answersProbe() { return }
         findRoute(body: nil)
         if phase == .request, route == nil || !isBodyRelayed { client.sendContinue() }
     }
@@ -177,6 +179,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         guard phase != .over else { return }
         deadlines.requestRead(bytes.count, at: now)
         if isBodyRelayed { return relay(bytes) }
+        if probe != nil { return }
         guard !worker.isOverfull else { return failOverfull() }
         guard requestBody.count + bytes.count <= limits.requestBodyBytes else { return failBodyLimit() }
         requestBody.append(bytes)
@@ -190,7 +193,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             relay(Span<UInt8>())
             return
         }
-        if isPage { return }
+        if isPage || probe != nil { return }
         if route == nil {
             let body = JSONValue.parse(requestBody.span)
             findRoute(body: body ?? .object([]))

@@ -104,6 +104,7 @@ extension Exchange {
         account()
         generation?.exchangeEnded()
         following?.cancel()
+        probe?.exchangeEnded()
         record.sentBytes = client.sentBytes
         endCompression()
         record.eventCount = bridge?.progress.eventCount ?? 0

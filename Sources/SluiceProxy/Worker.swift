@@ -197,7 +197,7 @@ public final class Worker {
     func exchangeEnded(_ record: ExchangeRecord) {
         liveExchanges -= 1
         if record.route != PagePath.label {
-            exchangeMetrics.count(record, shared.modelNames)
+            if record.route != ProbePath.label { exchangeMetrics.count(record, shared.modelNames) }
             if snapshot.configuration.log.access { shared.log.access(record) }
         }
         stopIfDrained()
@@ -337,6 +337,7 @@ public final class SharedState: Sendable {
     let processes: ProcessDirectory
     let limiter = RateLimiter(capacity: 65_536)
     let generations = GenerationDirectory()
+    let probes = ProbeDesk()
     /// Workers that do not reach their store of answers.
     let storesDown = Atomic<Int>(0)
     /// Who answers what the demo's page asks; nil where there is none.

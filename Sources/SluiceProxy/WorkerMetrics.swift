@@ -42,6 +42,9 @@ struct WorkerMetrics {
     var forbidden = 0
     var rateLimited = 0
     var preflights = 0
+    /// Streams that `sluice doctor` asked for, and those that it did not get.
+    var probes = 0
+    var probesRefused = 0
     var resumption = ResumptionCounts()
     var store = ReplayStoreCounts()
     /// Answers that a client would have taken compressed, and that went out as they are since memory was short.
