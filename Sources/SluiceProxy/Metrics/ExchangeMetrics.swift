@@ -82,14 +82,20 @@ struct ExchangeMetrics: Sendable {
 
     mutating func count(_ record: borrowing ExchangeRecord, _ names: ModelNames) {
         countEnd(record)
-        if let labels = record.labels, record.isGenerative { countModel(record, labels, names) }
-        if let latency = record.cancelLatency { cancel.observe(latency.seconds) }
+        let traced = TracedExchange(record)
+        if let labels = record.labels, record.isGenerative { countModel(record, traced, labels, names) }
+        if let latency = record.cancelLatency { cancel.observe(latency.seconds, traced) }
     }
 
     mutating func add(_ other: ExchangeMetrics) {
         for (key, counts) in other.ends { ends[key, default: EndCounts()].add(counts) }
         for (key, counts) in other.models { models[key, default: ModelCounts()].add(counts) }
         cancel.add(other.cancel)
+    }
+
+    /// Ends that have not been seen yet count 0, so that who looks at the growth of a counter sees the first one too.
+    mutating func know(_ keys: [EndKey]) {
+        for key in keys where ends[key] == nil && ends.count < Self.seriesLimit { ends[key] = EndCounts() }
     }
 
     private mutating func countEnd(_ record: borrowing ExchangeRecord) {
@@ -107,7 +113,7 @@ struct ExchangeMetrics: Sendable {
     }
 
     private mutating func countModel(
-        _ record: borrowing ExchangeRecord, _ labels: UpstreamLabels, _ names: ModelNames
+        _ record: borrowing ExchangeRecord, _ traced: TracedExchange?, _ labels: UpstreamLabels, _ names: ModelNames
     ) {
         var key = ModelKey(labels: labels, model: record.model)
         // Only a name that is not here yet is asked about, since all threads ask the same list.
@@ -115,25 +121,27 @@ struct ExchangeMetrics: Sendable {
             key.model = names.label(for: record.model)
             if models.count >= Self.seriesLimit, models[key] == nil { return }
         }
-        models[key, default: ModelCounts()].count(record, errorLimit: Self.errorLimit)
+        models[key, default: ModelCounts()].count(record, traced, errorLimit: Self.errorLimit)
     }
 }
 
 extension ExchangeMetrics.ModelCounts {
-    fileprivate mutating func count(_ record: borrowing ExchangeRecord, errorLimit: Int) {
+    fileprivate mutating func count(
+        _ record: borrowing ExchangeRecord, _ traced: TracedExchange?, errorLimit: Int
+    ) {
         var error = record.errorType
         if duration.count >= errorLimit, duration[error] == nil { error = "_OTHER" }
-        duration[error, default: Histogram(Buckets.duration)].observe(record.duration.seconds)
-        if let input = record.usage?.input { inputTokens.observe(Double(input)) }
-        if let output = record.usage?.output { outputTokens.observe(Double(output)) }
+        duration[error, default: Histogram(Buckets.duration)].observe(record.duration.seconds, traced)
+        if let input = record.usage?.input { inputTokens.observe(Double(input), traced) }
+        if let output = record.usage?.output { outputTokens.observe(Double(output), traced) }
         guard record.isStream, let first = record.timeToFirstToken else { return }
-        if record.tokenCount > 1 { gap.observe(record.largestGap.seconds) }
+        if record.tokenCount > 1 { gap.observe(record.largestGap.seconds, traced) }
         // The conventions want these two of successful responses only.
         guard error.isEmpty else { return }
-        firstToken.observe(first.seconds)
+        firstToken.observe(first.seconds, traced)
         if record.outputTokens > 1 {
             let rest = record.duration.seconds - first.seconds
-            perToken.observe(max(0, rest) / Double(record.outputTokens - 1))
+            perToken.observe(max(0, rest) / Double(record.outputTokens - 1), traced)
         }
     }
 }
