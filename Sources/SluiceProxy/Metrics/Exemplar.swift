@@ -11,7 +11,8 @@ struct Exemplar: Sendable, Equatable {
     var text: String {
         let span = Self.hex(exchange.span, 16)
         let trace = Self.hex(exchange.trace.high, 16) + Self.hex(exchange.trace.low, 16)
-        return " # {trace_id=\"\(trace)\",span_id=\"\(span)\"} \(MetricsText.text(value)) \(MetricsText.text(exchange.time))"
+        return
+            " # {trace_id=\"\(trace)\",span_id=\"\(span)\"} \(MetricsText.text(value)) \(MetricsText.text(exchange.time))"
     }
 
     private static func hex(_ number: UInt64, _ width: Int) -> String {

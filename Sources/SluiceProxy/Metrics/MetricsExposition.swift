@@ -55,15 +55,19 @@ enum MetricsExposition {
                 < (right.key.labels.upstream, right.key.labels.address, right.key.model)
         }
         out.family(
-            "gen_ai_server_request_duration_seconds", .histogram, "From the request's head to the answer's last byte, by what failed.")
+            "gen_ai_server_request_duration_seconds", .histogram,
+            "From the request's head to the answer's last byte, by what failed.")
         for (key, counts) in models {
             for (error, histogram) in counts.duration.sorted(by: { $0.key < $1.key }) {
                 out.sample(labels(key) + (error.isEmpty ? [] : [(name: "error_type", value: error)]), histogram)
             }
         }
-        append("gen_ai_server_time_to_first_token_seconds", "From the request's head to the first token, of streams that ended whole.", models, \.firstToken, &out)
         append(
-            "gen_ai_server_time_per_output_token_seconds", "Time per token behind the first one, of streams that ended whole.",
+            "gen_ai_server_time_to_first_token_seconds",
+            "From the request's head to the first token, of streams that ended whole.", models, \.firstToken, &out)
+        append(
+            "gen_ai_server_time_per_output_token_seconds",
+            "Time per token behind the first one, of streams that ended whole.",
             models, \.perToken, &out)
         out.family("gen_ai_client_token_usage", .histogram, "Tokens of one request, as the provider counted them.")
         for (key, counts) in models {
@@ -73,7 +77,8 @@ enum MetricsExposition {
             }
         }
         append(
-            "sluice_stream_largest_gap_seconds", "The longest time between two reads that brought tokens, one value a stream.",
+            "sluice_stream_largest_gap_seconds",
+            "The longest time between two reads that brought tokens, one value a stream.",
             models, \.gap, &out)
     }
 
@@ -103,7 +108,8 @@ enum MetricsExposition {
 
     private static func appendEnds(_ exchanges: ExchangeMetrics, _ out: inout MetricsText) {
         sum(
-            "sluice_requests_total", "Exchanges that are over, by the status that was sent; 0: none, the client left before.", exchanges,
+            "sluice_requests_total",
+            "Exchanges that are over, by the status that was sent; 0: none, the client left before.", exchanges,
             &out
         ) {
             (
@@ -126,10 +132,20 @@ enum MetricsExposition {
         let figures: [(String, String, KeyPath<Counts, Int>)] = [
             ("sluice_sent_bytes_total", "Bytes sent to clients, counted when an exchange ends.", \.bytes),
             ("sluice_events_total", "Events of providers' streams, counted when an exchange ends.", \.events),
-            ("sluice_output_tokens_total", "Tokens of answers, as providers counted them, else as they came; counted when an exchange ends.", \.tokens),
-            ("sluice_backpressure_pauses_total", "Times that a provider was paused since its client was slower.", \.pauses),
+            (
+                "sluice_output_tokens_total",
+                "Tokens of answers, as providers counted them, else as they came; counted when an exchange ends.",
+                \.tokens
+            ),
+            (
+                "sluice_backpressure_pauses_total", "Times that a provider was paused since its client was slower.",
+                \.pauses
+            ),
             ("sluice_keepalive_pings_total", "Keepalives written into streams.", \.pings),
-            ("sluice_retries_total", "Attempts beyond the first of a request, at the same upstream or the next.", \.retries),
+            (
+                "sluice_retries_total", "Attempts beyond the first of a request, at the same upstream or the next.",
+                \.retries
+            ),
         ]
         for (name, help, path) in figures {
             sum(name, help, exchanges, &out) { (labels($0.key), $0.value[keyPath: path]) }
@@ -207,10 +223,19 @@ enum MetricsExposition {
         }
         let sorted = places.values.sorted { ($0.upstream, $0.address) < ($1.upstream, $1.address) }
         let figures: [(String, String, (UpstreamGauges) -> Int)] = [
-            ("sluice_upstream_healthy", "1: requests may go there; 0: checks fail, as some worker sees it.", { $0.isHealthy ? 1 : 0 }),
-            ("sluice_upstream_ejected", "1: some worker sends nothing there for a while, after failures.", { $0.isEjected ? 1 : 0 }),
+            (
+                "sluice_upstream_healthy", "1: requests may go there; 0: checks fail, as some worker sees it.",
+                { $0.isHealthy ? 1 : 0 }
+            ),
+            (
+                "sluice_upstream_ejected", "1: some worker sends nothing there for a while, after failures.",
+                { $0.isEjected ? 1 : 0 }
+            ),
             ("sluice_upstream_attempts_active", "Attempts under way at a place of an upstream.", { $0.inFlight }),
-            ("sluice_upstream_idle_connections", "Connections to a place of an upstream that wait for work.", { $0.idleConnections }),
+            (
+                "sluice_upstream_idle_connections", "Connections to a place of an upstream that wait for work.",
+                { $0.idleConnections }
+            ),
             ("sluice_upstream_waiting_requests", "Requests that wait for a connection.", { $0.waiting }),
         ]
         for (name, help, figure) in figures {
@@ -227,9 +252,15 @@ enum MetricsExposition {
         out.sample([(name: "version", value: state.version)], 1)
         let gauges: [(String, String, Int)] = [
             ("sluice_connections_open", "Connections of clients that are open.", state.connections),
-            ("sluice_connections_limit", "As many connections of clients may be open: limits.connections.", state.connectionLimit),
+            (
+                "sluice_connections_limit", "As many connections of clients may be open: limits.connections.",
+                state.connectionLimit
+            ),
             ("sluice_buffer_memory_bytes", "Memory that all buffers hold.", state.bufferBytes),
-            ("sluice_buffer_memory_limit_bytes", "Above it new streams are refused: limits.buffered_bytes.", state.bufferLimit),
+            (
+                "sluice_buffer_memory_limit_bytes", "Above it new streams are refused: limits.buffered_bytes.",
+                state.bufferLimit
+            ),
             ("sluice_draining", "1: no new request is taken.", state.isDraining ? 1 : 0),
             ("sluice_workers", "Event loops, one thread each.", state.workers),
             (
@@ -238,11 +269,13 @@ enum MetricsExposition {
                 state.missing.count
             ),
             (
-                "sluice_config_last_reload_successful", "0: the configuration has a fault, and what ran before runs on.",
+                "sluice_config_last_reload_successful",
+                "0: the configuration has a fault, and what ran before runs on.",
                 state.reloads.isLastGood ? 1 : 0
             ),
             (
-                "sluice_config_last_reload_success_timestamp_seconds", "Unix time of the last reload that changed the configuration; the start counts.",
+                "sluice_config_last_reload_success_timestamp_seconds",
+                "Unix time of the last reload that changed the configuration; the start counts.",
                 state.reloads.lastSuccess
             ),
         ]
@@ -254,12 +287,16 @@ enum MetricsExposition {
         for process in state.processes {
             out.sample([(name: "upstream", value: process.name)], process.state == .ready ? 1 : 0)
         }
-        out.family("sluice_process_restarts_total", .counter, "Times that the managed process of an upstream was started again.")
+        out.family(
+            "sluice_process_restarts_total", .counter,
+            "Times that the managed process of an upstream was started again.")
         for process in state.processes { out.sample([(name: "upstream", value: process.name)], process.restarts) }
         out.family("sluice_config_reloads_total", .counter, "Reloads of the configuration, after the start.")
         out.sample([(name: "result", value: "failed")], state.reloads.failed)
         out.sample([(name: "result", value: "ok")], state.reloads.succeeded)
-        out.family("sluice_log_lines_dropped_total", .counter, "Lines of the log that were lost, since whoever reads it was too slow.")
+        out.family(
+            "sluice_log_lines_dropped_total", .counter,
+            "Lines of the log that were lost, since whoever reads it was too slow.")
         out.sample([], state.droppedLines)
         out.family("sluice_scrape_duration_seconds", .gauge, "How long the workers took to tell all this.")
         out.sample([], state.gatheringSeconds)

@@ -4,7 +4,8 @@ extension WorkerMetrics {
     /// By the name of the field.
     static let help = [
         "exchanges": "Requests that have begun, those that no route was found for included.",
-        "refusedConnections": "Connections closed at once, since their address had limits.connections_per_address already.",
+        "refusedConnections":
+            "Connections closed at once, since their address had limits.connections_per_address already.",
         "failovers": "Attempts at the next upstream of a route.",
         "retryBudgetRefusals": "Attempts that were not made, since the upstream had had its share of repetitions.",
         "failedHealthChecks": "Active checks of upstreams that failed.",
