@@ -49,6 +49,7 @@ struct ExchangeMetrics: Sendable {
         }
     }
     struct ModelCounts: Sendable {
+        var keepsExemplars = false
         /// By `error.type`; "" for those that were whole.
         var duration: [String: Histogram] = [:]
         var firstToken = Histogram(Buckets.firstToken)
@@ -79,6 +80,8 @@ struct ExchangeMetrics: Sendable {
     /// are counted as `other`.
     private static let seriesLimit = 2000
     private static let errorLimit = 64
+    /// So many upstreams with their models have exemplars, which are six times as large as the counts beside them.
+    private static let exemplarLimit = 64
 
     mutating func count(_ record: borrowing ExchangeRecord, _ names: ModelNames) {
         countEnd(record)
@@ -119,7 +122,10 @@ struct ExchangeMetrics: Sendable {
         // Only a name that is not here yet is asked about, since all threads ask the same list.
         if models[key] == nil {
             key.model = names.label(for: record.model)
-            if models.count >= Self.seriesLimit, models[key] == nil { return }
+            if models[key] == nil {
+                if models.count >= Self.seriesLimit { return }
+                models[key] = ModelCounts(keepsExemplars: models.count < Self.exemplarLimit)
+            }
         }
         models[key, default: ModelCounts()].count(record, traced, errorLimit: Self.errorLimit)
     }
@@ -129,6 +135,7 @@ extension ExchangeMetrics.ModelCounts {
     fileprivate mutating func count(
         _ record: borrowing ExchangeRecord, _ traced: TracedExchange?, errorLimit: Int
     ) {
+        let traced = keepsExemplars ? traced : nil
         var error = record.errorType
         if duration.count >= errorLimit, duration[error] == nil { error = "_OTHER" }
         duration[error, default: Histogram(Buckets.duration)].observe(record.duration.seconds, traced)

@@ -31,7 +31,7 @@ enum MetricsExposition {
     ) -> [UInt8] {
         var exchanges = ExchangeMetrics()
         for report in reports { exchanges.add(report.exchanges) }
-        var out = MetricsText(format, created: state.started)
+        var out = MetricsText(format)
         appendModels(exchanges, &out)
         exchanges.know(state.known.ends)
         appendEnds(exchanges, &out)

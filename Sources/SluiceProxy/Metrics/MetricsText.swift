@@ -2,24 +2,22 @@ import SluiceBytes
 
 /// Writes metrics as a scraper reads them: for each family what it is, then all of its samples. In Prometheus' text format 0.0.4 a
 /// family has the name of its samples; in OpenMetrics 1.0 a counter's samples end in `_total` and its family does not, units have
-/// lines of their own, counters and histograms say since when they count, and buckets may have exemplars.
+/// lines of their own, and buckets may have exemplars.
+///
+/// No `_created` is written, though OpenMetrics would like it: everything here counts since `process_start_time_seconds`, and
+/// Prometheus would store one more series for each counter.
 struct MetricsText: ~Copyable {
     /// `info`: a family of one sample that is always 1, with what there is to say in its labels; its name ends in `_info`.
     enum Kind: String { case counter, gauge, histogram, info }
     typealias Labels = [(name: String, value: String)]
 
     private let format: MetricsFormat
-    /// Since when everything is counted here, in seconds since 1970.
-    private let created: String
     private var out = ByteQueue()
     /// Of the family, as `format` has it, and of what it is.
     private var name = ""
     private var kind = Kind.gauge
 
-    /// `created`: when the process began. What shows up later counts since then too, it was 0 until then.
-    init(_ format: MetricsFormat = .text, created: Double = 0) {
-        (self.format, self.created) = (format, Self.text(created))
-    }
+    init(_ format: MetricsFormat = .text) { self.format = format }
 
     /// Begins a family; the samples that follow are its own. A name is given once, and with the ending that its samples have in
     /// either format: `_total` for counters, `_info` for what is of that kind.
@@ -52,7 +50,6 @@ struct MetricsText: ~Copyable {
         }
         write("_sum", labels, Self.text(histogram.sum))
         write("_count", labels, "\(total)")
-        if format == .openMetrics { write("_created", labels, created) }
     }
 
     consuming func finished() -> [UInt8] {
@@ -63,9 +60,7 @@ struct MetricsText: ~Copyable {
     private mutating func single(_ labels: Labels, _ value: String) {
         guard format == .openMetrics else { return write("", labels, value) }
         switch kind {
-        case .counter:
-            write("_total", labels, value)
-            write("_created", labels, created)
+        case .counter: write("_total", labels, value)
         case .info: write("_info", labels, value)
         case .gauge, .histogram: write("", labels, value)
         }
