@@ -129,6 +129,11 @@ public final class TLSContext: @unchecked Sendable {
         return context
     }
 
+    /// Its own certificates: the file that each was read from, and when it expires, in seconds since 1970.
+    public var certificates: [(path: String, notAfter: Int)] {
+        identities.compactMap { identity in identity.notAfter.map { (identity.certificatePath, $0) } }
+    }
+
     // MARK: - Sessions
 
     public func makeServerEngine() throws(TLSError) -> TLSEngine {

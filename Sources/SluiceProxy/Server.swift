@@ -109,6 +109,9 @@ public final class Server: Sendable {
     /// The configuration in force.
     var configuration: Configuration { state.withLock { $0.snapshot.configuration } }
 
+    /// The same with all that is built from it.
+    var currentSnapshot: ServerSnapshot { state.withLock { $0.snapshot } }
+
     /// Reads the configuration and its certificates again. New exchanges go by it, live ones end on the old one. Listeners that
     /// are new are open when it returns; those that are gone accept no more.
     ///

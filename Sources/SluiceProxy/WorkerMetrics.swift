@@ -34,7 +34,7 @@ struct WorkerMetrics {
     /// Places taken out of the turn because their attempts failed.
     var ejections = 0
     /// Times that an upstream had no place left that was well.
-    var panics = 0
+    var upstreamPanics = 0
     /// Attempts that had to wait for a managed process to be ready.
     var processWaits = 0
     /// Answers 401, 403 and 429 of Sluice's own, and to browsers' preflights.

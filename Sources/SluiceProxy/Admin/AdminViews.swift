@@ -1,11 +1,13 @@
 import SluiceBytes
+import SluiceHTTP
 import SluiceIO
 import SluiceStreams
 
 /// What operators look at: metrics, and the streams that live.
 extension AdminServer {
-    func tellMetrics(_ reply: @escaping (AdminReply) -> Void) {
+    func tellMetrics(_ head: RequestHead, _ reply: @escaping (AdminReply) -> Void) {
         let began = EventLoop.clock()
+        let format = MetricsFormat(accepted: head.fields)
         gather({ worker, _ in .report(worker.report()) }) { [self] _, missing in
             forgetStopped()
             var state = MetricsExposition.ProcessState()
@@ -18,8 +20,10 @@ extension AdminServer {
             state.generations = server.shared.generations.count
             state.generationBytes = server.shared.generations.keptBytes
             state.gatheringSeconds = (EventLoop.clock() - began).seconds
-            let text = MetricsExposition.text(lastReports.compactMap { $0 }, state)
-            reply(AdminReply(contentType: MetricsText.contentType, body: text))
+            let snapshot = server.currentSnapshot
+            (state.known, state.certificates) = (KnownSeries(snapshot.configuration), snapshot.certificates)
+            let text = MetricsExposition.text(lastReports.compactMap { $0 }, state, format)
+            reply(AdminReply(contentType: format.contentType, body: text, fields: [("Vary", "Accept")]))
         }
     }
 

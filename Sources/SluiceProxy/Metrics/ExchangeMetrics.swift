@@ -49,6 +49,7 @@ struct ExchangeMetrics: Sendable {
         }
     }
     struct ModelCounts: Sendable {
+        var keepsExemplars = false
         /// By `error.type`; "" for those that were whole.
         var duration: [String: Histogram] = [:]
         var firstToken = Histogram(Buckets.firstToken)
@@ -87,11 +88,14 @@ struct ExchangeMetrics: Sendable {
     /// are counted as `other`.
     private static let seriesLimit = 2000
     private static let errorLimit = 64
+    /// So many upstreams with their models have exemplars, which are six times as large as the counts beside them.
+    private static let exemplarLimit = 64
 
     mutating func count(_ record: borrowing ExchangeRecord, _ names: ModelNames) {
         countEnd(record)
-        if let labels = record.labels, record.isGenerative { countModel(record, labels, names) }
-        if let latency = record.cancelLatency { cancel.observe(latency.seconds) }
+        let traced = TracedExchange(record)
+        if let labels = record.labels, record.isGenerative { countModel(record, traced, labels, names) }
+        if let latency = record.cancelLatency { cancel.observe(latency.seconds, traced) }
     }
 
     mutating func add(_ other: ExchangeMetrics) {
@@ -108,7 +112,12 @@ struct ExchangeMetrics: Sendable {
             (key.route, key.step, key.upstream) = (ModelNames.other, ModelNames.other, ModelNames.other)
         }
         steps[key, default: 0] += 1
-        if let labels = record.labels, record.isGenerative { countModel(record, labels, names) }
+        if let labels = record.labels, record.isGenerative { countModel(record, TracedExchange(record), labels, names) }
+    }
+
+    /// Ends that have not been seen yet count 0, so that who looks at the growth of a counter sees the first one too.
+    mutating func know(_ keys: [EndKey]) {
+        for key in keys where ends[key] == nil && ends.count < Self.seriesLimit { ends[key] = EndCounts() }
     }
 
     private mutating func countEnd(_ record: borrowing ExchangeRecord) {
@@ -126,33 +135,39 @@ struct ExchangeMetrics: Sendable {
     }
 
     private mutating func countModel(
-        _ record: borrowing ExchangeRecord, _ labels: UpstreamLabels, _ names: ModelNames
+        _ record: borrowing ExchangeRecord, _ traced: TracedExchange?, _ labels: UpstreamLabels, _ names: ModelNames
     ) {
         var key = ModelKey(labels: labels, model: record.model)
         // Only a name that is not here yet is asked about, since all threads ask the same list.
         if models[key] == nil {
             key.model = names.label(for: record.model)
-            if models.count >= Self.seriesLimit, models[key] == nil { return }
+            if models[key] == nil {
+                if models.count >= Self.seriesLimit { return }
+                models[key] = ModelCounts(keepsExemplars: models.count < Self.exemplarLimit)
+            }
         }
-        models[key, default: ModelCounts()].count(record, errorLimit: Self.errorLimit)
+        models[key, default: ModelCounts()].count(record, traced, errorLimit: Self.errorLimit)
     }
 }
 
 extension ExchangeMetrics.ModelCounts {
-    fileprivate mutating func count(_ record: borrowing ExchangeRecord, errorLimit: Int) {
+    fileprivate mutating func count(
+        _ record: borrowing ExchangeRecord, _ traced: TracedExchange?, errorLimit: Int
+    ) {
+        let traced = keepsExemplars ? traced : nil
         var error = record.errorType
         if duration.count >= errorLimit, duration[error] == nil { error = "_OTHER" }
-        duration[error, default: Histogram(Buckets.duration)].observe(record.ownDuration.seconds)
-        if let input = record.usage?.input { inputTokens.observe(Double(input)) }
-        if let output = record.usage?.output { outputTokens.observe(Double(output)) }
+        duration[error, default: Histogram(Buckets.duration)].observe(record.ownDuration.seconds, traced)
+        if let input = record.usage?.input { inputTokens.observe(Double(input), traced) }
+        if let output = record.usage?.output { outputTokens.observe(Double(output), traced) }
         guard record.isStream, let first = record.timeToFirstToken else { return }
-        if record.tokenCount > 1 { gap.observe(record.largestGap.seconds) }
+        if record.tokenCount > 1 { gap.observe(record.largestGap.seconds, traced) }
         // The conventions want these two of successful responses only.
         guard error.isEmpty else { return }
-        firstToken.observe(max(0, first.seconds - record.lead.seconds))
+        firstToken.observe(max(0, first.seconds - record.lead.seconds), traced)
         if record.outputTokens > 1 {
             let rest = record.duration.seconds - first.seconds
-            perToken.observe(max(0, rest) / Double(record.outputTokens - 1))
+            perToken.observe(max(0, rest) / Double(record.outputTokens - 1), traced)
         }
     }
 }
