@@ -21,6 +21,7 @@ struct ConfigurationReader {
         let drainDelay = root.duration("drain_delay") ?? .zero
         let access = readAccess(&root)
         let redis = readRedis(&root)
+        let tracing = readTracing(&root)
         root.finish()
         guard let listeners, let upstreams, let routes else { return nil }
         var configuration = Configuration(
@@ -32,6 +33,7 @@ struct ConfigurationReader {
         (configuration.auth, configuration.cors) = (access.auth, access.cors)
         (configuration.rateLimits, configuration.trustedProxies) = (access.rateLimits, access.trustedProxies)
         configuration.redis = redis
+        (configuration.tracing, configuration.warnings) = (tracing.spec, tracing.warnings)
         checkRedis(&root, configuration)
         checkCertificates(&root, configuration)
         return configuration

@@ -121,6 +121,8 @@ extension ConfigurationLoader {
             listeners: [ListenerSpec(address: listen ?? "0.0.0.0:8080")], upstreams: zero.upstreams,
             routes: zero.routes)
         configuration.servesPage = !namesProvider(environment)
+        let tracing = TracingEnvironment(environment)
+        (configuration.tracing, configuration.warnings) = (tracing.spec, tracing.warnings)
         return configuration
     }
 

@@ -92,18 +92,27 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     private(set) var serial = 0
     /// What it asks for is the page's, and no route's.
     var isPage = false
+    /// The spans of it; nil where none are made.
+    var trace: ExchangeTrace?
+    /// Whose step it is; nil for a client's request.
+    let spanParent: SpanParent?
     /// Looks for secrets in an error that is relayed as it came.
     var documentRedactor: Redactor?
 
     static let errorBodyLimit = 64 << 10
 
-    init(_ head: RequestHead, bodyLength: BodyLength, client: any ClientStream, worker: Worker) {
+    /// `parent`: where an exchange that no client has asked for stands in the trace of the one that has.
+    init(
+        _ head: RequestHead, bodyLength: BodyLength, client: any ClientStream, worker: Worker, parent: SpanParent? = nil
+    ) {
+        spanParent = parent
         (self.head, self.bodyLength, self.client, self.worker) = (head, bodyLength, client, worker)
         started = worker.loop.now
         deadlines = ExchangeDeadlines(started: started, limits: worker.limits)
-        record = ExchangeRecord(head, client: client.peerText, isTLS: client.isTLS, worker: worker)
+        record = ExchangeRecord(head, client: client.peerText, isTLS: client.isTLS, worker: worker, parent: parent)
         worker.exchangeBegan()
         (liveSlot, serial) = (worker.live.add(self), worker.metrics.exchanges)
+        if worker.snapshot.tracing != nil { beginTrace() }
     }
 
     var now: Instant { worker.loop.now }

@@ -103,6 +103,10 @@ extension Exchange {
         record.usage = bridge?.usage
         settleCharges(reason)
         record.finish(reason, at: now, started: started)
+        if trace != nil {
+            endTracedAttempt(reason, errorType: record.errorType)
+            endTrace()
+        }
         worker.exchangeEnded(record)
         bridge = nil
         inflation = nil

@@ -22,6 +22,7 @@ enum MetricsExposition {
         var processes: [ProcessStatus] = []
         var generations = 0
         var generationBytes = 0
+        var traces = TraceExport.Counts()
     }
 
     static func text(_ reports: [WorkerReport], _ state: ProcessState) -> [UInt8] {
@@ -36,6 +37,7 @@ enum MetricsExposition {
         appendResumption(reports, state, &out)
         appendStore(reports, &out)
         appendCompression(reports, &out)
+        appendTraces(state.traces, &out)
         appendState(state, &out)
         appendProcess(state, &out)
         return out.finished()
