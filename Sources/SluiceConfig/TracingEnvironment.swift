@@ -59,7 +59,12 @@ struct TracingEnvironment {
     }
 
     private mutating func readEncoding(_ spec: inout TracingSpec) {
-        guard let given = signal("PROTOCOL") else { return }
+        guard let given = signal("PROTOCOL") else {
+            if spec.endpoint.port == 4317 {
+                warn("OTEL_EXPORTER_OTLP_ENDPOINT", "4317 is the port of gRPC; HTTP has 4318")
+            }
+            return
+        }
         if let encoding = TracingSpec.Encoding(rawValue: given.value.lowercased()) {
             spec.encoding = encoding
         } else if given.value.lowercased() == "grpc" {
@@ -165,7 +170,9 @@ struct TracingEnvironment {
         if let given = get("OTEL_BSP_SCHEDULE_DELAY"), let delay = milliseconds(given, zeroIsForever: false) {
             spec.batch.delay = delay
         }
-        if let given = get("OTEL_BSP_EXPORT_TIMEOUT"), let time = milliseconds(given) { spec.batch.exportTimeout = time }
+        if let given = get("OTEL_BSP_EXPORT_TIMEOUT"), let time = milliseconds(given) {
+            spec.batch.exportTimeout = time
+        }
         if let size = count("OTEL_BSP_MAX_QUEUE_SIZE", atLeast: 1) { spec.batch.queueSize = size }
         if let size = count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", atLeast: 1) {
             if size > spec.batch.queueSize {
@@ -205,7 +212,9 @@ struct TracingEnvironment {
     private mutating func flag(_ name: String) -> Bool {
         guard let given = get(name) else { return false }
         let word = given.value.lowercased()
-        if word != "true", word != "false" { warn(name, "'\(given.value.prefix(40))' is neither true nor false: it is false") }
+        if word != "true", word != "false" {
+            warn(name, "'\(given.value.prefix(40))' is neither true nor false: it is false")
+        }
         return word == "true"
     }
 
@@ -235,7 +244,8 @@ struct TracingEnvironment {
                 bytes.append(byte)
                 continue
             }
-            guard let high = rest.popFirst().flatMap(ASCII.hexValue), let low = rest.popFirst().flatMap(ASCII.hexValue) else {
+            guard let high = rest.popFirst().flatMap(ASCII.hexValue), let low = rest.popFirst().flatMap(ASCII.hexValue)
+            else {
                 return nil
             }
             bytes.append(high << 4 | low)

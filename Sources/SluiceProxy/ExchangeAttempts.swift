@@ -90,7 +90,8 @@ extension Exchange {
     private func makeRequest(_ route: RouteEntry, _ pool: UpstreamPool) throws(ProxyError) {
         let context = UpstreamRequest.Context(
             head: head, route: route, upstream: pool.endpoint, requestID: record.requestID, path: record.path,
-            position: attempts.plan.position, traceparent: record.trace == nil ? nil : makeTraceparent(), tracestate: record.trace == nil ? "" : traceState)
+            position: attempts.plan.position, traceparent: record.trace == nil ? nil : makeTraceparent(),
+            tracestate: record.trace == nil ? "" : traceState)
         // A relayed body is no part of the request: what waits of it follows.
         var body = ByteQueue()
         if !isBodyRelayed { swap(&body, &requestBody) }

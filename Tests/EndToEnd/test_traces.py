@@ -7,10 +7,12 @@ import signal
 import socket
 import ssl
 import struct
+import threading
 import time
 
 from harness import (CHAT, HEAD, TOKENS, Peer, chunk, config, connect, event, fetch, request_bytes, stream, until,
                      wait_closed)
+from http2_peer import connect_http2
 from http2_world import certificates
 from resume_world import metrics
 from retry_world import USUAL, WHOLE, closed_port, first, last, status
@@ -425,3 +427,45 @@ def test_a_batch_is_no_larger_than_it_may_be():
                 assert fetch(proxy.port, "/text", CHAT).complete
             collector.wait(10)
             assert max(sizes) <= 3 and sum(sizes) == 10 and collector.connections == 1, sizes
+
+
+def test_what_is_no_chat_is_a_request():
+    def models(connection, request):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+
+    with Peer(models) as peer, Collector() as collector, traced(collector, config(peer.url)) as proxy:
+        client = connect_http2(proxy.port)
+        assert client.request("/v1/models?key=sk-canary-client", method="GET").wait_over(20).status == 200
+        server, (attempt,) = collector.one_trace()
+        assert server.attributes["network.protocol.version"] == "2" and server.attributes["url.path"] == "/v1/models"
+        assert attempt.name == "GET" and attempt.attributes["http.request.method"] == "GET", attempt
+        assert not any(name.startswith("gen_ai") for name in attempt.attributes) and not attempt.events
+        assert "canary" not in repr(collector.spans)
+        client.close()
+
+
+def test_an_answer_that_outlives_its_client_is_told_at_its_own_end():
+    def slow(connection, request):
+        connection.sendall(HEAD + chunk(event({"content": TOKENS[0]})))
+        left.wait(20)
+        time.sleep(0.2)
+        connection.sendall(chunk(event({}, "stop") + b"data: [DONE]\n\n") + b"0\r\n\r\n")
+
+    left = threading.Event()
+    with Peer(slow) as peer, Collector() as collector:
+        spec = config(peer.url)
+        spec["routes"] = [{"path": "/r", "request": "prompt", "response": "sse-text", "upstream": "u", "resume": {"grace": "20s"}}]
+        with traced(collector, spec) as proxy:
+            client = connect(proxy.port)
+            client.sendall(request_bytes("/r", {"prompt": "x"}))
+            assert client.recv(65536)
+            client.close()
+            gone = time.time_ns()
+            left.set()
+            server, (attempt,) = collector.one_trace()
+            assert server.attributes["sluice.end"] == "done" and attempt.end > gone + 0.1e9, server
+            # Who reads it again asks nobody: a span, and no attempt.
+            name = last(proxy)["generation"]
+            assert fetch(proxy.port, f"/r/{name}/stream").complete
+            again = collector.wait(3)[-1]
+            assert again.kind == SERVER and again.trace != server.trace

@@ -43,6 +43,7 @@ import Testing
             (["OTEL_EXPORTER_OTLP_ENDPOINT": "c:4318"], "OTEL_EXPORTER_OTLP_ENDPOINT"),
             (["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://u:p@c"], "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
             (["OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"], "http/protobuf"),
+            (["OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317"], "HTTP has 4318"),
             (["OTEL_EXPORTER_OTLP_PROTOCOL": "thrift"], "'thrift' is none of"),
             (["OTEL_EXPORTER_OTLP_HEADERS": "a"], "is left out"),
             (["OTEL_EXPORTER_OTLP_HEADERS": "a=b%0Ac"], "is left out"),

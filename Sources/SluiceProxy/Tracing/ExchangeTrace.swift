@@ -12,7 +12,10 @@ final class ExchangeTrace {
     private let flags: String
     let propagates: Bool
 
-    init(_ context: TraceContext, span: String, state: String, _ record: ExchangeRecord, propagates: Bool, at now: Instant) {
+    init(
+        _ context: TraceContext, span: String, state: String, _ record: ExchangeRecord, propagates: Bool,
+        at now: Instant
+    ) {
         server = ServerFacts(
             traceID: context.traceID, spanID: span, parentID: context.parentID, state: state, flags: context.bits,
             start: now, method: record.method)
@@ -117,8 +120,12 @@ extension Exchange {
             facts.firstToken = record.firstToken
             facts.usage = bridge?.usage
             facts.finish = bridge?.finishReason
-            (facts.responseID, facts.responseModel) = (Self.cut(bridge?.responseID ?? ""), Self.cut(bridge?.responseModel ?? ""))
-            if case .stream = mode, !facts.isGenerative, bridge != nil { (facts.isGenerative, facts.isStream) = (true, true) }
+            (facts.responseID, facts.responseModel) = (
+                Self.cut(bridge?.responseID ?? ""), Self.cut(bridge?.responseModel ?? "")
+            )
+            if case .stream = mode, !facts.isGenerative, bridge != nil {
+                (facts.isGenerative, facts.isStream) = (true, true)
+            }
             if bridge?.isDocument == true { (facts.isStream, facts.firstToken) = (false, nil) }
         }
         trace.endAttempt(at: now)

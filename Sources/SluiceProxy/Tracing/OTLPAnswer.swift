@@ -5,18 +5,20 @@ import SluiceStreams
 enum OTLPAnswer: Equatable {
     /// It has them, but for `rejected` of them.
     case taken(rejected: Int, message: String)
-    /// It may take them later (429, 502, 503, 504), or nobody was reached.
-    case busy(String, retryAfter: Interval?)
+    /// It may take them later (429, 502, 503, 504).
+    case busy(status: Int, retryAfter: Interval?)
+    /// No connection, or no whole answer.
+    case unreachable(String)
     /// It will never take them.
-    case refused(String)
+    case refused(status: Int)
 
     init(status: Int, isJSON: Bool, body: [UInt8], retryAfter: Interval?) {
         switch status {
         case 200..<300:
             let partial = isJSON ? Self.readJSON(body) : Self.readProtobuf(body)
             self = .taken(rejected: partial.rejected, message: String(partial.message.prefix(256)))
-        case 429, 502, 503, 504: self = .busy("status \(status)", retryAfter: retryAfter)
-        default: self = .refused("status \(status)")
+        case 429, 502, 503, 504: self = .busy(status: status, retryAfter: retryAfter)
+        default: self = .refused(status: status)
         }
     }
 

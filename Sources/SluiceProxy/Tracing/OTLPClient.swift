@@ -178,7 +178,7 @@ final class OTLPClient: ConnectionDelegate, TimerHandler {
         let wasStale = isReused && request != nil && !parser.hasReceived
         drop()
         if wasStale { return dial() }
-        complete(.busy(reason, retryAfter: nil))
+        complete(.unreachable(reason))
     }
 
     func timerFired(_ timer: TimerID, on loop: EventLoop) {

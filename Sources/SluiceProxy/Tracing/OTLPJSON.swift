@@ -57,7 +57,8 @@ enum OTLPJSON {
         case .text(let text): ["stringValue": JSONValue(text)]
         case .flag(let flag): ["boolValue": .bool(flag)]
         case .integer(let number): ["intValue": JSONValue("\(number)")]
-        case .real(let number): number.isFinite ? ["doubleValue": .number("\(number)")] : ["doubleValue": JSONValue("\(number)")]
+        case .real(let number):
+            number.isFinite ? ["doubleValue": .number("\(number)")] : ["doubleValue": JSONValue("\(number)")]
         case .texts(let texts): ["arrayValue": ["values": .array(texts.map { ["stringValue": JSONValue($0)] })]]
         }
     }

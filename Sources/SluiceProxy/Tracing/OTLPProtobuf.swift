@@ -105,12 +105,16 @@ enum OTLPProtobuf {
         mutating func fixed(_ field: Int, _ value: UInt32) {
             guard value != 0 else { return }
             tag(field, 5)
-            for shift in stride(from: UInt32(0), to: 32, by: 8) { bytes.append(UInt8(truncatingIfNeeded: value >> shift)) }
+            for shift in stride(from: UInt32(0), to: 32, by: 8) {
+                bytes.append(UInt8(truncatingIfNeeded: value >> shift))
+            }
         }
 
         mutating func fixedField(_ field: Int, _ value: UInt64) {
             tag(field, 1)
-            for shift in stride(from: UInt64(0), to: 64, by: 8) { bytes.append(UInt8(truncatingIfNeeded: value >> shift)) }
+            for shift in stride(from: UInt64(0), to: 64, by: 8) {
+                bytes.append(UInt8(truncatingIfNeeded: value >> shift))
+            }
         }
 
         mutating func message(_ field: Int, _ inner: Message) { run(field, inner.bytes) }

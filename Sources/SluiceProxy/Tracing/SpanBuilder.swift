@@ -72,7 +72,9 @@ struct SpanBuilder {
         guard !authority.isEmpty else { return }
         var (host, port) = (authority, isTLS ? 443 : 80)
         let bracket = authority.lastIndex(of: "]") ?? authority.startIndex
-        if let colon = authority[bracket...].lastIndex(of: ":"), let number = UInt16(authority[authority.index(after: colon)...]) {
+        if let colon = authority[bracket...].lastIndex(of: ":"),
+            let number = UInt16(authority[authority.index(after: colon)...])
+        {
             (host, port) = (String(authority[..<colon]), Int(number))
         }
         span.set("server.address", host)
@@ -120,10 +122,13 @@ struct SpanBuilder {
         span.set("gen_ai.usage.input_tokens", facts.usage?.input)
         span.set("gen_ai.usage.output_tokens", facts.usage?.output)
         span.set("gen_ai.usage.cache_read.input_tokens", facts.usage?.cached)
-        if facts.isStream, let first = facts.firstToken { addFirstToken(first, since: facts.start, to: &span, isModel: true) }
+        if facts.isStream, let first = facts.firstToken {
+            addFirstToken(first, since: facts.start, to: &span, isModel: true)
+        }
     }
 
-    private func addFirstToken(_ first: Instant, since start: Instant, to span: inout TraceSpan, isModel: Bool = false) {
+    private func addFirstToken(_ first: Instant, since start: Instant, to span: inout TraceSpan, isModel: Bool = false)
+    {
         guard first >= start else { return }
         if isModel { span.set("gen_ai.response.time_to_first_chunk", (first - start).seconds) }
         span.events.append(.init(time: time(first), name: "sluice.first_token"))

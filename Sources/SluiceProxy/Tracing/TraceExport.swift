@@ -19,7 +19,7 @@ final class TraceExport: Sendable {
     private struct State {
         var settings: Tracing?
         var exporter: Mailbox?
-        var queue: [SpanFacts] = []
+        var queue = SpanQueue()
         var counts = Counts()
         var isClosed = false
     }
@@ -44,7 +44,9 @@ final class TraceExport: Sendable {
     /// Spans go by `settings` from now on. The exporter's thread starts when there is something to export for the first time, and lives as
     /// long as the process.
     func configure(_ settings: Tracing?) {
-        guard let settings else { return state.withLock { $0.exporter }.map { $0.post(TraceExporter.reconfigure) } ?? () }
+        guard let settings else {
+            return state.withLock { $0.exporter }.map { $0.post(TraceExporter.reconfigure) } ?? ()
+        }
         let (exporter, old) = state.withLock { state in
             let old = state.settings
             state.settings = settings
@@ -71,17 +73,15 @@ final class TraceExport: Sendable {
     /// All of them, or none.
     func take(_ spans: [SpanFacts]) {
         let exporter: Mailbox? = state.withLock { state in
-            guard let settings = state.settings, !state.isClosed,
-                state.queue.count + spans.count <= settings.spec.batch.queueSize
+            let before = state.queue.count
+            guard let batch = state.settings?.spec.batch, !state.isClosed,
+                state.queue.append(spans, limit: batch.queueSize)
             else {
                 state.counts.dropped[.queueFull, default: 0] += spans.count
                 return nil
             }
-            let before = state.queue.count
-            state.queue += spans
-            let isFirst = before == 0
-            let fills = before < settings.spec.batch.size && state.queue.count >= settings.spec.batch.size
-            return isFirst || fills ? state.exporter : nil
+            let fills = before < batch.size && state.queue.count >= batch.size
+            return before == 0 || fills ? state.exporter : nil
         }
         exporter?.post(TraceExporter.wake)
     }
@@ -91,11 +91,8 @@ final class TraceExport: Sendable {
     var waiting: Int { state.withLock { $0.queue.count } }
 
     func next(_ count: Int) -> [SpanFacts] {
-        state.withLock { state in
-            let taken = Array(state.queue.prefix(count))
-            state.queue.removeFirst(taken.count)
-            return taken
-        }
+        let pieces = state.withLock { $0.queue.next(count) }
+        return pieces.flatMap { $0 }
     }
 
     func count(_ body: (inout Counts) -> Void) { state.withLock { body(&$0.counts) } }
@@ -105,7 +102,7 @@ final class TraceExport: Sendable {
         state.withLock { state in
             state.isClosed = true
             let left = state.queue.count
-            state.queue = []
+            state.queue.removeAll()
             if left > 0 { state.counts.dropped[.shutdown, default: 0] += left }
             return left
         }

@@ -61,7 +61,9 @@ final class TraceExporter: TimerHandler {
 
     private func adopt() {
         guard let current = export.current, current !== settings else { return }
-        if current.spec != settings?.spec || current.nameServers != settings?.nameServers || current.tls !== settings?.tls {
+        if current.spec != settings?.spec || current.nameServers != settings?.nameServers
+            || current.tls !== settings?.tls
+        {
             client?.close()
             client = nil
             let batch = current.spec.batch
@@ -167,15 +169,19 @@ final class TraceExporter: TimerHandler {
                 tellWorks()
             }
             ended()
-        case .refused(let reason): lose(batch.spans, .refused, .refused, reason)
-        case .busy(let reason, let retryAfter):
-            let isAnswer = reason.hasPrefix("status")
-            let step = plan.failed(retryAfter: retryAfter, at: loop.now, random: random.next())
-            guard let step else { return lose(batch.spans, .failed, isAnswer ? .unavailable : .error, reason) }
-            export.count { $0.results[isAnswer ? .unavailable : .error, default: 0] += 1 }
-            tell(failure: reason)
-            follow(step)
+        case .refused(let status): lose(batch.spans, .refused, .refused, "status \(status)")
+        case .busy(let status, let retryAfter): putOff(batch.spans, .unavailable, "status \(status)", retryAfter)
+        case .unreachable(let reason): putOff(batch.spans, .error, reason, nil)
         }
+    }
+
+    private func putOff(_ spans: Int, _ result: TraceExport.Result, _ reason: String, _ retryAfter: Interval?) {
+        guard let step = plan.failed(retryAfter: retryAfter, at: loop.now, random: random.next()) else {
+            return lose(spans, .failed, result, reason)
+        }
+        export.count { $0.results[result, default: 0] += 1 }
+        tell(failure: reason)
+        follow(step)
     }
 
     private func lose(_ spans: Int, _ loss: ExportPlan.Loss, _ result: TraceExport.Result, _ reason: String) {
@@ -233,7 +239,9 @@ final class TraceExporter: TimerHandler {
         let left = export.close()
         let dropped = export.counts.dropped.values.reduce(0, +)
         if left > 0 || dropped > 0 {
-            log.write(.warning, "traces_lost", ["spans": "\(dropped)", "at_the_end": "\(export.counts.dropped[.shutdown] ?? 0)"])
+            log.write(
+                .warning, "traces_lost",
+                ["spans": "\(dropped)", "at_the_end": "\(export.counts.dropped[.shutdown] ?? 0)"])
         }
         done()
     }
