@@ -31,6 +31,10 @@ public struct Configuration: Sendable {
     public var trustedProxies: [String] = []
     /// Where routes with `resume: {store: redis}` keep their answers.
     public var redis: RedisSpec?
+    /// nil: no traces are made.
+    public var tracing: TracingSpec?
+    /// What of the environment could not be heeded.
+    public var warnings: [String] = []
     /// Listeners of clients serve the page too, for the demo alone.
     public var servesPage = false
     /// Pages of other sites, in a browser of this machine, get 403: where the environment's keys are served without a file.

@@ -22,6 +22,7 @@ struct ConfigurationReader {
         let access = readAccess(&root)
         let redis = readRedis(&root)
         let probe = readProbe(&root)
+        let tracing = readTracing(&root)
         root.finish()
         guard let listeners, let upstreams, let routes else { return nil }
         var configuration = Configuration(
@@ -33,6 +34,8 @@ struct ConfigurationReader {
         (configuration.auth, configuration.cors) = (access.auth, access.cors)
         (configuration.rateLimits, configuration.trustedProxies) = (access.rateLimits, access.trustedProxies)
         (configuration.redis, configuration.probe) = (redis, probe)
+        configuration.redis = redis
+        (configuration.tracing, configuration.warnings) = (tracing.spec, tracing.warnings)
         checkRedis(&root, configuration)
         checkCertificates(&root, configuration)
         return configuration

@@ -41,6 +41,7 @@ public enum ConfigurationSchema {
         Key(
             "redis", Build.mapping(redis), "Where routes with resume.store: redis keep answers; shared by all replicas."
         ),
+        TracingSchema.own,
         Key("limits", Build.mapping(limits), "Every bound. An error or log line that comes of one repeats its name."),
         Key("dialects", Build.names(of: Build.mapping(dialect)), "Providers that nobody knows, by name."),
         Key("upstreams", Build.names(of: Build.mapping(upstream)), "Providers, by name.", isRequired: true),
@@ -242,7 +243,7 @@ public enum ConfigurationSchema {
         Key("timeout", Build.duration, "For the answer."),
     ]
 
-    private static let clientTLS = [
+    static let clientTLS = [
         Key("ca", Build.text, "A PEM file in place of the system's store."),
         Key("server_name", Build.text, "In place of the URL's host."),
         Key("verify", Build.flag, "false accepts any certificate: for tests only."),

@@ -104,6 +104,8 @@ extension ConfigurationLoader {
         configuration.servesPage = zero.served.isEmpty
         configuration.keepsForeignPagesOut = !zero.served.isEmpty
         configuration.probe = ProbeSpec()
+        let tracing = TracingEnvironment(environment)
+        (configuration.tracing, configuration.warnings) = (tracing.spec, tracing.warnings)
         return configuration
     }
 

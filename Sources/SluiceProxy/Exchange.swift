@@ -98,23 +98,34 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     var isPage = false
     /// It asks for a probe stream.
     var probe: ProbeServing?
+    /// The spans of it; nil where none are made.
+    var trace: ExchangeTrace?
+    /// Whose step it is; nil for a client's request.
+    let spanParent: SpanParent?
     /// Looks for secrets in an error that is relayed as it came.
     var documentRedactor: Redactor?
 
     static let errorBodyLimit = 64 << 10
 
+    /// `parent`: where an exchange that no client has asked for stands in the trace of the one that has.
     init(
-        _ head: RequestHead, bodyLength: BodyLength, client: any ClientStream, worker: Worker, step: StepClient? = nil
+        _ head: RequestHead, bodyLength: BodyLength, client: any ClientStream, worker: Worker, step: StepClient? = nil,
+        parent: SpanParent? = nil
     ) {
+        spanParent = parent
         (self.head, self.bodyLength, self.client, self.worker) = (head, bodyLength, client, worker)
         self.step = step
         started = worker.loop.now
         deadlines = ExchangeDeadlines(started: started, limits: worker.limits)
-        record = ExchangeRecord(head, client: client.peerText, isTLS: client.isTLS, worker: worker)
+        record = ExchangeRecord(head, client: client.peerText, isTLS: client.isTLS, worker: worker, parent: parent)
         // A step is no request of a client's: it lives and is counted with the one that it works for.
-        guard step == nil else { return }
+        guard step == nil else {
+            if worker.snapshot.tracing != nil { beginTrace() }
+            return
+        }
         worker.exchangeBegan()
         (liveSlot, serial) = (worker.live.add(self), worker.metrics.exchanges)
+        if worker.snapshot.tracing != nil { beginTrace() }
     }
 
     var now: Instant { worker.loop.now }

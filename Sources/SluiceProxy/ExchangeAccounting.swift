@@ -41,6 +41,7 @@ extension Exchange {
     static let contentLimitBytes = 4096
 
     func keepTranscript() {
+        if trace != nil { bridge?.notesNames = true }
         if worker.logContent >= .all { bridge?.transcriptLimitBytes = Self.contentLimitBytes }
     }
 

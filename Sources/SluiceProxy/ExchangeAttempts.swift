@@ -81,6 +81,7 @@ extension Exchange {
         attempts.number += 1
         attempts.running = pool
         pool.attemptBegan()
+        traceAttempt(at: pool)
         enterConnecting()
         // A body that flows through as it comes could not be sent again if the connection turned out to be closed.
         let waiting = pool.acquire(for: self, fresh: isBodyRelayed || attempts.wantsFresh)
@@ -90,8 +91,8 @@ extension Exchange {
     private func makeRequest(_ route: RouteEntry, _ pool: UpstreamPool) throws(ProxyError) {
         let context = UpstreamRequest.Context(
             head: head, route: route, upstream: pool.endpoint, requestID: record.requestID, path: record.path,
-            position: attempts.plan.position, traceparent: record.trace?.child(span: record.spanID),
-            step: step?.request ?? chain?.answer)
+            position: attempts.plan.position, traceparent: record.trace == nil ? nil : makeTraceparent(),
+            tracestate: record.trace == nil ? "" : traceState, step: step?.request ?? chain?.answer)
         // A relayed body is no part of the request: what waits of it follows.
         var body = ByteQueue()
         if !isBodyRelayed { swap(&body, &requestBody) }
@@ -141,6 +142,7 @@ extension Exchange {
             wasStale: stream?.wasStale ?? false)
         let failure = failure ?? AttemptFailure(failed.error, circumstances)
         if goesOn(after: failed, failure) { return }
+        endTracedAttempt(failed.error)
         endAttempt(AttemptOutcome(failed.error))
         guard !isAnswerBegun else { return fail(failed.error) }
         let isBest = attempts.best.map { $0.usefulness <= failure?.usefulness ?? .max } ?? true
@@ -166,6 +168,7 @@ extension Exchange {
             attempts.best = (failed, failure.usefulness)
         }
         record.retries += 1
+        endTracedAttempt(failed.error)
         // The one that is given up ends before the next begins.
         letGoOfUpstream()
         endAttempt(failure.isNoIllness ? .abandoned : AttemptOutcome(failed.error))

@@ -111,6 +111,10 @@ extension Exchange {
         record.usage = bridge?.usage
         settleCharges(reason)
         record.finish(reason, at: now, started: started)
+        if trace != nil {
+            endTracedAttempt(reason, errorType: record.errorType)
+            endTrace()
+        }
         if let step { endStep(step, reason) } else { worker.exchangeEnded(record) }
         bridge = nil
         chain = nil

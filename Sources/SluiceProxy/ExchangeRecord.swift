@@ -5,7 +5,7 @@ import SluiceStreams
 /// What an exchange leaves behind: the fields of its access line. No prompt, no token, no secret.
 struct ExchangeRecord {
     let requestID: String
-    /// The trace that the client's `traceparent` names, and the span of ours that the upstream is told.
+    /// The trace that the client's `traceparent` names, or one that begins here; and our span in it.
     let trace: TraceContext?
     let spanID: String
     /// Its address, without the port.
@@ -79,12 +79,18 @@ struct ExchangeRecord {
     private(set) var duration = Interval.zero
     private(set) var timeToFirstToken: Interval?
 
-    init(_ head: RequestHead, client: String, isTLS: Bool = false, worker: Worker) {
+    init(_ head: RequestHead, client: String, isTLS: Bool = false, worker: Worker, parent: SpanParent? = nil) {
         self.client = client
         method = head.method
         path = "-"
         requestID = Self.acceptable(head.fields.first("x-request-id")) ?? worker.makeID()
-        trace = head.fields.first("traceparent").flatMap { TraceContext($0) }
+        var incoming = parent?.context ?? head.fields.first("traceparent").flatMap { TraceContext($0) }
+        if let tracing = worker.snapshot.tracing {
+            if parent == nil, !tracing.spec.propagates { incoming = nil }
+            trace = parent?.context ?? tracing.join(incoming, worker.makeID)
+        } else {
+            trace = incoming
+        }
         spanID = trace == nil ? "" : worker.makeID()
         let version = head.version == .http2 ? "h2" : "h1"
         protocolText = isTLS ? version + "+tls" : version

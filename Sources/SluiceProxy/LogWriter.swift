@@ -143,7 +143,7 @@ public final class LogWriter: Sendable {
         if let trace = record.trace {
             line.add("trace_id", trace.traceID)
             line.add("span_id", record.spanID)
-            line.add("parent_id", trace.parentID)
+            if !trace.parentID.isEmpty { line.add("parent_id", trace.parentID) }
         }
         if !record.detail.isEmpty { line.add("detail", record.detail) }
         if !record.prompt.isEmpty { line.add("prompt", record.prompt) }

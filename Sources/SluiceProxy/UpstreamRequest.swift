@@ -14,10 +14,12 @@ final class UpstreamRequest {
         let path: String
         /// Of the upstream in the route's list.
         var position = 0
-        /// The next of the client's trace; nil if it has none.
+        /// The next of the trace; nil if there is none.
         var traceparent: String?
         /// What a chain has put together in place of the client's request, or some of it.
         var step: ChainRun.StepRequest?
+        /// What others noted of it; may be "".
+        var tracestate = ""
     }
     /// What the client expects of the answer.
     struct Expectation {
@@ -93,9 +95,7 @@ final class UpstreamRequest {
     private static func appendTrace(_ context: Context, to fields: inout HeaderFields) {
         guard let trace = context.traceparent else { return }
         fields.append("traceparent", trace)
-        if let state = context.head.fields.first("tracestate"), state.utf8.count <= 512 {
-            fields.append("tracestate", state)
-        }
+        if !context.tracestate.isEmpty { fields.append("tracestate", context.tracestate) }
     }
 
     // MARK: - Bodies
@@ -221,7 +221,7 @@ final class UpstreamRequest {
         fields = RelayedCredentials.withoutOwnCookies(fields, context)
         // Secrets go in last, after everything of the client's has been sorted out.
         fields.append("X-Request-Id", context.requestID)
-        if let trace = context.traceparent { fields.append("traceparent", trace) }
+        appendTrace(context, to: &fields)
         fields.append(context.upstream.fields(beside: fields))
         let hasNoBody = length == nil && body.isEmpty && (head.method == "GET" || head.method == "HEAD")
         let target = relayedPath(context) + RelayedCredentials.query(context)
@@ -250,7 +250,7 @@ final class UpstreamRequest {
     }
 
     private static func isReplaced(_ name: Span<UInt8>) -> Bool {
-        for own: StaticString in ["accept-encoding", "x-request-id", "host", "traceparent"]
+        for own: StaticString in ["accept-encoding", "x-request-id", "host", "traceparent", "tracestate"]
         where ASCII.equalFolded(name, own) {
             return true
         }

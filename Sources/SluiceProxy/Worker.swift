@@ -338,6 +338,8 @@ public final class SharedState: Sendable {
     let limiter = RateLimiter(capacity: 65_536)
     let generations = GenerationDirectory()
     let probes = ProbeDesk()
+    /// Spans on their way to whoever collects them.
+    let traces: TraceExport
     /// Workers that do not reach their store of answers.
     let storesDown = Atomic<Int>(0)
     /// Who answers what the demo's page asks; nil where there is none.
@@ -349,5 +351,6 @@ public final class SharedState: Sendable {
         bufferedBytes = max(16 << 20, (MachineMemory.limitBytes() ?? 2 << 30) / 8)
         self.log = log
         processes = ProcessDirectory(log: log)
+        traces = TraceExport(log: log)
     }
 }

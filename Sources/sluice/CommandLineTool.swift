@@ -86,7 +86,8 @@ enum CommandLineTool {
     private static func validate(_ arguments: [String]) -> Int32 {
         guard arguments.count == 1, let file = arguments.first else { return refuse("validate takes one file") }
         do throws(ConfigurationFaults) {
-            _ = try ConfigurationLoader.load(path: file, environment: environment())
+            let configuration = try ConfigurationLoader.load(path: file, environment: environment())
+            for warning in configuration.warnings { write("warning: \(warning)\n", to: 2) }
             return say("\(file): valid\n")
         } catch {
             return complain(error)

@@ -18,6 +18,7 @@ extension AdminServer {
             (state.bufferBytes, state.processes) = (BufferedBytes.total, server.processes)
             state.bufferLimit = server.configuration.limits.bufferedBytes ?? server.shared.bufferedBytes
             state.generations = server.shared.generations.count
+            state.traces = server.shared.traces.counts
             state.generationBytes = server.shared.generations.keptBytes
             state.gatheringSeconds = (EventLoop.clock() - began).seconds
             let snapshot = server.currentSnapshot

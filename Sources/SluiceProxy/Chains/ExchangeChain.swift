@@ -61,20 +61,18 @@ extension Exchange {
 
     private func collect(_ step: ChainPlan.Step, _ request: ChainRun.StepRequest, _ chain: ChainRun) {
         let client = StepClient(step.spec.name, request, of: self)
-        let exchange = Exchange(stepHead, bodyLength: .none, client: client, worker: worker, step: client)
+        let exchange = Exchange(
+            stepHead, bodyLength: .none, client: client, worker: worker, step: client,
+            parent: spanParent(named: step.spec.name))
         chain.running = exchange
         exchange.beginStep(step.inner, attempts.groups)
         if let asked = exchange.group?.spec.name { record.upstream = asked }
     }
 
-    /// The step is a span of this exchange, and has its id.
+    /// The step has the id of this exchange.
     private var stepHead: RequestHead {
         var fields = HeaderFields()
         fields.append("X-Request-Id", record.requestID)
-        if let trace = record.trace {
-            fields.append("traceparent", trace.child(span: record.spanID))
-            if let state = head.fields.first("tracestate") { fields.append("tracestate", state) }
-        }
         return RequestHead(method: "POST", target: "/", authority: head.authority, fields: fields)
     }
 

@@ -24,6 +24,7 @@ enum MetricsExposition {
         var generationBytes = 0
         var known = KnownSeries()
         var certificates: [CertificateStatus] = []
+        var traces = TraceExport.Counts()
     }
 
     static func text(
@@ -41,6 +42,7 @@ enum MetricsExposition {
         appendResumption(reports, state, &out)
         appendStore(reports, &out)
         appendCompression(reports, &out)
+        appendTraces(state.traces, &out)
         appendState(state, &out)
         appendCertificates(state.certificates, &out)
         appendProcess(state, &out)
