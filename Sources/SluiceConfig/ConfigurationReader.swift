@@ -34,7 +34,6 @@ struct ConfigurationReader {
         (configuration.auth, configuration.cors) = (access.auth, access.cors)
         (configuration.rateLimits, configuration.trustedProxies) = (access.rateLimits, access.trustedProxies)
         (configuration.redis, configuration.probe) = (redis, probe)
-        configuration.redis = redis
         (configuration.tracing, configuration.warnings) = (tracing.spec, tracing.warnings)
         checkRedis(&root, configuration)
         checkCertificates(&root, configuration)
