@@ -92,7 +92,7 @@ extension Exchange {
         let context = UpstreamRequest.Context(
             head: head, route: route, upstream: pool.endpoint, requestID: record.requestID, path: record.path,
             position: attempts.plan.position, traceparent: record.trace == nil ? nil : makeTraceparent(),
-            tracestate: record.trace == nil ? "" : traceState, step: step?.request ?? chain?.answer)
+            step: step?.request ?? chain?.answer, tracestate: record.trace == nil ? "" : traceState)
         // A relayed body is no part of the request: what waits of it follows.
         var body = ByteQueue()
         if !isBodyRelayed { swap(&body, &requestBody) }
