@@ -83,9 +83,12 @@ def renderer():
     """The program that renders charts, built if it is not there or old."""
     binary, source = ROOT / ".build/helm-render", ROOT / "Tests/Helm/render.go"
     if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
-        subprocess.run(["go", "build", "-o", binary, source], check=True, cwd="/", env={
+        # Two modules may find it missing at the same time.
+        made = binary.with_name(f"helm-render-{os.getpid()}")
+        subprocess.run(["go", "build", "-o", made, source], check=True, cwd="/", env={
             **os.environ, "GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOFLAGS": "", "CGO_ENABLED": "0",
             "GOCACHE": str(ROOT / ".build/go-cache")})
+        os.replace(made, binary)
     return binary
 
 
