@@ -15,8 +15,11 @@ enum MetricsFormat: Sendable {
     /// The one that `Accept` likes best (RFC 9110 §12.5.1); of those that it likes alike, the first. Who asks for neither gets the
     /// older one: to send nothing would help nobody.
     init(accepted fields: HeaderFields) {
-        let wishes = (0..<fields.count).filter { ASCII.equalFolded(fields.name(at: $0), "accept") }
-        self.init(accept: wishes.map { fields.valueString(at: $0) }.joined(separator: ","))
+        var wishes = ""
+        for index in 0..<fields.count where ASCII.equalFolded(fields.name(at: index), "accept") {
+            wishes += (wishes.isEmpty ? "" : ",") + fields.valueString(at: index)
+        }
+        self.init(accept: wishes)
     }
 
     init(accept: String) {
