@@ -91,13 +91,13 @@ struct ZeroConfiguration {
 
 extension ConfigurationLoader {
     /// Everyone who reaches it spends the keys: so nobody else's machine does, unless that is asked for.
-    public static let zeroAddress = "127.0.0.1:8080"
+    public static let zeroListen = "127.0.0.1:8080"
 
     /// What the environment's keys make, else the upstream at `demoURL`.
     public static func zeroConfiguration(
         environment: [String: String], listen: String?, demoURL: String
     ) throws(ConfigurationFaults) -> Configuration {
-        let address = listen ?? zeroAddress
+        let address = listen ?? zeroListen
         let zero = try ZeroConfiguration(environment: environment, listen: address, demoURL: demoURL)
         var configuration = Configuration(
             listeners: [ListenerSpec(address: address)], upstreams: zero.upstreams, routes: zero.routes)

@@ -467,7 +467,7 @@ def test_every_script_is_well_formed():
 
 
 def test_every_block_is_looked_at():
-    known = {"", "yaml", "yml", "json", "python", "js", "ts", "tsx"} | SEEN
+    known = {"", "sh", "bash", "shell", "console", "yaml", "yml", "json", "python", "js", "ts", "tsx"} | SEEN
     for page in PAGES:
         for block in markdown.blocks(PAGES[page]):
             assert block.language in known, f"{page}: {block}: nothing looks at this"

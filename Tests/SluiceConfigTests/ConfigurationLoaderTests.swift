@@ -34,7 +34,7 @@ private let listeners = "listeners: [{address: ':0'}]\n"
         var limits = Limits()
         limits.bufferedBytes = 512 << 20
         #expect(configuration.limits == limits)
-        #expect(configuration.routes.first?.conditions.count == 3)
+        #expect(configuration.routes.first?.conditions.count == 4)
         #expect(configuration.routes.first?.overrides == #"{"max_tokens":1024}"#)
 
         let text = try String(contentsOfFile: path, encoding: .utf8)
