@@ -81,6 +81,15 @@ struct ZeroConfiguration {
             models.upstreamPath = "/models"
             routes.append(models)
         }
+        for path in ["/workflows/runs", "/api/workflows/runs"] {
+            var run = route(path, .run)
+            run.response = .format(.sseText)
+            var workflow = WorkflowSpec(id: "chat", path: run.path)
+            workflow?.title = "Chat"
+            workflow?.isDefault = true
+            run.workflow = workflow
+            routes.append(run)
+        }
         let framings: [(String, Route.Response)] = [
             ("/stream", .auto), ("/stream/text", .format(.text)), ("/stream/sse", .format(.sseText)),
             ("/stream/json", .format(.sseJSON)), ("/stream/ndjson", .format(.ndjson)),

@@ -48,6 +48,7 @@ enum AnswerBridge {
         options.hasDynamicTools = route.spec.vercelDynamicTools
         options.messageID = expectation.messageID
         options.signsCalls = endpoint.dialect == .gemini && expectation.format == .openAIChat
+        options.run = expectation.run
         (options.threadID, options.runID) = (expectation.threadID, expectation.runID)
         return options
     }

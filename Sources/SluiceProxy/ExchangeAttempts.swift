@@ -74,7 +74,11 @@ extension Exchange {
         } catch {
             return attemptFailed(FailedAnswer(error: error), as: AttemptFailure(.unfit))
         }
-        if let resume = route.spec.resume { beginGeneration(route, resume) }
+        if run?.isTask == true {
+            guard beginTask(route) else { return }
+        } else if let resume = route.spec.resume, run == nil {
+            beginGeneration(route, resume)
+        }
         if attempts.isFirstHere { group.budget.requestBegan(at: now) }
         attempts.isFirstHere = false
         attempts.number += 1
@@ -89,7 +93,7 @@ extension Exchange {
     private func makeRequest(_ route: RouteEntry, _ pool: UpstreamPool) throws(ProxyError) {
         let context = UpstreamRequest.Context(
             head: head, route: route, upstream: pool.endpoint, requestID: record.requestID, path: record.path,
-            position: attempts.plan.position, traceparent: record.trace?.child(span: record.spanID))
+            position: attempts.plan.position, traceparent: record.trace?.child(span: record.spanID), run: run)
         // A relayed body is no part of the request: what waits of it follows.
         var body = ByteQueue()
         if !isBodyRelayed { swap(&body, &requestBody) }

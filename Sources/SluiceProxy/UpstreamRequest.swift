@@ -16,6 +16,8 @@ final class UpstreamRequest {
         var position = 0
         /// The next of the client's trace; nil if it has none.
         var traceparent: String?
+        /// nil where it is no run of a workflow.
+        var run: Run?
     }
     /// What the client expects of the answer.
     struct Expectation {
@@ -30,6 +32,8 @@ final class UpstreamRequest {
         var messageID = ""
         var threadID = ""
         var runID = ""
+        /// Set where the answer is that of a run, and written as such.
+        var run: RunAnswer?
     }
     let head: RequestHead
     let length: BodyLength
@@ -182,6 +186,11 @@ final class UpstreamRequest {
         (expectation.includeUsage, expectation.wantsArray) = (request.includeUsage, request.wantsArray)
         (expectation.threadID, expectation.runID) = (request.threadID, request.runID)
         expectation.messageID = request.messageID
+        if let run = context.run {
+            // What is kept of a task is read by those who ask for it.
+            expectation.wantsStream = run.wantsStream || run.isTask
+            if run.isTask { expectation.format = .ndjson } else { expectation.run = run.answer }
+        }
         return Plan(body: request.body, expectation: expectation, dropped: request.dropped)
     }
 
