@@ -104,7 +104,9 @@ struct RouteTable: Sendable {
         }
         if let beside { return beside }
         if let unknownWorkflow { return .unknownWorkflow(unknownWorkflow) }
-        return allowed.isEmpty ? .notFound : .methodNotAllowed(allowed: allowed.joined(separator: ", "))
+        var told: [String] = []
+        for method in allowed where !told.contains(method) { told.append(method) }
+        return told.isEmpty ? .notFound : .methodNotAllowed(allowed: told.joined(separator: ", "))
     }
 
     static func matches(_ pattern: Route.Path, _ path: String) -> Bool {

@@ -17,6 +17,7 @@ extension AdminServer {
             state.bufferLimit = server.configuration.limits.bufferedBytes ?? server.shared.bufferedBytes
             state.generations = server.shared.generations.count
             state.generationBytes = server.shared.generations.keptBytes
+            state.tasks = server.shared.generations.runningTasks
             state.gatheringSeconds = (EventLoop.clock() - began).seconds
             let text = MetricsExposition.text(lastReports.compactMap { $0 }, state)
             reply(AdminReply(contentType: MetricsText.contentType, body: text))

@@ -22,6 +22,7 @@ enum MetricsExposition {
         var processes: [ProcessStatus] = []
         var generations = 0
         var generationBytes = 0
+        var tasks = 0
     }
 
     static func text(_ reports: [WorkerReport], _ state: ProcessState) -> [UInt8] {

@@ -46,6 +46,8 @@ extension MetricsExposition {
         out.sample([], state.generations)
         out.family("sluice_generation_bytes", .gauge, "What is kept of them.")
         out.sample([], state.generationBytes)
+        out.family("sluice_tasks", .gauge, "Tasks of workflows that run.")
+        out.sample([], state.tasks)
         out.family(
             "sluice_generations_total", .counter, "Answers that could have been read on, by what became of them.")
         let fates = [

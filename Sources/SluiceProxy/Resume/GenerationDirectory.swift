@@ -47,6 +47,7 @@ final class GenerationDirectory: Sendable {
 
     /// Those that run, in all of the process.
     private let tasks = Atomic<Int>(0)
+    var runningTasks: Int { tasks.load(ordering: .relaxed) }
     /// False: as many as may run do.
     func beginTask(limit: Int) -> Bool {
         if tasks.add(1, ordering: .relaxed).newValue <= limit { return true }

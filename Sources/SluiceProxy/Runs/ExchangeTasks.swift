@@ -105,6 +105,8 @@ extension Exchange {
         task.record.read(bytes) { encoder.write($0, into: &run) }
         task.stream = encoder
         if run.isEmpty { return }
+        // Of what is over, the status can still tell how it ended.
+        if following?.isEnded == true { return task.text.append(run.span) }
         commitTaskStream(encoder)
         send(isLast: false) { $0.append(run.span) }
     }
@@ -144,13 +146,13 @@ extension Exchange {
     private func tell(_ task: TaskReading, _ outcome: TaskRecord.Outcome) {
         switch outcome {
         case .completed:
-            if let encoder = task.stream {
-                commitTaskStream(encoder)
-                send(isLast: true) { _ in }
-                return end("done")
-            }
             var text = ByteQueue()
             swap(&text, &task.text)
+            if let encoder = task.stream {
+                commitTaskStream(encoder)
+                send(isLast: true) { $0.append(moving: &text) }
+                return end("done")
+            }
             let (answer, isWhole) = (task.answer, task.kind != .output)
             answerJSON(200) { out in
                 if isWhole {
