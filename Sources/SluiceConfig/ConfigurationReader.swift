@@ -107,6 +107,7 @@ struct ConfigurationReader {
             }
         }
         set("resume_buffers", \.resumeBuffers, atLeast: 0)
+        set("tasks", \.tasks, atLeast: 0)
         set("idle_upstream_connections", \.idleUpstreamConnections, atLeast: 0)
         if limits.streamBufferLowBytes >= limits.streamBufferHighBytes {
             context.report(

@@ -47,7 +47,9 @@ public enum ConfigurationSchema {
         Key("upstreams", Build.names(of: Build.mapping(upstream)), "Providers, by name.", isRequired: true),
         Key(
             "routes",
-            Build.list(of: Build.mapping(route + AccessSchema.own + ResumeSchema.own + [CompressionSchema.own])),
+            Build.list(
+                of: Build.mapping(
+                    route + AccessSchema.own + ResumeSchema.own + WorkflowSchema.own + [CompressionSchema.own])),
             "The first that matches in path, method, host and every condition takes the request.", isRequired: true),
     ]
 
@@ -142,6 +144,7 @@ public enum ConfigurationSchema {
         Key(
             "resume_buffers", Build.size,
             "Kept of all answers that can be read on; above it new ones cannot. Never over half of buffered_bytes."),
+        Key("tasks", Build.size, "Workflows' tasks that run at a time, of the whole process: 503 above it."),
         Key("idle_upstream_connections", Build.size, "Kept for each upstream and worker."),
     ]
 

@@ -43,7 +43,7 @@ extension ConfigurationLoader {
     public static func healthTarget(
         path: String?, listen: String?, environment: [String: String]
     ) throws(ConfigurationFaults) -> HealthTarget {
-        var listeners = [ListenerSpec(address: listen ?? zeroAddress)]
+        var listeners = [ListenerSpec(address: listen ?? zeroListen)]
         if let path {
             guard let text = readFile(path) else { throw fault(path, "cannot be read") }
             let context = ReadingContext(file: path, environment: environment, readFile: readFile)

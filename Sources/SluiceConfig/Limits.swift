@@ -48,6 +48,8 @@ public struct Limits: Sendable, Equatable {
     public var bufferedBytes: Int?
     /// What is kept of all answers of the process that can be read on, in bytes.
     public var resumeBuffers = 64 << 20
+    /// Tasks of workflows that run at a time, over all workers: nobody's connection counts them.
+    public var tasks = 1_000
     /// Idle connections kept for each upstream and worker.
     public var idleUpstreamConnections = 64
 

@@ -67,6 +67,8 @@ public struct Route: Sendable {
     public var onDisconnect = OnDisconnect.cancel
     /// nil: an answer ends with the connection that asked for it.
     public var resume: ResumeSpec?
+    /// What clients that run workflows call it; only with `request: run`.
+    public var workflow: WorkflowSpec?
     /// Text is paced for a typing effect; nil: it leaves as it comes.
     public var smooth: Smoother.Pace?
     /// Lets the client's own `Authorization`, `x-api-key` and `Cookie` reach the upstream.

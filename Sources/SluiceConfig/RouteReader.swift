@@ -10,6 +10,7 @@ extension ConfigurationReader {
         }
         var routes: [Route] = []
         var seen: [String: String] = [:]
+        var places: [(node: YAMLNode, path: String)] = []
         for (node, path) in items {
             guard var section = Section(node, path: path, context: context) else { continue }
             let route = readRoute(&section, upstreams ?? [], checksUpstream: upstreams != nil, compression)
@@ -20,13 +21,15 @@ extension ConfigurationReader {
             }
             seen[Self.matchKey(route)] = path
             routes.append(route)
+            places.append((node, path))
         }
+        settleWorkflows(&routes, places)
         return routes
     }
 
     private static func matchKey(_ route: Route) -> String {
         let conditions = route.conditions.map { "\($0.subject)=\($0.glob)" }.sorted()
-        return "\(route.label)|\(route.host ?? "")|\(route.methods.sorted())|\(conditions)"
+        return "\(route.label)|\(route.host ?? "")|\(route.methods.sorted())|\(conditions)|\(route.workflow?.id ?? "")"
     }
 
     private func readRoute(
@@ -46,11 +49,12 @@ extension ConfigurationReader {
         readBehaviour(&section, &route)
         if let steps { take(steps, &route, &section) }
         readAccess(&section, &route)
+        readWorkflow(&section, &route)
         readResume(&section, &route)
         if let request { checkResume(request, route, &section) }
         route.compress = readCompression(&section) ?? compression
-        guard path != nil, let request, let response, let choices else { return nil }
-        check(request, response, choices.map { upstreams[$0.upstream] }, route, &section)
+        guard path != nil, let request, response != nil, let choices else { return nil }
+        check(request, route.response, choices.map { upstreams[$0.upstream] }, route, &section)
         return route
     }
 

@@ -37,6 +37,9 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     var chain: ChainRun?
     /// This is one of them: `client` is the same.
     let step: StepClient?
+    /// A run of a workflow: as it was asked for, and as it is made.
+    var runRequest: RunRequest?
+    var run: Run?
     /// Whom the route's `auth` knows the client as, where an answer is to be found by nobody else.
     var owner = ""
     let bodyLength: BodyLength
@@ -152,17 +155,23 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         switch worker.snapshot.routes.match(head, path: path, body: body) {
         case .route(let index): choose(worker.snapshot.routes[index])
         case .generation(let index, let wish): choose(worker.snapshot.routes[index], wish)
+        case .workflow(let index, let wish): choose(wish, worker.snapshot.routes[index])
+        case .unknownWorkflow(let index):
+            noteRoute(worker.snapshot.routes[index])
+            failUnknownWorkflow(body?["workflow_id"]?.string?.text)
         case .needsBody: admitCandidates(path)
         case .notFound: fail(ProxyError(.notFound, .client, "no route for this path"))
         case .methodNotAllowed(let allowed):
-            fail(ProxyError(.methodNotAllowed, .client, "method not allowed here"), fields: [("Allow", allowed)])
+            if let entry = worker.snapshot.routes.workflowEntry(head, path) { noteRoute(entry) }
+            let message = route == nil ? "method not allowed here" : "Method Not Allowed"
+            fail(ProxyError(.methodNotAllowed, .client, message), fields: [("Allow", allowed)])
         }
     }
 
     private func choose(_ route: RouteEntry) {
         self.route = route
         record.route = route.spec.label
-        guard admit(route) else { return }
+        guard admit(route), acceptsRun(route) else { return }
         chooseUpstream(route)
         expectation.format = route.spec.request.response
         if case .format(let format) = route.spec.response { expectation.format = format }
@@ -170,7 +179,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             let error = ProxyError(.methodNotAllowed, .client, "method not allowed here")
             return fail(error, fields: [("Allow", "GET, POST")])
         }
-        if route.spec.resume != nil || head.method == "GET" { findWish(route) }
+        if route.spec.workflow == nil, route.spec.resume != nil || head.method == "GET" { findWish(route) }
         if worker.isOverfull { return failOverfull() }
         if case .fixed(let length) = bodyLength, length > limits.requestBodyBytes { return failBodyLimit() }
         guard route.spec.request == .passthrough, requestBody.isEmpty, !isRequestComplete else { return }
@@ -206,7 +215,8 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         }
         if isPage || probe != nil { return }
         if route == nil {
-            let body = JSONValue.parse(requestBody.span)
+            let body = readBody()
+            guard phase != .over else { return }
             findRoute(body: body ?? .object([]))
             guard phase != .over, route != nil else { return }
         }

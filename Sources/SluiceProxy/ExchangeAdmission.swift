@@ -69,12 +69,12 @@ extension Exchange {
             }
             identity = known
             record.identity = known.name
-            if route.spec.resume != nil { owner = "\(known.kind.rawValue):\(known.name)" }
+            if route.spec.resume != nil || route.spec.workflow != nil { owner = "\(known.kind.rawValue):\(known.name)" }
         }
         return take(access.rules, identity, route)
     }
 
-    private func judge(_ access: RouteAccess, _ authenticator: Authenticator) -> Verdict {
+    func judge(_ access: RouteAccess, _ authenticator: Authenticator) -> Verdict {
         var certificate: PeerCertificate?
         if let connection = client.peerConnection, let subject = connection.peerSubject {
             certificate = PeerCertificate(subject: subject, names: connection.peerNames)
@@ -86,7 +86,7 @@ extension Exchange {
     }
 
     /// Tells the same whatever was wrong with the credentials; the log has the reason.
-    private func refuse(_ verdict: Verdict, _ route: RouteEntry, _ authenticator: Authenticator) {
+    func refuse(_ verdict: Verdict, _ route: RouteEntry, _ authenticator: Authenticator) {
         tellErrors(of: route)
         switch verdict {
         case .unknown(let detail) where authenticator.takesCredentials:

@@ -75,7 +75,7 @@ extension Exchange {
         } catch {
             return attemptFailed(FailedAnswer(error: error), as: AttemptFailure(.unfit))
         }
-        if let resume = route.spec.resume { beginGeneration(route, resume) }
+        guard keepsAnswer(route) else { return }
         if attempts.isFirstHere { group.budget.requestBegan(at: now) }
         attempts.isFirstHere = false
         attempts.number += 1
@@ -88,11 +88,19 @@ extension Exchange {
         if phase == .connecting || phase == .starting { dial = waiting }
     }
 
+    /// From here on the answer can be read on, where the route says so; once. False: there is no room for a task, and the client has
+    /// been told.
+    func keepsAnswer(_ route: RouteEntry) -> Bool {
+        if run?.isTask == true { return beginTask(route) }
+        if let resume = route.spec.resume, run == nil { beginGeneration(route, resume) }
+        return true
+    }
+
     private func makeRequest(_ route: RouteEntry, _ pool: UpstreamPool) throws(ProxyError) {
         let context = UpstreamRequest.Context(
             head: head, route: route, upstream: pool.endpoint, requestID: record.requestID, path: record.path,
             position: attempts.plan.position, traceparent: record.trace == nil ? nil : makeTraceparent(),
-            step: step?.request ?? chain?.answer, tracestate: record.trace == nil ? "" : traceState)
+            step: step?.request ?? chain?.answer, tracestate: record.trace == nil ? "" : traceState, run: run)
         // A relayed body is no part of the request: what waits of it follows.
         var body = ByteQueue()
         if !isBodyRelayed { swap(&body, &requestBody) }

@@ -45,6 +45,7 @@ extension Exchange {
     }
 
     func respond(_ error: ProxyError, _ fields: HeaderFields) {
+        if route?.spec.workflow != nil { return respondRun(error, fields) }
         var body = ByteQueue()
         if expectation.wantsArray { body.append(ASCII.leftBracket) }
         ErrorDocument.append(
@@ -191,7 +192,7 @@ extension Exchange {
     }
 
     /// The client learns that something is coming, though the upstream has said nothing yet.
-    private func commitEarly() {
+    func commitEarly() {
         guard let endpoint = bridgeEndpoint else { return }
         if bridge == nil { makeBridge(endpoint) }
         mode = .stream

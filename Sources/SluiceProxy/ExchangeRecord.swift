@@ -38,6 +38,7 @@ struct ExchangeRecord {
 
     /// The answer that it made, where that can be read on; or the one that it read on, and from where.
     var generation = ""
+    var task = ""
     var resumed = ""
 
     var sentBytes = 0

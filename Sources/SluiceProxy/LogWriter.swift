@@ -132,6 +132,7 @@ public final class LogWriter: Sendable {
         if let input = tokens.input { line.add("input_tokens", input) }
         if let output = tokens.output { line.add("output_tokens", output) }
         if !record.generation.isEmpty { line.add("generation", record.generation) }
+        if !record.task.isEmpty { line.add("task", record.task) }
         if !record.resumed.isEmpty { line.add("resumed", record.resumed) }
         if record.retries > 0 { line.add("retries", record.retries) }
         if let attempts = record.attempts { line.add("attempts", attempts) }

@@ -20,6 +20,8 @@ final class UpstreamRequest {
         var step: ChainRun.StepRequest?
         /// What others noted of it; may be "".
         var tracestate = ""
+        /// nil where it is no run of a workflow.
+        var run: Run?
     }
     /// What the client expects of the answer.
     struct Expectation {
@@ -34,6 +36,8 @@ final class UpstreamRequest {
         var messageID = ""
         var threadID = ""
         var runID = ""
+        /// Set where the answer is that of a run, and written as such.
+        var run: RunAnswer?
     }
     let head: RequestHead
     let length: BodyLength
@@ -178,7 +182,9 @@ final class UpstreamRequest {
         } catch {
             throw ProxyError(.badRequest, .client, error.message)
         }
-        return Plan(body: request.body, expectation: Expectation(format, request), dropped: request.dropped)
+        var expectation = Expectation(format, request)
+        if let run = context.run { expectation.take(run) }
+        return Plan(body: request.body, expectation: expectation, dropped: request.dropped)
     }
 
     /// A form says in its body what a query says in the target.

@@ -20,6 +20,7 @@ extension AdminServer {
             state.generations = server.shared.generations.count
             state.traces = server.shared.traces.counts
             state.generationBytes = server.shared.generations.keptBytes
+            state.tasks = server.shared.generations.runningTasks
             state.gatheringSeconds = (EventLoop.clock() - began).seconds
             let snapshot = server.currentSnapshot
             (state.known, state.certificates) = (KnownSeries(snapshot.configuration), snapshot.certificates)

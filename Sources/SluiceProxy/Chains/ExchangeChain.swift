@@ -21,7 +21,7 @@ extension Exchange {
         record.format = expectation.format
         canCommitEarly = expectation.wantsStream
         deadlines.choose(Timeouts(), keepalive: route.spec.keepalive, earlyHeaders: route.spec.earlyHeaders)
-        if let resume = route.spec.resume { beginGeneration(route, resume) }
+        guard keepsAnswer(route) else { return }
         enter(.chaining)
         goOnWithChain()
     }
@@ -30,7 +30,8 @@ extension Exchange {
         var body = ByteQueue()
         swap(&body, &requestBody)
         defer { swap(&body, &requestBody) }
-        let (client, expectation) = try UpstreamRequest.read(body.span, head, record.path, route, plan)
+        var (client, expectation) = try UpstreamRequest.read(body.span, head, record.path, route, plan)
+        if let run { expectation.take(run) }
         return ChainRun(
             plan, client, expectation, bodyBytes: body.count, requestLimit: limits.requestBodyBytes)
     }

@@ -25,6 +25,7 @@ enum MetricsExposition {
         var known = KnownSeries()
         var certificates: [CertificateStatus] = []
         var traces = TraceExport.Counts()
+        var tasks = 0
     }
 
     static func text(

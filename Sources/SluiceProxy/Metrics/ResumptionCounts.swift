@@ -46,6 +46,8 @@ extension MetricsExposition {
         out.sample([], state.generations)
         out.family("sluice_generation_bytes", .gauge, "Bytes kept of answers that can be read on.")
         out.sample([], state.generationBytes)
+        out.family("sluice_tasks", .gauge, "Tasks of workflows that run.")
+        out.sample([], state.tasks)
         out.family(
             "sluice_generation_events_total", .counter, "What became of answers that could have been read on.")
         let fates = [
