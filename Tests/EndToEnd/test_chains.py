@@ -360,7 +360,7 @@ def test_a_client_that_leaves_stops_the_step_that_runs():
                 stream.close()
                 until(lambda: two.hangups == 1, what="step 2 is stopped")
                 assert line(proxy, 2)["end"] == "client_gone"
-                until(lambda: metrics(proxy)['sluice_streams_active{route=""}'] == 0, what="nothing is left")
+                until(lambda: metrics(proxy).get('sluice_streams_active{route=""}', 0) == 0, what="nothing is left")
 
 
 def test_drain_on_disconnect_ends_the_step_that_runs_and_begins_no_other():

@@ -339,7 +339,7 @@ def test_a_task_whose_client_never_comes_back():
         assert ask(proxy.port, name, method="DELETE").status == 204
         assert ask(proxy.port, name).status == 404
         counted = metrics(proxy)
-        assert counted["sluice_tasks"] == 0 and counted['sluice_generations_total{event="begun"}'] == 4, counted
+        assert counted["sluice_tasks"] == 0 and counted['sluice_generation_events_total{event="begun"}'] == 4, counted
 
 
 def test_a_cancelled_task_stops_its_upstream():
