@@ -24,6 +24,7 @@ struct SpanBuilder {
         (span.start, span.end) = (time(facts.start), time(max(facts.start, facts.end)))
         let isKnown = Self.methods.contains(facts.method)
         let method = isKnown ? facts.method : "_OTHER"
+        span.attributes.reserveCapacity(20)
         if let step = facts.step {
             (span.kind, span.name) = (.internal, step.isEmpty ? "step" : step)
         } else {
@@ -87,6 +88,7 @@ struct SpanBuilder {
         var span = TraceSpan(traceID: facts.traceID, spanID: facts.spanID, parentID: facts.parentID, state: facts.state)
         (span.flags, span.kind) = (0x100 | UInt32(facts.flags), .client)
         (span.start, span.end) = (time(facts.start), time(max(facts.start, facts.end)))
+        span.attributes.reserveCapacity(20)
         if facts.isGenerative {
             span.name = facts.labels.operation + (facts.model.isEmpty ? "" : " " + facts.model)
             addModel(facts, to: &span)

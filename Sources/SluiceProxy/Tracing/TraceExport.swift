@@ -8,6 +8,8 @@ import Synchronization
 final class TraceExport: Sendable {
     /// What became of spans, and of requests that carried them.
     struct Counts: Sendable, Equatable {
+        /// Traces are made, or were until a reload.
+        var isOn = false
         var exported = 0
         var dropped: [ExportPlan.Loss: Int] = [:]
         var results: [Result: Int] = [:]
@@ -34,7 +36,7 @@ final class TraceExport: Sendable {
     var counts: Counts {
         state.withLock { state in
             var counts = state.counts
-            counts.queued = state.queue.count
+            (counts.queued, counts.isOn) = (state.queue.count, state.settings != nil)
             return counts
         }
     }
@@ -125,6 +127,7 @@ final class TraceExport: Sendable {
 
 extension MetricsExposition {
     static func appendTraces(_ counts: TraceExport.Counts, _ out: inout MetricsText) {
+        guard counts.isOn else { return }
         out.family("sluice_trace_spans_exported_total", .counter, "Spans that the collector has taken.")
         out.sample([], counts.exported)
         out.family("sluice_trace_spans_dropped_total", .counter, "Spans that nobody will see, by what became of them.")
