@@ -119,7 +119,8 @@ extension ConfigurationReader {
     private func readChanges(_ section: inout Section, _ route: inout Route) {
         route.upstreamPath = readUpstreamPath(&section)
         if route.upstreamPath?.hasSuffix("*") == true, let node = section.value("upstream_path") {
-            if case .prefix = route.path, route.request == .passthrough {} else {
+            if case .prefix = route.path, route.request == .passthrough {
+            } else {
                 context.report(node, section.path(of: "upstream_path"), "only a passthrough of a prefix can end in *")
             }
         }

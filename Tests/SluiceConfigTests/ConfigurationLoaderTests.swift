@@ -306,6 +306,18 @@ private let listeners = "listeners: [{address: ':0'}]\n"
             "test.yaml:5:77: routes[0].upstream_path: must begin with /"
         ),
         (
+            "{path: /x, request: passthrough, response: passthrough, upstream: a, upstream_path: /y/*}",
+            "test.yaml:5:89: routes[0].upstream_path: only a passthrough of a prefix can end in *"
+        ),
+        (
+            "{path: /x/*, request: prompt, response: text, upstream: a, upstream_path: /y/*}",
+            "test.yaml:5:79: routes[0].upstream_path: only a passthrough of a prefix can end in *"
+        ),
+        (
+            "{path: /x, request: passthrough, response: passthrough, upstream: a, strip_model_prefix: m/}",
+            "test.yaml:5:94: routes[0].strip_model_prefix: a passthrough request is not changed; take this out"
+        ),
+        (
             "{path: /x, request: prompt, response: text, upstream: a, keepaliv: 1s}",
             "test.yaml:5:62: routes[0].keepaliv: unknown key (did you mean 'keepalive'?)"
         ),

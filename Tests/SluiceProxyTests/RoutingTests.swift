@@ -23,6 +23,8 @@ import Testing
             route(.exact("/deep")) {
                 $0.conditions = [(.body(["messages", "0", "role"]), "us?r"), (.query("q"), "*")]
             },
+            route(.prefix("/models/")) { $0.conditions = [(.path, "*:generate")] },
+            route(.prefix("/models/")) { $0.conditions = [(.path, "/models/claude*:*")] },
         ])
     }()
 
@@ -62,6 +64,14 @@ import Testing
         #expect(match("/deep", body: #"{"messages":[{"role":"user"}]}"#) == "404")
         #expect(match("/deep", query: "?q=1", body: #"{"messages":[{"role":"user"}]}"#) == "6")
         #expect(match("/deep", query: "?q=1", body: #"{"messages":[{"role":"tool"}]}"#) == "404")
+    }
+
+    /// As routing sees the path: normalised, without the query.
+    @Test func conditionsOnThePath() {
+        #expect(match("/models/a:generate") == "7")
+        #expect(match("/models/a:generate", query: "?x=:count") == "7")
+        #expect(match("/models/claude-3:count") == "8")
+        #expect(match("/models/a:count", query: "?x=:generate") == "404")
     }
 
     @Test(arguments: [
