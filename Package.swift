@@ -38,10 +38,13 @@ let package = Package(
         .target(
             name: "SluiceDemo", dependencies: ["SluiceBytes", "SluiceStreams", "SluiceHTTP", "SluiceIO"],
             swiftSettings: settings),
+        .target(
+            name: "SluiceDoctor", dependencies: ["SluiceBytes", "SluiceStreams", "SluiceHTTP", "SluiceIO"],
+            swiftSettings: settings),
         .executableTarget(
             name: "sluice",
             dependencies: [
-                "SluiceProxy", "SluiceConfig", "SluiceIO", "SluiceDemo", "SluiceStreams", "SluiceBytes",
+                "SluiceProxy", "SluiceConfig", "SluiceIO", "SluiceDemo", "SluiceDoctor", "SluiceStreams", "SluiceBytes",
             ],
             swiftSettings: settings),
 
@@ -73,6 +76,9 @@ let package = Package(
             name: "SluiceConfigTests", dependencies: ["SluiceConfig", "SluiceTesting"], swiftSettings: settings),
         .testTarget(
             name: "SluiceDemoTests", dependencies: ["SluiceDemo", "SluiceStreams"], swiftSettings: settings),
+        .testTarget(
+            name: "SluiceDoctorTests", dependencies: ["SluiceDoctor", "SluiceStreams", "SluiceHTTP", "SluiceBytes"],
+            swiftSettings: settings),
         .testTarget(
             name: "SluiceProxyTests", dependencies: ["SluiceProxy", "SluicePage", "SluiceTesting"],
             swiftSettings: settings),

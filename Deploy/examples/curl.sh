@@ -18,6 +18,9 @@ echo; echo "== what useChat sends and reads"
 curl -sSfN "$sluice/api/chat" -H 'Content-Type: application/json' -d '{"id": "curl", "trigger": "submit-message",
   "messages": [{"id": "1", "role": "user", "parts": [{"type": "text", "text": "Say something in Chinese"}]}]}'
 
+echo; echo "== two questions, the second one about the answer to the first"
+curl -sSfN -G "$sluice/api/report" --data-urlencode 'prompt=Say something in Chinese'
+
 echo; echo "== left in the middle, and read on from where it was"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -12,7 +12,7 @@ public struct CommandOptions {
 
     /// What is neither an option nor its value.
     public let operands: [String]
-    private let values: [String: String]
+    private let values: [String: [String]]
     private let flags: Set<String>
 
     /// `values` and `flags` are names without their dashes; `short` says which name a letter stands for.
@@ -20,7 +20,7 @@ public struct CommandOptions {
         _ arguments: [String], values known: [String] = [], flags knownFlags: [String] = [],
         short: [String: String] = [:]
     ) throws(Fault) {
-        var (operands, values, flags): ([String], [String: String], Set<String>) = ([], [:], [])
+        var (operands, values, flags): ([String], [String: [String]], Set<String>) = ([], [:], [])
         var rest = arguments[...]
         while let argument = rest.popFirst() {
             if argument == "--" {
@@ -41,7 +41,7 @@ public struct CommandOptions {
                 guard let value = parts.count == 2 ? parts[1] : rest.popFirst() else {
                     throw Fault("\(written) needs a value")
                 }
-                values[name] = value
+                values[name, default: []].append(value)
             } else {
                 let options = (known + knownFlags).map { "--\($0)" }
                 let near = Names.nearest(to: written, in: options).map { " (did you mean '\($0)'?)" } ?? ""
@@ -52,10 +52,12 @@ public struct CommandOptions {
     }
 
     public func has(_ flag: String) -> Bool { flags.contains(flag) }
-    public func text(_ name: String) -> String? { values[name] }
+    public func text(_ name: String) -> String? { values[name]?.last }
+    /// All that were given, where an option may stand several times.
+    public func all(_ name: String) -> [String] { values[name] ?? [] }
 
     public func required(_ name: String) throws(Fault) -> String {
-        guard let value = values[name] else { throw Fault("--\(name) is required") }
+        guard let value = text(name) else { throw Fault("--\(name) is required") }
         return value
     }
 
@@ -63,7 +65,7 @@ public struct CommandOptions {
     public func choice<E: RawRepresentable & CaseIterable & Equatable>(
         _ name: String, _ type: E.Type, excluding: [E] = []
     ) throws(Fault) -> E? where E.RawValue == String {
-        guard let text = values[name] else { return nil }
+        guard let text = text(name) else { return nil }
         if let value = E(rawValue: text), !excluding.contains(value) { return value }
         let choices = E.allCases.filter { !excluding.contains($0) }.map(\.rawValue)
         throw Fault("--\(name): \(Names.notOneOf(text, choices))")
@@ -71,7 +73,7 @@ public struct CommandOptions {
 
     /// A whole number of at least 1.
     public func count(_ name: String) throws(Fault) -> Int? {
-        guard let text = values[name] else { return nil }
+        guard let text = text(name) else { return nil }
         guard let count = Int(text), count > 0 else {
             throw Fault("--\(name): '\(text)' is not a whole number above 0")
         }
@@ -80,7 +82,7 @@ public struct CommandOptions {
 
     /// A factor above 0, such as 2 or 0.5.
     public func factor(_ name: String) throws(Fault) -> Double? {
-        guard let text = values[name] else { return nil }
+        guard let text = text(name) else { return nil }
         guard let factor = Double(text), factor > 0, factor.isFinite else {
             throw Fault("--\(name): '\(text)' is not a number above 0")
         }
@@ -88,7 +90,7 @@ public struct CommandOptions {
     }
 
     public func interval(_ name: String) throws(Fault) -> Interval? {
-        guard let text = values[name] else { return nil }
+        guard let text = text(name) else { return nil }
         guard let interval = Scalars.duration(text) else {
             throw Fault("--\(name): '\(text)' is not a duration such as 250ms, 15s, 10m or 0")
         }

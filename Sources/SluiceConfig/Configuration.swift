@@ -31,10 +31,16 @@ public struct Configuration: Sendable {
     public var trustedProxies: [String] = []
     /// Where routes with `resume: {store: redis}` keep their answers.
     public var redis: RedisSpec?
+    /// nil: no traces are made.
+    public var tracing: TracingSpec?
+    /// What of the environment could not be heeded.
+    public var warnings: [String] = []
     /// Listeners of clients serve the page too, for the demo alone.
     public var servesPage = false
     /// Pages of other sites, in a browser of this machine, get 403: where the environment's keys are served without a file.
     public var keepsForeignPagesOut = false
+    /// nil: no probe streams.
+    public var probe: ProbeSpec?
 
     public init(
         listeners: [ListenerSpec], workers: Int? = nil, limits: Limits = Limits(), log: LogSpec = LogSpec(),

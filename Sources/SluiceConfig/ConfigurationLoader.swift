@@ -40,6 +40,11 @@ public enum ConfigurationLoader {
     }
 
     private static func read(_ text: [UInt8], _ context: ReadingContext) throws(ConfigurationFaults) -> Configuration? {
+        guard var section = try root(text, context) else { return nil }
+        return ConfigurationReader(context: context).read(&section)
+    }
+
+    static func root(_ text: [UInt8], _ context: ReadingContext) throws(ConfigurationFaults) -> Section? {
         let root: YAMLNode?
         do throws(YAMLFault) {
             root = try YAMLReader.read(text)
@@ -49,15 +54,14 @@ public enum ConfigurationLoader {
             throw ConfigurationFaults(issues: [issue])
         }
         guard let root else { throw fault(context.file, "is empty") }
-        guard var section = Section(root, path: "", context: context) else { return nil }
-        return ConfigurationReader(context: context).read(&section)
+        return Section(root, path: "", context: context)
     }
 
-    private static func fault(_ file: String, _ message: String) -> ConfigurationFaults {
+    static func fault(_ file: String, _ message: String) -> ConfigurationFaults {
         ConfigurationFaults(issues: [ConfigurationIssue(file: file, line: 0, column: 0, path: "", message: message)])
     }
 
-    private static func readFile(_ path: String) -> [UInt8]? {
+    static func readFile(_ path: String) -> [UInt8]? {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }

@@ -21,6 +21,8 @@ struct ConfigurationReader {
         let drainDelay = root.duration("drain_delay") ?? .zero
         let access = readAccess(&root)
         let redis = readRedis(&root)
+        let probe = readProbe(&root)
+        let tracing = readTracing(&root)
         root.finish()
         guard let listeners, let upstreams, let routes else { return nil }
         var configuration = Configuration(
@@ -31,7 +33,8 @@ struct ConfigurationReader {
         (configuration.drainDelay, configuration.files) = (drainDelay, context.files.sorted())
         (configuration.auth, configuration.cors) = (access.auth, access.cors)
         (configuration.rateLimits, configuration.trustedProxies) = (access.rateLimits, access.trustedProxies)
-        configuration.redis = redis
+        (configuration.redis, configuration.probe) = (redis, probe)
+        (configuration.tracing, configuration.warnings) = (tracing.spec, tracing.warnings)
         checkRedis(&root, configuration)
         checkCertificates(&root, configuration)
         return configuration
@@ -79,6 +82,7 @@ struct ConfigurationReader {
         set("stream_buffer_high_bytes", \.streamBufferHighBytes)
         set("stream_buffer_low_bytes", \.streamBufferLowBytes, atLeast: 0)
         set("event_bytes", \.eventBytes, atLeast: 1024)
+        set("step_output_bytes", \.stepOutputBytes)
         set("handshake_timeout", \.handshakeTimeout)
         set("request_head_timeout", \.requestHeadTimeout)
         set("request_body_timeout", \.requestBodyTimeout)
@@ -103,6 +107,7 @@ struct ConfigurationReader {
             }
         }
         set("resume_buffers", \.resumeBuffers, atLeast: 0)
+        set("tasks", \.tasks, atLeast: 0)
         set("idle_upstream_connections", \.idleUpstreamConnections, atLeast: 0)
         if limits.streamBufferLowBytes >= limits.streamBufferHighBytes {
             context.report(
@@ -114,7 +119,7 @@ struct ConfigurationReader {
 
     // MARK: - Listeners
 
-    private func readListeners(_ root: inout Section) -> [ListenerSpec]? {
+    func readListeners(_ root: inout Section) -> [ListenerSpec]? {
         guard let items = root.list("listeners") else {
             if root.value("listeners") == nil { root.missing("listeners") }
             return nil

@@ -12,7 +12,7 @@ public enum ConfigurationSchema {
             (key: "$schema", value: "https://json-schema.org/draft/2020-12/schema"),
             (key: "title", value: "Configuration of Sluice"),
         ]
-        members += Build.mapping(root + AccessSchema.root + [CompressionSchema.own]).members ?? []
+        members += Build.mapping(root + AccessSchema.root + [CompressionSchema.own, ProbeSchema.own]).members ?? []
         members.append((key: "$defs", value: Build.definitions))
         return .object(members)
     }
@@ -41,12 +41,15 @@ public enum ConfigurationSchema {
         Key(
             "redis", Build.mapping(redis), "Where routes with resume.store: redis keep answers; shared by all replicas."
         ),
+        TracingSchema.own,
         Key("limits", Build.mapping(limits), "Every bound. An error or log line that comes of one repeats its name."),
         Key("dialects", Build.names(of: Build.mapping(dialect)), "Providers that nobody knows, by name."),
         Key("upstreams", Build.names(of: Build.mapping(upstream)), "Providers, by name.", isRequired: true),
         Key(
             "routes",
-            Build.list(of: Build.mapping(route + AccessSchema.own + ResumeSchema.own + [CompressionSchema.own])),
+            Build.list(
+                of: Build.mapping(
+                    route + AccessSchema.own + ResumeSchema.own + WorkflowSchema.own + [CompressionSchema.own])),
             "The first that matches in path, method, host and every condition takes the request.", isRequired: true),
     ]
 
@@ -85,8 +88,13 @@ public enum ConfigurationSchema {
     ]
 
     private static let admin = [
-        Key("address", Build.text, "127.0.0.1:9910, or unix:/path; any other address needs a token.", isRequired: true),
-        Key("token", Build.secret, "Asked of all but health checks, as a bearer token."),
+        Key(
+            "address", Build.text, "127.0.0.1:9910, or unix:/path; any other address needs a token or expose.",
+            isRequired: true),
+        Key("token", Build.secret, "Asked of all but health checks and what is exposed, as a bearer token."),
+        Key(
+            "expose", Build.list(of: Build.choice(AdminSpec.Endpoint.self)),
+            "What needs no token; without one, nothing else but health checks is served beyond this machine."),
     ]
 
     private static let errors = [
@@ -110,6 +118,7 @@ public enum ConfigurationSchema {
         Key("stream_buffer_high_bytes", Build.size, "Waiting for one side: reading the other side pauses."),
         Key("stream_buffer_low_bytes", Build.size, "Reading goes on."),
         Key("event_bytes", Build.size, "One event of a stream while it is assembled."),
+        Key("step_output_bytes", Build.size, "The answer of a step before the last: 502."),
         Key("handshake_timeout", Build.duration, "From the connection to the first byte of a request, TLS included."),
         Key("request_head_timeout", Build.duration, "From a head's first byte to its last."),
         Key("request_body_timeout", Build.duration, "Between two reads of a body: 408."),
@@ -135,6 +144,7 @@ public enum ConfigurationSchema {
         Key(
             "resume_buffers", Build.size,
             "Kept of all answers that can be read on; above it new ones cannot. Never over half of buffered_bytes."),
+        Key("tasks", Build.size, "Workflows' tasks that run at a time, of the whole process: 503 above it."),
         Key("idle_upstream_connections", Build.size, "Kept for each upstream and worker."),
     ]
 
@@ -236,7 +246,7 @@ public enum ConfigurationSchema {
         Key("timeout", Build.duration, "For the answer."),
     ]
 
-    private static let clientTLS = [
+    static let clientTLS = [
         Key("ca", Build.text, "A PEM file in place of the system's store."),
         Key("server_name", Build.text, "In place of the URL's host."),
         Key("verify", Build.flag, "false accepts any certificate: for tests only."),
@@ -289,8 +299,8 @@ public enum ConfigurationSchema {
         Key("response", Build.choice(StreamFormat.self, more: ["auto"]), "What the client gets.", isRequired: true),
         Key(
             "upstream", Build.either(choice, orListOf: choice),
-            "A name under `upstreams`, or several: the next is asked if one fails before its first token.",
-            isRequired: true),
+            "A name under `upstreams`, or several: the next is asked if one fails before its first token. Or `steps`."),
+        StepSchema.own(choice: choice),
         Key(
             "upstream_path", Build.text,
             "Behind the upstream's URL, in place of the dialect's own path; * at its end: what stands behind a prefix."),

@@ -14,6 +14,8 @@ public struct Limits: Sendable, Equatable {
     public var streamBufferLowBytes = 16 << 10
     /// One event of a stream while it is assembled.
     public var eventBytes = 8 << 20
+    /// The answer of one step of a chain, before the last.
+    public var stepOutputBytes = 1 << 20
     /// TLS handshake, request head, HTTP/2 preface.
     public var handshakeTimeout = Interval.seconds(10)
     public var requestHeadTimeout = Interval.seconds(10)
@@ -46,6 +48,8 @@ public struct Limits: Sendable, Equatable {
     public var bufferedBytes: Int?
     /// What is kept of all answers of the process that can be read on, in bytes.
     public var resumeBuffers = 64 << 20
+    /// Tasks of workflows that run at a time, over all workers: nobody's connection counts them.
+    public var tasks = 1_000
     /// Idle connections kept for each upstream and worker.
     public var idleUpstreamConnections = 64
 

@@ -7,7 +7,7 @@ extension ConfigurationReader {
         guard let node = parent.value("resume") else { return }
         if case .scalar(let text, _) = node.kind, text == "off" || text == "false" { return }
         guard var section = Section(node, path: parent.path(of: "resume"), context: context) else { return }
-        var resume = ResumeSpec()
+        var resume = route.workflow == nil ? ResumeSpec() : .ofTasks
         if let bytes = section.size("buffer") {
             resume.bufferBytes = bytes
             if !ResumeSpec.bufferRange.contains(bytes), let node = section.value("buffer") {

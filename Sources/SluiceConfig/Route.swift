@@ -44,6 +44,8 @@ public struct Route: Sendable {
     public var response: Response
     /// In the order in which they are asked: the next one if the one before has failed before its first token. At least one.
     public var upstreams: [Choice]
+    /// Empty: the upstream is asked what the client asks. Else what this route says of its upstream is what the last one says.
+    public var steps: [StepSpec] = []
     /// The path put behind the upstream's base, in place of the one that the upstream's dialect defines. On passthrough prefixes a
     /// `*` at its end stands for what the prefix's did.
     public var upstreamPath: String?
@@ -65,6 +67,8 @@ public struct Route: Sendable {
     public var onDisconnect = OnDisconnect.cancel
     /// nil: an answer ends with the connection that asked for it.
     public var resume: ResumeSpec?
+    /// What clients that run workflows call it; only with `request: run`.
+    public var workflow: WorkflowSpec?
     /// Text is paced for a typing effect; nil: it leaves as it comes.
     public var smooth: Smoother.Pace?
     /// Lets the client's own `Authorization`, `x-api-key` and `Cookie` reach the upstream.

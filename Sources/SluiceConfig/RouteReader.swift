@@ -10,6 +10,7 @@ extension ConfigurationReader {
         }
         var routes: [Route] = []
         var seen: [String: String] = [:]
+        var places: [(node: YAMLNode, path: String)] = []
         for (node, path) in items {
             guard var section = Section(node, path: path, context: context) else { continue }
             let route = readRoute(&section, upstreams ?? [], checksUpstream: upstreams != nil, compression)
@@ -20,13 +21,15 @@ extension ConfigurationReader {
             }
             seen[Self.matchKey(route)] = path
             routes.append(route)
+            places.append((node, path))
         }
+        settleWorkflows(&routes, places)
         return routes
     }
 
     private static func matchKey(_ route: Route) -> String {
         let conditions = route.conditions.map { "\($0.subject)=\($0.glob)" }.sorted()
-        return "\(route.label)|\(route.host ?? "")|\(route.methods.sorted())|\(conditions)"
+        return "\(route.label)|\(route.host ?? "")|\(route.methods.sorted())|\(conditions)|\(route.workflow?.id ?? "")"
     }
 
     private func readRoute(
@@ -35,19 +38,23 @@ extension ConfigurationReader {
         let path = readPath(&section)
         let request = readRequired("request", RequestFormat.self, &section)
         let response = readResponse(&section)
-        let choices = readUpstreamChoices(&section, checksUpstream ? upstreams : nil)
+        let known = checksUpstream ? upstreams : nil
+        let steps = readSteps(&section, known)
+        let choices = steps.map { $0.last?.upstreams } ?? readUpstreamChoices(&section, known)
         var route = Route(
             path: path ?? .exact("/"), request: request ?? .passthrough, response: response ?? .auto, upstream: 0)
         if let choices { route.upstreams = choices }
         readMatch(&section, &route)
         readChanges(&section, &route)
         readBehaviour(&section, &route)
+        if let steps { take(steps, &route, &section) }
         readAccess(&section, &route)
+        readWorkflow(&section, &route)
         readResume(&section, &route)
         if let request { checkResume(request, route, &section) }
         route.compress = readCompression(&section) ?? compression
-        guard path != nil, let request, let response, let choices else { return nil }
-        check(request, response, choices.map { upstreams[$0.upstream] }, route, &section)
+        guard path != nil, let request, response != nil, let choices else { return nil }
+        check(request, route.response, choices.map { upstreams[$0.upstream] }, route, &section)
         return route
     }
 
@@ -110,17 +117,11 @@ extension ConfigurationReader {
     }
 
     private func readChanges(_ section: inout Section, _ route: inout Route) {
-        if let path = section.string("upstream_path") {
-            route.upstreamPath = path
-            if !path.hasPrefix("/"), let node = section.value("upstream_path") {
-                context.report(node, section.path(of: "upstream_path"), "must begin with /")
-            }
-            if path.hasSuffix("*"), let node = section.value("upstream_path") {
-                if case .prefix = route.path, route.request == .passthrough {
-                } else {
-                    context.report(
-                        node, section.path(of: "upstream_path"), "only a passthrough of a prefix can end in *")
-                }
+        route.upstreamPath = readUpstreamPath(&section)
+        if route.upstreamPath?.hasSuffix("*") == true, let node = section.value("upstream_path") {
+            if case .prefix = route.path, route.request == .passthrough {
+            } else {
+                context.report(node, section.path(of: "upstream_path"), "only a passthrough of a prefix can end in *")
             }
         }
         route.model = section.string("model")
@@ -135,7 +136,15 @@ extension ConfigurationReader {
         vercel.finish()
     }
 
-    private func readObject(_ key: String, _ section: inout Section) -> String? {
+    func readUpstreamPath(_ section: inout Section) -> String? {
+        guard let path = section.string("upstream_path") else { return nil }
+        if !path.hasPrefix("/"), let node = section.value("upstream_path") {
+            context.report(node, section.path(of: "upstream_path"), "must begin with /")
+        }
+        return path
+    }
+
+    func readObject(_ key: String, _ section: inout Section) -> String? {
         guard let node = section.value(key) else { return nil }
         guard case .mapping = node.kind else {
             context.report(node, section.path(of: key), "must be a mapping, not \(node.typeName)")
@@ -192,13 +201,17 @@ extension ConfigurationReader {
             context.report(section.value(key) ?? section.node, section.path(of: key), message)
         }
         let relays = response == .format(.passthrough)
+        if request == .passthrough && !route.steps.isEmpty {
+            return report("steps", "a passthrough request is not changed, and has no steps")
+        }
         if request == .passthrough && !relays {
             report("response", "a passthrough request can only have a passthrough response")
         }
         if request != .passthrough && relays {
             report("response", "only a passthrough request can have a passthrough response")
         }
-        for upstream in upstreams where upstream.wire == .dialect(.raw) && request != .passthrough {
+        for upstream in upstreams
+        where upstream.wire == .dialect(.raw) && request != .passthrough && route.steps.isEmpty {
             report("upstream", "'\(upstream.name)' has the dialect raw, which only passthrough can use")
         }
         guard request == .passthrough else { return }

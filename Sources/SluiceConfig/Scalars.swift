@@ -58,8 +58,8 @@ enum Scalars {
         return result + rest
     }
 
-    private static func variable(_ text: Substring, _ environment: [String: String]) throws(SubstitutionFault) -> String
-    {
+    /// What stands between the braces.
+    static func variable(_ text: Substring, _ environment: [String: String]) throws(SubstitutionFault) -> String {
         let name = text.prefix { $0 == "_" || $0.isASCII && ($0.isLetter || $0.isNumber) }
         let operation = text[name.endIndex...]
         let value = environment[String(name)] ?? ""

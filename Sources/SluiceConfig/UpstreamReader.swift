@@ -82,7 +82,7 @@ extension ConfigurationReader {
         return nil
     }
 
-    private func readHeaders(_ section: Section) -> [(name: String, value: Secret)] {
+    func readHeaders(_ section: Section) -> [(name: String, value: Secret)] {
         section.entries.compactMap { name, keyNode, value in
             let path = section.path(of: name)
             guard checkHeader(name, keyNode, path), let secret = Scalars.secret(value, path, context) else {

@@ -103,6 +103,9 @@ extension ConfigurationLoader {
             listeners: [ListenerSpec(address: address)], upstreams: zero.upstreams, routes: zero.routes)
         configuration.servesPage = zero.served.isEmpty
         configuration.keepsForeignPagesOut = !zero.served.isEmpty
+        configuration.probe = ProbeSpec()
+        let tracing = TracingEnvironment(environment)
+        (configuration.tracing, configuration.warnings) = (tracing.spec, tracing.warnings)
         return configuration
     }
 

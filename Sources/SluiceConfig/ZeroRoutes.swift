@@ -125,13 +125,23 @@ extension ZeroConfiguration {
         ]
         var completion = page("/api/completion", .prompt)
         completion.response = .format(.vercelUI)
-        return [chat, page("/ag-ui", .agUI), completion]
+        return [chat, page("/ag-ui", .agUI), completion] + ["/workflows/runs", "/api/workflows/runs"].map(workflow)
             + framings.map { path, response in
                 var route = page(path, .prompt)
                 (route.response, route.methods) = (response, ["GET", "POST"])
                 if response == .auto { route.resume = ResumeSpec() }
                 return route
             }
+    }
+
+    /// For front ends of model-compose.
+    private func workflow(_ path: String) -> Route {
+        var run = page(path, .run)
+        run.response = .format(.sseText)
+        run.workflow = WorkflowSpec(id: "chat", path: run.path)
+        run.workflow?.title = "Chat"
+        run.workflow?.isDefault = true
+        return run
     }
 
     private func page(_ path: String, _ format: RequestFormat) -> Route {

@@ -40,7 +40,7 @@ public final class Connection: EventHandler, TimerHandler {
     public let peer: SocketAddress
     /// Held until the connection is closed or begins to close, so that no weak reference stands on a token's way.
     private var delegate: (any ConnectionDelegate)?
-    private let engine: TLSEngine?
+    let engine: TLSEngine?
     private var fd: Int32
     private var interest: Readiness
     private var isReadingPaused = false

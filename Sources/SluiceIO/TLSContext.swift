@@ -129,6 +129,11 @@ public final class TLSContext: @unchecked Sendable {
         return context
     }
 
+    /// Its own certificates: the file that each was read from, and when it expires, in seconds since 1970.
+    public var certificates: [(path: String, notAfter: Int)] {
+        identities.compactMap { identity in identity.notAfter.map { (identity.certificatePath, $0) } }
+    }
+
     // MARK: - Sessions
 
     public func makeServerEngine() throws(TLSError) -> TLSEngine {
@@ -194,10 +199,14 @@ public final class TLSContext: @unchecked Sendable {
 
     private func trust(_ path: String?) throws(TLSError) {
         ERR_clear_error()
-        let loaded =
-            path.map { SSL_CTX_load_verify_file(pointer, $0) } ?? SSL_CTX_set_default_verify_paths(pointer)
-        guard loaded == 1 else {
-            throw .configuration("\(path ?? "system CA store"): \(TLSError.takeReason("no certificates").text)")
+        if path == nil, let bundle = SystemTrust.bundle {
+            try SystemTrust.load(bundle).install(on: pointer)
+        } else {
+            let loaded =
+                path.map { SSL_CTX_load_verify_file(pointer, $0) } ?? SSL_CTX_set_default_verify_paths(pointer)
+            guard loaded == 1 else {
+                throw .configuration("\(path ?? "system CA store"): \(TLSError.takeReason("no certificates").text)")
+            }
         }
         SSL_CTX_set_verify(pointer, SSL_VERIFY_PEER, nil)
     }

@@ -8,7 +8,7 @@ import SluiceBytes
 /// peer stand in `output` by then, so send them.
 public final class TLSEngine {
     private let context: TLSContext  // also keeps alive what OpenSSL's callbacks point to
-    private let ssl: OpaquePointer
+    let ssl: OpaquePointer
     private let bio: OpaquePointer  // owned by `ssl`
     /// Set on clients: the key of resumable sessions.
     private let peerName: String?

@@ -35,6 +35,13 @@ final class TLSIdentity: @unchecked Sendable {
         sl_sk_X509_free(chain)
     }
 
+    /// When it expires, in seconds since 1970; nil for a date that cannot be.
+    var notAfter: Int? {
+        var date = tm()
+        guard let text = X509_get0_notAfter(certificate), ASN1_TIME_to_tm(text, &date) == 1 else { return nil }
+        return timegm(&date)
+    }
+
     /// Compares with the names of the certificate (RFC 6125).
     func matches(_ name: UnsafePointer<CChar>, flags: Int32) -> Bool {
         X509_check_host(certificate, name, 0, UInt32(bitPattern: flags), nil) == 1

@@ -20,7 +20,9 @@ enum AnswerBridge {
         // What is relayed leaves as it came, and cannot be paced.
         guard isRelayed(expectation, endpoint), expectation.wantsStream, route.spec.smooth == nil else {
             var bridge = StreamBridge(decoder: decoder, encoder: encoder)
-            if let pace = route.spec.smooth { bridge.smooth(pace, limitBytes: limits.streamBufferHighBytes) }
+            // Of a task nobody sees how it comes.
+            let isTask = route.spec.workflow != nil && expectation.run == nil
+            if !isTask, let pace = route.spec.smooth { bridge.smooth(pace, limitBytes: limits.streamBufferHighBytes) }
             return bridge
         }
         let hasLines = expectation.format == .ollamaChat || expectation.format == .ollamaGenerate
@@ -48,6 +50,7 @@ enum AnswerBridge {
         options.hasDynamicTools = route.spec.vercelDynamicTools
         options.messageID = expectation.messageID
         options.signsCalls = endpoint.dialect == .gemini && expectation.format == .openAIChat
+        options.run = expectation.run
         (options.threadID, options.runID) = (expectation.threadID, expectation.runID)
         return options
     }

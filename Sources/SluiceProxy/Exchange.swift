@@ -33,6 +33,13 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     var generation: Generation?
     /// The answer is one that another exchange makes.
     var following: Following?
+    /// The answer takes several steps.
+    var chain: ChainRun?
+    /// This is one of them: `client` is the same.
+    let step: StepClient?
+    /// A run of a workflow: as it was asked for, and as it is made.
+    var runRequest: RunRequest?
+    var run: Run?
     /// Whom the route's `auth` knows the client as, where an answer is to be found by nobody else.
     var owner = ""
     let bodyLength: BodyLength
@@ -92,18 +99,36 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     private(set) var serial = 0
     /// What it asks for is the page's, and no route's.
     var isPage = false
+    /// It asks for a probe stream.
+    var probe: ProbeServing?
+    /// The spans of it; nil where none are made.
+    var trace: ExchangeTrace?
+    /// Whose step it is; nil for a client's request.
+    let spanParent: SpanParent?
     /// Looks for secrets in an error that is relayed as it came.
     var documentRedactor: Redactor?
 
     static let errorBodyLimit = 64 << 10
 
-    init(_ head: RequestHead, bodyLength: BodyLength, client: any ClientStream, worker: Worker) {
+    /// `parent`: where an exchange that no client has asked for stands in the trace of the one that has.
+    init(
+        _ head: RequestHead, bodyLength: BodyLength, client: any ClientStream, worker: Worker, step: StepClient? = nil,
+        parent: SpanParent? = nil
+    ) {
+        spanParent = parent
         (self.head, self.bodyLength, self.client, self.worker) = (head, bodyLength, client, worker)
+        self.step = step
         started = worker.loop.now
         deadlines = ExchangeDeadlines(started: started, limits: worker.limits)
-        record = ExchangeRecord(head, client: client.peerText, isTLS: client.isTLS, worker: worker)
+        record = ExchangeRecord(head, client: client.peerText, isTLS: client.isTLS, worker: worker, parent: parent)
+        // A step is no request of a client's: it lives and is counted with the one that it works for.
+        guard step == nil else {
+            if worker.snapshot.tracing != nil { beginTrace() }
+            return
+        }
         worker.exchangeBegan()
         (liveSlot, serial) = (worker.live.add(self), worker.metrics.exchanges)
+        if worker.snapshot.tracing != nil { beginTrace() }
     }
 
     var now: Instant { worker.loop.now }
@@ -115,7 +140,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
     func begin() {
         arm()
         noteClient()
-        if answersPreflight() || refusesForeignPage() { return }
+        if answersPreflight() || refusesForeignPage() || answersProbe() { return }
         findRoute(body: nil)
         if phase == .request, route == nil || !isBodyRelayed { client.sendContinue() }
     }
@@ -130,17 +155,23 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         switch worker.snapshot.routes.match(head, path: path, body: body) {
         case .route(let index): choose(worker.snapshot.routes[index])
         case .generation(let index, let wish): choose(worker.snapshot.routes[index], wish)
+        case .workflow(let index, let wish): choose(wish, worker.snapshot.routes[index])
+        case .unknownWorkflow(let index):
+            noteRoute(worker.snapshot.routes[index])
+            failUnknownWorkflow(body?["workflow_id"]?.string?.text)
         case .needsBody: admitCandidates(path)
         case .notFound: fail(ProxyError(.notFound, .client, "no route for this path"))
         case .methodNotAllowed(let allowed):
-            fail(ProxyError(.methodNotAllowed, .client, "method not allowed here"), fields: [("Allow", allowed)])
+            if let entry = worker.snapshot.routes.workflowEntry(head, path) { noteRoute(entry) }
+            let message = route == nil ? "method not allowed here" : "Method Not Allowed"
+            fail(ProxyError(.methodNotAllowed, .client, message), fields: [("Allow", allowed)])
         }
     }
 
     private func choose(_ route: RouteEntry) {
         self.route = route
         record.route = route.spec.label
-        guard admit(route) else { return }
+        guard admit(route), acceptsRun(route) else { return }
         chooseUpstream(route)
         expectation.format = route.spec.request.response
         if case .format(let format) = route.spec.response { expectation.format = format }
@@ -148,7 +179,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             let error = ProxyError(.methodNotAllowed, .client, "method not allowed here")
             return fail(error, fields: [("Allow", "GET, POST")])
         }
-        if route.spec.resume != nil || head.method == "GET" { findWish(route) }
+        if route.spec.workflow == nil, route.spec.resume != nil || head.method == "GET" { findWish(route) }
         if worker.isOverfull { return failOverfull() }
         if case .fixed(let length) = bodyLength, length > limits.requestBodyBytes { return failBodyLimit() }
         guard route.spec.request == .passthrough, requestBody.isEmpty, !isRequestComplete else { return }
@@ -168,6 +199,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         guard phase != .over else { return }
         deadlines.requestRead(bytes.count, at: now)
         if isBodyRelayed { return relay(bytes) }
+        if probe != nil { return }
         guard !worker.isOverfull else { return failOverfull() }
         guard requestBody.count + bytes.count <= limits.requestBodyBytes else { return failBodyLimit() }
         requestBody.append(bytes)
@@ -181,9 +213,10 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
             relay(Span<UInt8>())
             return
         }
-        if isPage { return }
+        if isPage || probe != nil { return }
         if route == nil {
-            let body = JSONValue.parse(requestBody.span)
+            let body = readBody()
+            guard phase != .over else { return }
             findRoute(body: body ?? .object([]))
             guard phase != .over, route != nil else { return }
         }

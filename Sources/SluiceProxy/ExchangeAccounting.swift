@@ -41,6 +41,7 @@ extension Exchange {
     static let contentLimitBytes = 4096
 
     func keepTranscript() {
+        if trace != nil { bridge?.notesNames = true }
         if worker.logContent >= .all { bridge?.transcriptLimitBytes = Self.contentLimitBytes }
     }
 
@@ -63,6 +64,9 @@ extension Exchange {
 
     /// How long it took, from the moment at which the loop learnt that the client has gone, to stop the upstream.
     func noteCancel() { record.cancelLatency = worker.loop.readClock() - now }
+
+    /// Who answers, or most likely will where nobody has been asked yet.
+    var bridgeEndpoint: UpstreamEndpoint? { pool?.endpoint ?? group?.pools.first?.endpoint }
 
     // MARK: - Telling
 
@@ -87,6 +91,7 @@ extension Exchange {
 
     /// `error` for the log. What an upstream says in its own words may quote the prompt.
     func loggable(_ error: ProxyError) -> String {
+        if let told = chain?.failure { return told }
         if error.quotesUpstream, worker.logContent < .errors {
             if case .status(let status) = error.kind { return "upstream answered with status \(status)" }
             return "upstream reported an error in its stream"

@@ -69,12 +69,12 @@ extension Exchange {
             }
             identity = known
             record.identity = known.name
-            if route.spec.resume != nil { owner = "\(known.kind.rawValue):\(known.name)" }
+            if route.spec.resume != nil || route.spec.workflow != nil { owner = "\(known.kind.rawValue):\(known.name)" }
         }
         return take(access.rules, identity, route)
     }
 
-    private func judge(_ access: RouteAccess, _ authenticator: Authenticator) -> Verdict {
+    func judge(_ access: RouteAccess, _ authenticator: Authenticator) -> Verdict {
         var certificate: PeerCertificate?
         if let connection = client.peerConnection, let subject = connection.peerSubject {
             certificate = PeerCertificate(subject: subject, names: connection.peerNames)
@@ -86,7 +86,7 @@ extension Exchange {
     }
 
     /// Tells the same whatever was wrong with the credentials; the log has the reason.
-    private func refuse(_ verdict: Verdict, _ route: RouteEntry, _ authenticator: Authenticator) {
+    func refuse(_ verdict: Verdict, _ route: RouteEntry, _ authenticator: Authenticator) {
         tellErrors(of: route)
         switch verdict {
         case .unknown(let detail) where authenticator.takesCredentials:
@@ -165,10 +165,11 @@ extension Exchange {
     }
 
     /// Tokens of an answer that are taken from its limits together, while it streams.
-    private static let chargeStep = 64
+    static let chargeStep = 64
 
     /// A long answer counts as it comes, so that a client cannot begin many of them behind one another's back.
     func chargeTokens(_ count: Int) {
+        if let step { return stepGrew(step, count) }
         let last = nextCharge - Self.chargeStep
         nextCharge = count + Self.chargeStep
         worker.limiter.advance(&charges, by: count - last, at: now)
@@ -180,10 +181,12 @@ extension Exchange {
         guard !charges.isEmpty else { return }
         let settled = charges
         charges = []
-        worker.limiter.settle(settled, tokens: spentTokens(reason), at: now)
+        var spent = spentTokens(reason)
+        if let chain { spent = chain.answer == nil ? chain.spent : ChainRun.sum(chain.spent, spent) }
+        worker.limiter.settle(settled, tokens: spent, at: now)
     }
 
-    private func spentTokens(_ reason: String) -> RateLimiter.Spent {
+    func spentTokens(_ reason: String) -> RateLimiter.Spent {
         let output = record.usage?.output ?? bridge?.tokenCount ?? 0
         if let input = record.usage?.input { return .counted(Self.sum(input, output)) }
         let wasAnswered = (200..<300).contains(record.upstreamStatus)

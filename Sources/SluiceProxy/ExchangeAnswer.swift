@@ -46,7 +46,7 @@ extension Exchange {
         if isDocument, !expectation.wantsStream, AnswerBridge.isRelayed(expectation, pool.endpoint) {
             return holdDocument(head)
         }
-        if !isAnswerBegun { makeBridge(pool) }
+        if !isAnswerBegun { makeBridge(pool.endpoint) }
         let wire = pool.endpoint.spec.wire
         // Cohere's lines never call themselves JSON, and its documents do not look like one of them.
         let isRead = isDocument || type.isJSON && wire == .dialect(.cohereV1)
@@ -61,10 +61,17 @@ extension Exchange {
         enter(.firstToken)
     }
 
-    func makeBridge(_ pool: UpstreamPool) {
+    func makeBridge(_ endpoint: UpstreamEndpoint) {
         guard let route else { return }
+        if let step {
+            let output = StepOutput(limitBytes: limits.stepOutputBytes)
+            step.output = output
+            let decoder = endpoint.spec.wire.makeDecoder(eventBytes: limits.eventBytes)
+            bridge = StreamBridge(decoder: decoder, collecting: output)
+            return
+        }
         bridge = AnswerBridge.make(
-            expectation, pool.endpoint, route: route, requestID: record.requestID, limits: limits)
+            expectation, endpoint, route: route, requestID: record.requestID, limits: limits)
         keepTranscript()
     }
 

@@ -61,6 +61,7 @@ extension Exchange {
     /// Asks the upstream at the plan's position: the request is made from the client's in its words, and a connection looked for.
     func beginAttempt() {
         guard phase != .over, let route, let group else { return }
+        if chain == nil, let plan = route.chain { return beginChain(plan) }
         record.attemptBegan(at: group.spec.name)
         deadlines.choose(group.spec.timeouts, keepalive: route.spec.keepalive, earlyHeaders: route.spec.earlyHeaders)
         // Where no place is well, another upstream is the better choice; the last one is tried all the same.
@@ -74,22 +75,32 @@ extension Exchange {
         } catch {
             return attemptFailed(FailedAnswer(error: error), as: AttemptFailure(.unfit))
         }
-        if let resume = route.spec.resume { beginGeneration(route, resume) }
+        guard keepsAnswer(route) else { return }
         if attempts.isFirstHere { group.budget.requestBegan(at: now) }
         attempts.isFirstHere = false
         attempts.number += 1
         attempts.running = pool
         pool.attemptBegan()
+        traceAttempt(at: pool)
         enterConnecting()
         // A body that flows through as it comes could not be sent again if the connection turned out to be closed.
         let waiting = pool.acquire(for: self, fresh: isBodyRelayed || attempts.wantsFresh)
         if phase == .connecting || phase == .starting { dial = waiting }
     }
 
+    /// From here on the answer can be read on, where the route says so; once. False: there is no room for a task, and the client has
+    /// been told.
+    func keepsAnswer(_ route: RouteEntry) -> Bool {
+        if run?.isTask == true { return beginTask(route) }
+        if let resume = route.spec.resume, run == nil { beginGeneration(route, resume) }
+        return true
+    }
+
     private func makeRequest(_ route: RouteEntry, _ pool: UpstreamPool) throws(ProxyError) {
         let context = UpstreamRequest.Context(
             head: head, route: route, upstream: pool.endpoint, requestID: record.requestID, path: record.path,
-            position: attempts.plan.position, traceparent: record.trace?.child(span: record.spanID))
+            position: attempts.plan.position, traceparent: record.trace == nil ? nil : makeTraceparent(),
+            step: step?.request ?? chain?.answer, tracestate: record.trace == nil ? "" : traceState, run: run)
         // A relayed body is no part of the request: what waits of it follows.
         var body = ByteQueue()
         if !isBodyRelayed { swap(&body, &requestBody) }
@@ -139,6 +150,7 @@ extension Exchange {
             wasStale: stream?.wasStale ?? false)
         let failure = failure ?? AttemptFailure(failed.error, circumstances)
         if goesOn(after: failed, failure) { return }
+        endTracedAttempt(failed.error)
         endAttempt(AttemptOutcome(failed.error))
         guard !isAnswerBegun else { return fail(failed.error) }
         let isBest = attempts.best.map { $0.usefulness <= failure?.usefulness ?? .max } ?? true
@@ -164,6 +176,7 @@ extension Exchange {
             attempts.best = (failed, failure.usefulness)
         }
         record.retries += 1
+        endTracedAttempt(failed.error)
         // The one that is given up ends before the next begins.
         letGoOfUpstream()
         endAttempt(failure.isNoIllness ? .abandoned : AttemptOutcome(failed.error))
@@ -200,7 +213,7 @@ extension Exchange {
         mode = .undecided
         guard isCommitted, let pool else { return }
         // Keepalives go on.
-        makeBridge(pool)
+        makeBridge(pool.endpoint)
         mode = .stream
     }
 

@@ -9,6 +9,8 @@ struct ExchangeDeadlines {
         case waiting
         /// It reads an answer that another exchange makes.
         case following
+        /// Other exchanges answer the steps before the last.
+        case chaining
         case over
     }
 
@@ -43,6 +45,8 @@ struct ExchangeDeadlines {
     }
 
     private let started: Instant
+    /// From where `total` counts.
+    private var asked: Instant
     private let slowClient: Interval
     private let requestBody: Interval
     /// What one byte of a request's body earns; zero: any byte puts the end off by `requestBody`.
@@ -72,6 +76,7 @@ struct ExchangeDeadlines {
 
     init(started: Instant, limits: borrowing Limits) {
         (self.started, slowClient, requestBody) = (started, limits.slowClient, limits.requestBodyTimeout)
+        asked = started
         let rate = limits.requestBodyRate
         bodyByte = rate > 0 ? Interval(nanoseconds: UInt64(1_000_000_000 / rate)) : .zero
         bodyDeadline = started + limits.requestBodyTimeout
@@ -82,6 +87,9 @@ struct ExchangeDeadlines {
     mutating func choose(_ timeouts: Timeouts, keepalive: Interval, earlyHeaders: Interval?) {
         (self.timeouts, self.keepalive, self.earlyHeaders) = (timeouts, keepalive, earlyHeaders)
     }
+
+    /// The steps before it are done; each of them had its own time.
+    mutating func beginLastStep(at now: Instant) { asked = now }
 
     mutating func enter(_ phase: Phase, at now: Instant) { (self.phase, phaseStarted) = (phase, now) }
 
@@ -128,7 +136,7 @@ struct ExchangeDeadlines {
     }
 
     /// When the whole exchange is to be over.
-    var end: Instant { timeouts.total > .zero ? started + timeouts.total : .distantFuture }
+    var end: Instant { timeouts.total > .zero ? asked + timeouts.total : .distantFuture }
 
     /// What is due next, and when. `.distantFuture` if nothing ever.
     func next(_ situation: Situation) -> (at: Instant, due: Due) {
@@ -143,7 +151,7 @@ struct ExchangeDeadlines {
         if let due = situation.smoothingDue { next = (due, .smoothing) }
         if let ended { add(ended, Self.grace, .endGrace) }
         if let since = situation.clientWaitsSince { add(since, slowClient, .slowClient) }
-        if phase != .request, phase != .following { add(started, timeouts.total, .upstream(.total)) }
+        if phase != .request, phase != .following { add(asked, timeouts.total, .upstream(.total)) }
         switch phase {
         case .request: addBody()
         case .starting: add(phaseStarted, processWait, .processStart)
@@ -155,11 +163,11 @@ struct ExchangeDeadlines {
         case .errorBody: add(phaseStarted, Self.errorBody, .upstream(.body))
         case .body:
             if !situation.isUpstreamPaused { add(lastUpstreamRead, timeouts.idle, .upstream(.body)) }
-        case .following, .over: break
+        case .following, .chaining, .over: break
         }
         if situation.isCommitted, situation.isStream { add(lastClientWrite, keepalive, .keepalive) }
         if !situation.isCommitted, situation.canCommitEarly, let earlyHeaders,
-            phase == .starting || phase == .head || phase == .firstToken || phase == .waiting
+            [.starting, .head, .firstToken, .waiting, .chaining].contains(phase)
         {
             add(started, earlyHeaders, .earlyHeaders)
         }

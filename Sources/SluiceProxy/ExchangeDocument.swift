@@ -40,7 +40,7 @@ extension Exchange {
         var body = ByteQueue()
         swap(&body, &held)
         defer { swap(&body, &held) }
-        makeBridge(pool)
+        makeBridge(pool.endpoint)
         bridge?.convert(from: decoder)
         var isUnderstood = true
         do throws(StreamError) {

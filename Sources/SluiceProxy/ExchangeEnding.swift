@@ -26,9 +26,9 @@ extension Exchange {
             }
             return respond(error, extra)
         }
-        if !isAnswerBegun, let pool {
+        if !isAnswerBegun, let endpoint = bridgeEndpoint {
             // Only keepalives have gone out: the failure is all that stands in the stream.
-            makeBridge(pool)
+            makeBridge(endpoint)
             mode = .stream
         }
         guard case .stream = mode else {
@@ -45,6 +45,7 @@ extension Exchange {
     }
 
     func respond(_ error: ProxyError, _ fields: HeaderFields) {
+        if route?.spec.workflow != nil { return respondRun(error, fields) }
         var body = ByteQueue()
         if expectation.wantsArray { body.append(ASCII.leftBracket) }
         ErrorDocument.append(
@@ -55,6 +56,10 @@ extension Exchange {
     }
 
     func respond(_ error: ProxyError, body: Span<UInt8>, _ fields: HeaderFields) {
+        if let step {
+            step.failure = (error, fields)
+            return end(error.reason)
+        }
         var fields = fields
         fields.append("Content-Type", "application/json")
         fields.append("X-Request-Id", record.requestID)
@@ -70,14 +75,16 @@ extension Exchange {
         // It was the first of its readers; what becomes of the answer is the generation's matter.
         if let generation { return generation.clientLeft() }
         guard phase != .over else { return }
-        if route?.spec.onDisconnect == .drain, reason == "client_gone", phase == .body || phase == .firstToken {
-            mode = .drain
+        let isUnderWay = phase == .body || phase == .firstToken || phase == .chaining
+        if route?.spec.onDisconnect == .drain, reason == "client_gone", isUnderWay {
+            (mode, canCommitEarly) = (.drain, false)
             endCompression()
             guard dropInflation() else { return end(reason) }
             worker.leftBehind(self)
             if isUpstreamPaused { upstream?.resumeReading() }
             return
         }
+        cancelChain(reason)
         letGoOfUpstream()
         if following == nil { noteCancel() }
         end(reason)
@@ -87,6 +94,7 @@ extension Exchange {
         dial?.cancel()
         upstream?.cancel()
         (dial, upstream) = (nil, nil)
+        cancelChain("cancelled")
     }
 
     func end(_ reason: String) {
@@ -97,14 +105,20 @@ extension Exchange {
         account()
         generation?.exchangeEnded()
         following?.cancel()
+        probe?.exchangeEnded()
         record.sentBytes = client.sentBytes
         endCompression()
         record.eventCount = bridge?.progress.eventCount ?? 0
         record.usage = bridge?.usage
         settleCharges(reason)
         record.finish(reason, at: now, started: started)
-        worker.exchangeEnded(record)
+        if trace != nil {
+            endTracedAttempt(reason, errorType: record.errorType)
+            endTrace()
+        }
+        if let step { endStep(step, reason) } else { worker.exchangeEnded(record) }
         bridge = nil
+        chain = nil
         inflation = nil
         outgoing = nil
         attempts = Attempts()
@@ -178,9 +192,9 @@ extension Exchange {
     }
 
     /// The client learns that something is coming, though the upstream has said nothing yet.
-    private func commitEarly() {
-        guard let pool else { return }
-        if bridge == nil { makeBridge(pool) }
+    func commitEarly() {
+        guard let endpoint = bridgeEndpoint else { return }
+        if bridge == nil { makeBridge(endpoint) }
         mode = .stream
         commitStreamHead()
         flushBody(isLast: false)

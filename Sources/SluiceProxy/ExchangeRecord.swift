@@ -5,7 +5,7 @@ import SluiceStreams
 /// What an exchange leaves behind: the fields of its access line. No prompt, no token, no secret.
 struct ExchangeRecord {
     let requestID: String
-    /// The trace that the client's `traceparent` names, and the span of ours that the upstream is told.
+    /// The trace that the client's `traceparent` names, or one that begins here; and our span in it.
     let trace: TraceContext?
     let spanID: String
     /// Its address, without the port.
@@ -38,6 +38,7 @@ struct ExchangeRecord {
 
     /// The answer that it made, where that can be read on; or the one that it read on, and from where.
     var generation = ""
+    var task = ""
     var resumed = ""
 
     var sentBytes = 0
@@ -66,6 +67,11 @@ struct ExchangeRecord {
     var cancelLatency: Interval?
     /// One word: what the provider calls its error.
     var upstreamError = ""
+    /// Of the steps before the one that answers: `outline:done:812ms`; what they have cost; and the time from the request to the
+    /// last one.
+    var steps = ""
+    var stepTokens = Usage()
+    var lead = Interval.zero
     /// Only if the configuration asks for them; cut to a few KiB.
     var prompt = ""
     var answer = ""
@@ -74,12 +80,18 @@ struct ExchangeRecord {
     private(set) var duration = Interval.zero
     private(set) var timeToFirstToken: Interval?
 
-    init(_ head: RequestHead, client: String, isTLS: Bool = false, worker: Worker) {
+    init(_ head: RequestHead, client: String, isTLS: Bool = false, worker: Worker, parent: SpanParent? = nil) {
         self.client = client
         method = head.method
         path = "-"
         requestID = Self.acceptable(head.fields.first("x-request-id")) ?? worker.makeID()
-        trace = head.fields.first("traceparent").flatMap { TraceContext($0) }
+        var incoming = parent?.context ?? head.fields.first("traceparent").flatMap { TraceContext($0) }
+        if let tracing = worker.snapshot.tracing {
+            if parent == nil, !tracing.spec.propagates { incoming = nil }
+            trace = parent?.context ?? tracing.join(incoming, worker.makeID)
+        } else {
+            trace = incoming
+        }
         spanID = trace == nil ? "" : worker.makeID()
         let version = head.version == .http2 ? "h2" : "h1"
         protocolText = isTLS ? version + "+tls" : version
@@ -92,6 +104,12 @@ struct ExchangeRecord {
         guard failures.utf8.count < Self.failureLimit else { return }
         if !failures.isEmpty { failures += "," }
         failures += "\(upstream):\(word)"
+    }
+
+    /// The same for what a step that works for this exchange has met.
+    mutating func takeFailures(of step: ExchangeRecord) {
+        guard !step.failures.isEmpty, failures.utf8.count < Self.failureLimit else { return }
+        failures += (failures.isEmpty ? "" : ",") + step.failures
     }
 
     mutating func attemptBegan(at upstream: String) { (self.upstream, hasFailed) = (upstream, false) }
@@ -113,6 +131,19 @@ struct ExchangeRecord {
 
     /// As the provider counted them, else as they were seen.
     var outputTokens: Int { usage?.output ?? tokenCount }
+
+    /// Without the steps before the one that answers.
+    var ownDuration: Interval {
+        duration > lead ? Interval(nanoseconds: duration.nanoseconds - lead.nanoseconds) : .zero
+    }
+
+    /// As providers counted them, in all steps.
+    var allTokens: (input: Int?, output: Int?) {
+        func sum(_ own: Int?, _ steps: Int?) -> Int? {
+            steps.map { (own ?? 0).addingReportingOverflow($0).partialValue } ?? own
+        }
+        return (sum(usage?.input, stepTokens.input), sum(usage?.output, stepTokens.output))
+    }
 
     /// For `error.type`: a status of the provider's own where there is one; "" if the exchange was whole.
     var errorType: String {

@@ -36,7 +36,9 @@ extension Exchange {
         let isOwnShape =
             expectation.format.hasOpenAIErrors && pool?.endpoint.dialect.hasOpenAIErrors == true
             && document?["error"]?["message"] != nil
-        if isOwnDialect || isOwnShape, (400..<500).contains(status), case .object? = document {
+        if isOwnDialect || isOwnShape, route?.spec.workflow == nil, (400..<500).contains(status),
+            case .object? = document
+        {
             failed.body = body.span.array
         }
         return failed

@@ -127,9 +127,12 @@ public final class LogWriter: Sendable {
             line.add("compressed", record.coding)
             line.add("bytes_plain", record.plainBytes)
         }
-        if let input = record.usage?.input { line.add("input_tokens", input) }
-        if let output = record.usage?.output { line.add("output_tokens", output) }
+        if !record.steps.isEmpty { line.add("steps", record.steps) }
+        let tokens = record.allTokens
+        if let input = tokens.input { line.add("input_tokens", input) }
+        if let output = tokens.output { line.add("output_tokens", output) }
         if !record.generation.isEmpty { line.add("generation", record.generation) }
+        if !record.task.isEmpty { line.add("task", record.task) }
         if !record.resumed.isEmpty { line.add("resumed", record.resumed) }
         if record.retries > 0 { line.add("retries", record.retries) }
         if let attempts = record.attempts { line.add("attempts", attempts) }
@@ -141,7 +144,7 @@ public final class LogWriter: Sendable {
         if let trace = record.trace {
             line.add("trace_id", trace.traceID)
             line.add("span_id", record.spanID)
-            line.add("parent_id", trace.parentID)
+            if !trace.parentID.isEmpty { line.add("parent_id", trace.parentID) }
         }
         if !record.detail.isEmpty { line.add("detail", record.detail) }
         if !record.prompt.isEmpty { line.add("prompt", record.prompt) }

@@ -11,9 +11,12 @@ final class RouteEntry: Sendable {
     let access: RouteAccess?
     /// How its answers may be compressed; empty: not at all.
     let codings: [BodyCoding]
+    /// nil where one upstream answers by itself.
+    let chain: ChainPlan?
 
     init(_ spec: Route, access: RouteAccess? = nil) {
         (self.spec, self.access) = (spec, access)
+        chain = spec.steps.isEmpty ? nil : ChainPlan(spec, access: access)
         codings = spec.compress.compactMap { BodyCoding(rawValue: $0.rawValue) }
         var rules = RequestRules()
         (rules.model, rules.system) = (spec.model, spec.system)
@@ -45,6 +48,10 @@ struct RouteTable: Sendable {
         case generation(Int, GenerationWish)
         /// A route whose conditions look into the body comes first: ask again with the body.
         case needsBody
+        /// It asks for what stands beside the runs of a workflow.
+        case workflow(Int, WorkflowWish)
+        /// A run of a workflow that there is not, at a path where there are others.
+        case unknownWorkflow(Int)
         case notFound
         case methodNotAllowed(allowed: String)
     }
@@ -65,8 +72,16 @@ struct RouteTable: Sendable {
         // Neither is ever served: the one echoes secrets, the other would make this an open relay.
         if head.method == "TRACE" || head.method == "CONNECT" { return .methodNotAllowed(allowed: "GET, HEAD, POST") }
         var allowed: [String] = []
+        var (beside, unknownWorkflow): (Match?, Int?) = (nil, nil)
         for (index, entry) in entries.enumerated() {
             guard Self.matches(entry.spec.path, path), Self.matchesHost(entry.spec.host, head.authority) else {
+                if beside == nil, entry.spec.workflow != nil {
+                    switch Self.workflowMatch(entry, head, path) {
+                    case .wish(let wish): beside = .workflow(index, wish)
+                    case .methodNotAllowed(let method): allowed.append(method)
+                    case .no: break
+                    }
+                }
                 if entry.spec.resume == nil { continue }
                 switch generationMatch(entry, head, path) {
                 case .wish(let wish): return .generation(index, wish)
@@ -75,17 +90,28 @@ struct RouteTable: Sendable {
                 }
                 continue
             }
+            // What a route is for by its very path goes before those that take whatever stands behind a prefix.
+            if let beside, case .prefix = entry.spec.path { return beside }
             guard entry.spec.methods.isEmpty || entry.spec.methods.contains(head.method) else {
                 allowed += entry.spec.methods
                 continue
             }
             switch Self.conditionsHold(entry.spec.conditions, head, body: body) {
-            case true?: return .route(index)
+            case true?: break
             case false?: continue
             case nil: return .needsBody
             }
+            switch Self.isWorkflow(entry, named: body) {
+            case true?: return .route(index)
+            case false?: unknownWorkflow = unknownWorkflow ?? index
+            case nil: return .needsBody
+            }
         }
-        return allowed.isEmpty ? .notFound : .methodNotAllowed(allowed: allowed.joined(separator: ", "))
+        if let beside { return beside }
+        if let unknownWorkflow { return .unknownWorkflow(unknownWorkflow) }
+        var told: [String] = []
+        for method in allowed where !told.contains(method) { told.append(method) }
+        return told.isEmpty ? .notFound : .methodNotAllowed(allowed: told.joined(separator: ", "))
     }
 
     static func matches(_ pattern: Route.Path, _ path: String) -> Bool {

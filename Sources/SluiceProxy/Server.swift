@@ -73,13 +73,19 @@ public final class Server: Sendable {
                 try startThread(named: "worker-\(index)") {
                     carrier.worker.run()
                     life.isOver.store(true, ordering: .releasing)
-                    if running.leave() { shared.processes.stop(ended) }
+                    if running.leave() { shared.processes.stop { shared.traces.flush(ended) } }
                 }
             }
         } catch {
             throw StartError("cannot start a thread: \(error)")
         }
         shared.processes.begin()
+        tell(configuration)
+        shared.traces.configure(snapshot.tracing)
+    }
+
+    private func tell(_ configuration: Configuration) {
+        for warning in configuration.warnings { shared.log.write(.warning, "environment", ["error": warning]) }
     }
 
     /// The managed processes as they are now; from any thread.
@@ -109,6 +115,9 @@ public final class Server: Sendable {
     /// The configuration in force.
     var configuration: Configuration { state.withLock { $0.snapshot.configuration } }
 
+    /// The same with all that is built from it.
+    var currentSnapshot: ServerSnapshot { state.withLock { $0.snapshot } }
+
     /// Reads the configuration and its certificates again. New exchanges go by it, live ones end on the old one. Listeners that
     /// are new are open when it returns; those that are gone accept no more.
     ///
@@ -133,6 +142,8 @@ public final class Server: Sendable {
                 to: configuration.listeners, options: configuration.limits.clientSocketOptions)
             state.snapshot = snapshot
             shared.log.change(to: configuration.log)
+            tell(configuration)
+            shared.traces.configure(snapshot.tracing)
             shared.budget.limit = configuration.limits.connections
             shared.clients.change(limit: configuration.limits.connectionsPerAddress)
             for (handle, shares) in zip(handles, state.listeners.shares) {
@@ -171,7 +182,8 @@ public final class Server: Sendable {
             let configuration = state.snapshot.configuration
             let start = Instant(nanoseconds: 0)
             let workers = start + configuration.drainDelay + configuration.drainTimeout + WorkerEnding.farewell
-            return workers + shared.processes.stopLimit - start
+            let traces = configuration.tracing == nil ? Interval.zero : TraceExport.farewell
+            return workers + shared.processes.stopLimit + traces - start
         }
     }
 

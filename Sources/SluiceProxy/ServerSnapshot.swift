@@ -20,6 +20,9 @@ public final class ServerSnapshot: Sendable {
     /// nil where there is no Redis, or it is spoken to in clear text.
     let redisTLS: TLSContext?
 
+    /// nil: no traces are made.
+    let tracing: Tracing?
+
     /// Those that exist: the one in force, and older ones that live streams still hold.
     public static var liveCount: Int { live.load(ordering: .relaxed) }
     private static let live = Atomic<Int>(0)
@@ -56,6 +59,7 @@ public final class ServerSnapshot: Sendable {
         signing = try configuration.upstreams.map { upstream in
             try upstream.aws.map { try AWSSigning($0, url: upstream.url, environment: environment) }
         }
+        tracing = configuration.tracing.map { Tracing($0, nameServers: configuration.nameServers) }
         Self.live.add(1, ordering: .relaxed)
     }
 

@@ -14,8 +14,14 @@ final class UpstreamRequest {
         let path: String
         /// Of the upstream in the route's list.
         var position = 0
-        /// The next of the client's trace; nil if it has none.
+        /// The next of the trace; nil if there is none.
         var traceparent: String?
+        /// What a chain has put together in place of the client's request, or some of it.
+        var step: ChainRun.StepRequest?
+        /// What others noted of it; may be "".
+        var tracestate = ""
+        /// nil where it is no run of a workflow.
+        var run: Run?
     }
     /// What the client expects of the answer.
     struct Expectation {
@@ -30,6 +36,8 @@ final class UpstreamRequest {
         var messageID = ""
         var threadID = ""
         var runID = ""
+        /// Set where the answer is that of a run, and written as such.
+        var run: RunAnswer?
     }
     let head: RequestHead
     let length: BodyLength
@@ -60,7 +68,9 @@ final class UpstreamRequest {
         }
         let format = try responseFormat(context.route, context.head)
         let plan: Plan
-        if let same = try unchanged(context, body, format) {
+        if let step = context.step, let chat = step.chat {
+            plan = try composed(context, chat, step)
+        } else if let same = try unchanged(context, body, format) {
             plan = same
         } else {
             plan = try translated(context, body, format)
@@ -89,15 +99,13 @@ final class UpstreamRequest {
     private static func appendTrace(_ context: Context, to fields: inout HeaderFields) {
         guard let trace = context.traceparent else { return }
         fields.append("traceparent", trace)
-        if let state = context.head.fields.first("tracestate"), state.utf8.count <= 512 {
-            fields.append("tracestate", state)
-        }
+        if !context.tracestate.isEmpty { fields.append("tracestate", context.tracestate) }
     }
 
     // MARK: - Bodies
 
     /// What becomes of a body.
-    private struct Plan {
+    struct Plan {
         let body: [UInt8]
         let expectation: Expectation
         var dropped: [String] = []
@@ -114,7 +122,7 @@ final class UpstreamRequest {
         _ context: Context, _ body: Span<UInt8>, _ format: StreamFormat
     ) throws(ProxyError) -> Plan? {
         let route = context.route
-        guard route.spec.request == .openAIChat, !route.changesBody(at: context.position),
+        guard context.step == nil, route.spec.request == .openAIChat, !route.changesBody(at: context.position),
             context.upstream.dialect == .openAIChat,
             format == .openAIChat || tellsUsage(format) || format == .text
         else { return nil }
@@ -163,13 +171,10 @@ final class UpstreamRequest {
     ) throws(ProxyError) -> Plan {
         var rules = context.route.rules(at: context.position)
         rules.fallbackModel = context.upstream.dialect.fallbackModel
-        var hints = hints(context, format)
-        var bytes = body.array
-        if context.route.spec.request == .prompt, ContentType(context.head.fields).isForm {
-            let form = RequestTarget("/?" + String(decoding: bytes, as: UTF8.self))
-            hints.parameters = hints.parameters.or(PromptParameters(form.queryItems()))
-            bytes = []
-        }
+        if let step = context.step { rules.system = step.system }
+        var hints = hints(context.head, context.path, context.route, format)
+        let (bytes, items) = formItems(body, context.head, context.route)
+        if !items.isEmpty { hints.parameters = hints.parameters.or(PromptParameters(items)) }
         let request: TranslatedRequest
         do throws(RequestError) {
             request = try RequestTranslator.translate(
@@ -177,24 +182,31 @@ final class UpstreamRequest {
         } catch {
             throw ProxyError(.badRequest, .client, error.message)
         }
-        var expectation = Expectation(format: format, model: request.model)
-        (expectation.wantsStream, expectation.asksForStream) = (request.wantsStream, request.asksForStream)
-        (expectation.includeUsage, expectation.wantsArray) = (request.includeUsage, request.wantsArray)
-        (expectation.threadID, expectation.runID) = (request.threadID, request.runID)
-        expectation.messageID = request.messageID
+        var expectation = Expectation(format, request)
+        if let run = context.run { expectation.take(run) }
         return Plan(body: request.body, expectation: expectation, dropped: request.dropped)
     }
 
+    /// A form says in its body what a query says in the target.
+    static func formItems(
+        _ body: Span<UInt8>, _ head: RequestHead, _ route: RouteEntry
+    ) -> (body: [UInt8], items: [(name: String, value: String)]) {
+        guard route.spec.request == .prompt, ContentType(head.fields).isForm else { return (body.array, []) }
+        return ([], RequestTarget("/?" + String(decoding: body.array, as: UTF8.self)).queryItems())
+    }
+
     /// What stands outside the body.
-    private static func hints(_ context: Context, _ format: StreamFormat) -> RequestHints {
-        let target = RequestTarget(context.head.target)
+    static func hints(
+        _ head: RequestHead, _ path: String, _ route: RouteEntry, _ format: StreamFormat
+    ) -> RequestHints {
+        let target = RequestTarget(head.target)
         var hints = RequestHints()
-        hints.path = context.path
-        hints.accept = context.head.fields.first("accept")?.lowercased() ?? ""
+        hints.path = path
+        hints.accept = head.fields.first("accept")?.lowercased() ?? ""
         hints.streamQuery = target.value(named: "stream")
         hints.altQuery = target.value(named: "alt")
-        if context.route.spec.request == .prompt { hints.parameters = PromptParameters(target.queryItems()) }
-        hints.isPlainText = ContentType(context.head.fields).isPlainText
+        if route.spec.request == .prompt { hints.parameters = PromptParameters(target.queryItems()) }
+        hints.isPlainText = ContentType(head.fields).isPlainText
         // Formats of no provider are streams, whatever the provider whose requests they come with does.
         hints.streamDefault = format.dialect == nil ? true : nil
         return hints
@@ -215,7 +227,7 @@ final class UpstreamRequest {
         fields = RelayedCredentials.withoutOwnCookies(fields, context)
         // Secrets go in last, after everything of the client's has been sorted out.
         fields.append("X-Request-Id", context.requestID)
-        if let trace = context.traceparent { fields.append("traceparent", trace) }
+        appendTrace(context, to: &fields)
         fields.append(context.upstream.fields(beside: fields))
         let hasNoBody = length == nil && body.isEmpty && (head.method == "GET" || head.method == "HEAD")
         let target = relayedPath(context) + RelayedCredentials.query(context)
@@ -244,7 +256,7 @@ final class UpstreamRequest {
     }
 
     private static func isReplaced(_ name: Span<UInt8>) -> Bool {
-        for own: StaticString in ["accept-encoding", "x-request-id", "host", "traceparent"]
+        for own: StaticString in ["accept-encoding", "x-request-id", "host", "traceparent", "tracestate"]
         where ASCII.equalFolded(name, own) {
             return true
         }

@@ -77,7 +77,8 @@ public final class Worker {
 
     private func makeGroups() -> [UpstreamGroup] {
         // Those behind which a route has another one.
-        let backed = Set(snapshot.configuration.routes.flatMap { $0.upstreams.dropLast().map(\.upstream) })
+        let lists = snapshot.configuration.routes.flatMap(\.choiceLists)
+        let backed = Set(lists.flatMap { $0.dropLast().map(\.upstream) })
         return snapshot.configuration.upstreams.enumerated().map { index, spec in
             let pools = spec.places.map { place in
                 UpstreamPool(
@@ -196,10 +197,15 @@ public final class Worker {
     func exchangeEnded(_ record: ExchangeRecord) {
         liveExchanges -= 1
         if record.route != PagePath.label {
-            exchangeMetrics.count(record, shared.modelNames)
+            if record.route != ProbePath.label { exchangeMetrics.count(record, shared.modelNames) }
             if snapshot.configuration.log.access { shared.log.access(record) }
         }
         stopIfDrained()
+    }
+
+    /// A step before the last of some exchange is over.
+    func stepEnded(_ record: ExchangeRecord, _ name: String) {
+        exchangeMetrics.countStep(record, name, shared.modelNames)
     }
 
     /// 16 hexadecimal digits; for ids, not for secrets.
@@ -331,6 +337,9 @@ public final class SharedState: Sendable {
     let processes: ProcessDirectory
     let limiter = RateLimiter(capacity: 65_536)
     let generations = GenerationDirectory()
+    let probes = ProbeDesk()
+    /// Spans on their way to whoever collects them.
+    let traces: TraceExport
     /// Workers that do not reach their store of answers.
     let storesDown = Atomic<Int>(0)
     /// Who answers what the demo's page asks; nil where there is none.
@@ -342,5 +351,6 @@ public final class SharedState: Sendable {
         bufferedBytes = max(16 << 20, (MachineMemory.limitBytes() ?? 2 << 30) / 8)
         self.log = log
         processes = ProcessDirectory(log: log)
+        traces = TraceExport(log: log)
     }
 }

@@ -34,7 +34,7 @@ struct WorkerMetrics {
     /// Places taken out of the turn because their attempts failed.
     var ejections = 0
     /// Times that an upstream had no place left that was well.
-    var panics = 0
+    var upstreamPanics = 0
     /// Attempts that had to wait for a managed process to be ready.
     var processWaits = 0
     /// Answers 401, 403 and 429 of Sluice's own, and to browsers' preflights.
@@ -42,6 +42,9 @@ struct WorkerMetrics {
     var forbidden = 0
     var rateLimited = 0
     var preflights = 0
+    /// Streams that `sluice doctor` asked for, and those that it did not get.
+    var probes = 0
+    var probesRefused = 0
     var resumption = ResumptionCounts()
     var store = ReplayStoreCounts()
     /// Answers that a client would have taken compressed, and that went out as they are since memory was short.

@@ -32,6 +32,11 @@ public struct StreamBridge: ~Copyable {
     /// So much of the visible text is kept in `transcript`.
     public var transcriptLimitBytes = 0
     public private(set) var transcript: [UInt8] = []
+    /// `responseID` and `responseModel` are kept.
+    public var notesNames = false
+    /// As the provider calls the answer, and the model that makes it; "" where it does not say.
+    public private(set) var responseID = ""
+    public private(set) var responseModel = ""
     /// `finish` found that the provider had ended the stream itself.
     public private(set) var endedTruly = false
 
@@ -237,6 +242,8 @@ public struct StreamBridge: ~Copyable {
                 if transcript.count < transcriptLimitBytes { keep(batch.string(text)) }
             case .reasoning, .toolCallArguments: tokenCount &+= 1
             case .usage(let counts): usage = counts
+            case .start(let id, let model, _) where notesNames:
+                (responseID, responseModel) = (batch.string(id), batch.string(model))
             case .finish(choice: 0, let reason, _): finishReason = reason
             case .error(let kind, let message, _, _):
                 guard errorKind == nil else { continue }

@@ -24,6 +24,9 @@ public struct EncoderOptions: Sendable {
     public var threadID = ""
     public var runID = ""
 
+    /// It answers a run of a workflow.
+    public var run: RunAnswer?
+
     public init() {}
 }
 
@@ -32,6 +35,7 @@ public enum StreamEncoders {
     /// nil for `passthrough`, which encodes nothing.
     public static func make(_ format: StreamFormat, options: EncoderOptions) -> (any StreamEncoder)? {
         if options.isDocument, format != .passthrough { return DocumentEncoder(format, options) }
+        if options.run != nil, let form = RunText.Form(format) { return RunEncoder(form) }
         return switch format {
         case .text: TextEncoder()
         case .sseText: SSETextEncoder()

@@ -12,6 +12,8 @@ enum CommandLineTool {
           sluice run [-c FILE] [--watch] [--listen ADDRESS]
                                                     serve; without -c, what the environment's API keys make, or the demo;
                                                     --watch reloads when the file, or one that it names, has changed
+          sluice healthcheck [-c FILE] [--listen ADDRESS] [--ready] [--timeout TIME]
+                                                    exit code 0 if the server that runs with these is well, for containers
           sluice validate FILE                      check a configuration and print every fault in it
           sluice schema                             print the JSON Schema of configurations
           sluice formats [--json]                   what can be spoken to clients and to upstreams
@@ -22,6 +24,10 @@ enum CommandLineTool {
                                                     the same for the body of a request
           sluice replay FILE… --listen ADDRESS [--interval TIME] [--speed FACTOR] [--dialect DIALECT]
                                                     serve recorded streams as a provider would
+          sluice doctor URL [--idle TIME] [--duration TIME] [--json] [--http1.1 | --http2] [--ca FILE | --insecure] [--timeout TIME]
+                        [--method METHOD] [--header 'NAME: VALUE']… [--data BODY | @FILE] [--probe-key KEY] [--no-probe]
+                                                    what the way from here to URL does to streams, and what to change; exit code
+                                                    1 if it harms them, 3 if there is nothing to examine
           sluice key new [--name NAME]              make an API key: prints it, and its line for the file of `auth`
           sluice key hash [--name NAME]             the line for a key on standard input
           sluice version
@@ -39,7 +45,9 @@ enum CommandLineTool {
             case "formats": return try FormatsCommand.run(rest)
             case "convert": return try ConvertCommand.run(rest)
             case "replay": return try ReplayCommand(rest).run()
+            case "healthcheck": return try HealthcheckCommand.run(rest)
             case "supervise": return try SuperviseCommand.run(rest)
+            case "doctor": return try DoctorCommand(rest).run()
             case "key": return try KeyCommand.run(rest)
             case "version", "--version": return say("sluice \(version)\n")
             case "help", "--help", "-h": return say(usage)
@@ -51,7 +59,9 @@ enum CommandLineTool {
     }
 
     private static func unknown(_ command: String) -> String {
-        let known = ["run", "validate", "schema", "formats", "convert", "replay", "key", "version", "help"]
+        let known = [
+            "run", "healthcheck", "validate", "schema", "formats", "convert", "replay", "doctor", "key", "version", "help",
+        ]
         let near = Names.nearest(to: command, in: known).map { " (did you mean '\($0)'?)" } ?? ""
         return "there is no command '\(command)'\(near)"
     }
@@ -60,12 +70,11 @@ enum CommandLineTool {
         let options = try CommandOptions(
             arguments, values: ["config", "listen"], flags: ["watch"], short: ["c": "config"])
         if let extra = options.operands.first { throw CommandOptions.Fault("run does not know '\(extra)'") }
-        if options.has("watch"), options.text("config") == nil {
+        let served = Served(options)
+        if options.has("watch"), served.file == nil {
             throw CommandOptions.Fault("--watch needs a file (-c)")
         }
-        return RunCommand(
-            file: options.text("config"), listen: options.text("listen"), watches: options.has("watch")
-        ).run()
+        return RunCommand(file: served.file, listen: served.listen, watches: options.has("watch")).run()
     }
 
     private static func schema(_ arguments: [String]) throws(CommandOptions.Fault) -> Int32 {
@@ -77,7 +86,8 @@ enum CommandLineTool {
     private static func validate(_ arguments: [String]) -> Int32 {
         guard arguments.count == 1, let file = arguments.first else { return refuse("validate takes one file") }
         do throws(ConfigurationFaults) {
-            _ = try ConfigurationLoader.load(path: file, environment: environment())
+            let configuration = try ConfigurationLoader.load(path: file, environment: environment())
+            for warning in configuration.warnings { write("warning: \(warning)\n", to: 2) }
             return say("\(file): valid\n")
         } catch {
             return complain(error)

@@ -6,7 +6,7 @@ import SluiceProxy
 /// What becomes of the process once it serves: signals, reloads, the drain, a successor, and what the service manager hears
 /// of it. Lives on the main thread's loop.
 final class ProcessLife: TimerHandler {
-    static let signals = [SIGTERM, SIGINT, SIGHUP, SIGUSR2]
+    static let signals = [SIGTERM, SIGINT, SIGHUP, SIGUSR2] + (Orphans.comeHere ? [SIGCHLD] : [])
 
     private let server: Server
     private let log: LogWriter
@@ -49,6 +49,7 @@ final class ProcessLife: TimerHandler {
         switch signal {
         case SIGHUP: _ = reload()
         case SIGUSR2: startSuccessor()
+        case SIGCHLD: Orphans.reap()
         default: stop()
         }
     }

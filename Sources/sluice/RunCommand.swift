@@ -72,6 +72,7 @@ struct RunCommand {
             configuration = try ConfigurationLoader.zeroConfiguration(
                 environment: environment, listen: listen, demoURL: demo ?? "")
         }
+        configuration.tracing?.version = CommandLineTool.version
         if file != nil, let listen { configuration.listeners = [ListenerSpec(address: listen)] }
         return configuration
     }

@@ -124,7 +124,7 @@ class Measure:
         whole = sum(reader.isWhole for reader in left)
         until(lambda: metrics(self.proxy).get(f'sluice_streams_active{{route="{PATH}"}}', 0) == 0, 300, "all have ended")
         counts = metrics(self.proxy)
-        self.refused = int(counts['sluice_generations_total{event="refused"}'])
+        self.refused = int(counts['sluice_generation_events_total{event="refused"}'])
         self.whole = whole == len(left)
         if tells:
             print(f"  {count} streams, {len(readers[::2])} left by their clients, {len(back)} of them read on: "

@@ -256,12 +256,13 @@ def check_curl(process, chinese):
     output, errors = process.communicate(timeout=PATIENCE * 2)
     assert (process.returncode, errors) == (0, b""), (output, errors)
     parts = [part.partition("\n") for part in output.decode().split("== ")[1:]]
-    text, lines, events, chat, resumed, stopped = (body.strip("\n") for _, _, body in parts)
+    text, lines, events, chat, report, resumed, stopped = (body.strip("\n") for _, _, body in parts)
     assert text == chinese
     assert "".join(json.loads(line).get("text", "") for line in lines.splitlines()) == chinese, lines
     assert events.startswith("retry: 1000\nid: ") and "event: done" in events and events.endswith("/end"), events
     deltas = [json.loads(line[6:]) for line in chat.splitlines() if line.startswith("data: {")]
     assert "".join(delta.get("delta", "") for delta in deltas) == chinese, chat
+    assert report.startswith(f'Hello! You said: "A headline for this: {chinese.splitlines()[0]}'), report
     before, _, after = resumed.partition("[here it was left]\n")
     assert before and after and before + after == chinese, resumed
     assert stopped.endswith("204"), stopped

@@ -369,7 +369,7 @@ def test_after_its_time_it_is_forgotten():
               what="forgotten")
         until(lambda: metrics(proxy)["sluice_generation_bytes"] == 0, what="their memory")
         counts = metrics(proxy)
-        assert counts["sluice_generations"] == 0 and counts['sluice_generations_total{event="begun"}'] == 20
+        assert counts["sluice_generations"] == 0 and counts['sluice_generation_events_total{event="begun"}'] == 20
         assert counts['sluice_resumes_total{result="unknown"}'] >= 20
 
 
@@ -525,7 +525,7 @@ def test_all_together_keep_within_their_bound():
         names = [name_of(fetch(proxy.port, ask("/text"))) for _ in range(40)]
         counts = metrics(proxy)
         assert counts["sluice_generation_bytes"] <= (512 << 10) + (64 << 10), counts["sluice_generation_bytes"]
-        assert counts['sluice_generations_total{event="evicted"}'] >= 20
+        assert counts['sluice_generation_events_total{event="evicted"}'] >= 20
         assert fetch(proxy.port, f"/text/{names[0]}/stream").status == 404
         assert len(fetch(proxy.port, f"/text/{names[-1]}/stream").body) == 60000
         # Those that run are not thrown out: new ones go on without.
@@ -537,7 +537,7 @@ def test_all_together_keep_within_their_bound():
         refused = [each for each in lives if "x-stream-id" not in each.reply.headers]
         assert 0 < len(refused) < 20
         counts = metrics(proxy)
-        assert counts['sluice_generations_total{event="refused"}'] == len(refused)
+        assert counts['sluice_generation_events_total{event="refused"}'] == len(refused)
         assert counts["sluice_generation_bytes"] <= (512 << 10) + 12 * (64 << 10)
         peer.release()
         assert all(each.whole().complete and len(each.body) == 60_000 for each in lives)

@@ -6,6 +6,7 @@ import SluiceConfig
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     guard let input = FuzzInput(start, count) else { return 0 }
+    checkTemplate(input.bytes)
     let environment = ["A": "value", "EMPTY": "", "CANARY": "canary-7f3a"]
     // YAML breaks lines at CR, NEL, LS and PS too: no more lines than bytes.
     let lines = input.bytes.count + 1

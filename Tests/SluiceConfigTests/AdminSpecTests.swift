@@ -42,6 +42,25 @@ import Testing
         #expect(unset.contains { $0.contains("must not be empty") })
     }
 
+    @Test(arguments: ["0.0.0.0:9910", "':9910'", "10.1.2.3:9910", "'[::]:9910'"])
+    func orTheySeeOnlyWhatIsExposed(address: String) throws {
+        let text = rest + "admin: {address: \(address), expose: [metrics, metrics]}\n"
+        let admin = try ConfigurationLoader.parse(text: Array(text.utf8), file: "f", environment: [:]).admin
+        #expect(admin?.expose == [.metrics] && admin?.token == nil && admin?.isLocal == false)
+        #expect(faults(rest + "admin: {address: \(address), expose: []}\n") == [])
+        #expect(faults(rest + "admin: {address: \(address), expose: [metrics], token: t}\n") == [])
+    }
+
+    @Test(arguments: [
+        ("[metric]", "admin.expose[0]: 'metric' is not one of metrics (did you mean 'metrics'?)"),
+        ("[metrics, config]", "admin.expose[1]: 'config' is not one of metrics"),
+        ("metrics", "admin.expose: must be a list"), ("[[metrics]]", "admin.expose[0]: must be a single value"),
+    ])
+    func onlyMetricsCanBeExposed(value: String, fault: String) {
+        let all = faults(rest + "admin: {address: 0.0.0.0:9910, expose: \(value)}\n")
+        #expect(all.count == 1 && all.first?.contains(fault) == true, "\(all)")
+    }
+
     /// A secret in a place where it does not belong is not quoted when that place is found fault with.
     @Test(arguments: [
         "workers: ${S}\n", "log: {level: '${S}'}\n", "drain_timeout: x${S}y\n", "limits: {event_bytes: '${S}'}\n",

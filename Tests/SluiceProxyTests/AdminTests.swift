@@ -9,11 +9,11 @@ import Testing
 @Suite struct AdminRouterTests {
     private func ask(
         _ method: String, _ target: String, host: String = "127.0.0.1:9910", token: String? = nil,
-        address: String = "127.0.0.1:9910", _ fields: [(String, String)] = []
+        address: String = "127.0.0.1:9910", expose: [AdminSpec.Endpoint]? = nil, _ fields: [(String, String)] = []
     ) -> Result<AdminAction, AdminRefusal> {
         var head = RequestHead(method: method, target: target, authority: host)
         for (name, value) in fields { head.fields.append(name, value) }
-        let router = AdminRouter(AdminSpec(address: address, token: token.map { Secret($0) }))
+        let router = AdminRouter(AdminSpec(address: address, token: token.map { Secret($0) }, expose: expose))
         do throws(AdminRefusal) { return .success(try router.action(for: head)) } catch { return .failure(error) }
     }
 
@@ -60,6 +60,52 @@ import Testing
         }
         // What there is, is nobody's business either.
         #expect(status(ask("GET", "/nothing", token: "s3cret")) == 401)
+    }
+
+    private let closed = [
+        "/", "/config", "/streams", "/logging", "/nothing", "/metrics/x", "/_sluice", "/_sluice/", "/_sluice/page.js",
+        "/_sluice/api/routes", "/_sluice/api/live",
+    ]
+
+    @Test func whatIsExposedNeedsNoToken() {
+        #expect(ask("GET", "/metrics", token: "t", address: "0.0.0.0:1", expose: [.metrics]) == .success(.metrics))
+        #expect(ask("HEAD", "/metrics", token: "t", expose: [.metrics]) == .success(.metrics))
+        #expect(status(ask("POST", "/metrics", token: "t", expose: [.metrics])) == 405)
+        #expect(status(ask("GET", "/metrics", token: "t", address: "0.0.0.0:1", expose: [])) == 401)
+        let right = [("Authorization", "Bearer t")]
+        for path in ["/config", "/streams", "/", "/metrics/x"] {
+            #expect(status(ask("GET", path, token: "t", address: "0.0.0.0:1", expose: [.metrics])) == 401, "\(path)")
+        }
+        #expect(status(ask("GET", "/config", token: "t", address: "0.0.0.0:1", expose: [.metrics], right)) == 200)
+    }
+
+    @Test(arguments: ["0.0.0.0:9910", ":9910", "10.1.2.3:9910", "[::]:9910"])
+    func withoutATokenNothingElseIsServedToOthers(address: String) {
+        for host in ["127.0.0.1:9910", "localhost", "10.1.2.3:9910", "sluice.default.svc:9910"] {
+            for path in ["/livez", "/readyz", "/metrics"] {
+                #expect(status(ask("GET", path, host: host, address: address, expose: [.metrics])) == 200, "\(path)")
+            }
+            for path in closed {
+                #expect(status(ask("GET", path, host: host, address: address, expose: [.metrics])) == 403, "\(path)")
+            }
+            for path in ["/drain", "/reload", "/streams/0-1/cancel", "/logging?level=debug", "/_sluice/api/call"] {
+                #expect(status(ask("POST", path, host: host, address: address, expose: [.metrics])) == 403, "\(path)")
+            }
+            #expect(status(ask("GET", "/metrics", host: host, address: address, expose: [])) == 403)
+            #expect(status(ask("GET", "/livez", host: host, address: address, expose: [])) == 200)
+        }
+        // A made up token opens nothing, and a page in a browser reads nothing at all.
+        let made = [("Authorization", "Bearer x")]
+        #expect(status(ask("GET", "/config", address: address, expose: [.metrics], made)) == 403)
+        let page = [("Origin", "http://evil.example")]
+        #expect(status(ask("GET", "/metrics", address: address, expose: [.metrics], page)) == 403)
+    }
+
+    /// On an address of this machine all is served without a token anyway, past the same checks as ever.
+    @Test func exposingChangesNothingOnThisMachine() {
+        #expect(status(ask("GET", "/config", expose: [.metrics])) == 200)
+        #expect(status(ask("GET", "/metrics", host: "evil.example", expose: [.metrics])) == 403)
+        #expect(status(ask("GET", "/config", address: "unix:/run/s.sock", expose: [.metrics])) == 200)
     }
 
     @Test func pagesInBrowsersDoNotGetThrough() {

@@ -45,6 +45,15 @@ import Testing
         #expect(life.next == (start, .abandon))
     }
 
+    @Test func aTaskThatOthersCanAskForOutlivesADrain() {
+        var life = GenerationLife(ResumeSpec(), drains: true, outlivesDrain: true)
+        life.readersChanged(to: 0, at: start)
+        life.drain()
+        #expect(life.next.at == .distantFuture)
+        life.end(at: start + .seconds(9))
+        #expect(life.next == (start + .seconds(9), .forget))
+    }
+
     @Test func aDrainWaitsForReadersOnly() {
         var life = life()
         life.readersChanged(to: 1, at: start)

@@ -61,7 +61,7 @@ import Testing
         }
         #expect(
             written.split(separator: "\n").dropFirst(2) == [
-                #"h_bucket{x="y",le="0.1"} 1"#, #"h_bucket{x="y",le="5"} 3"#, #"h_bucket{x="y",le="+Inf"} 4"#,
+                #"h_bucket{x="y",le="0.1"} 1"#, #"h_bucket{x="y",le="5.0"} 3"#, #"h_bucket{x="y",le="+Inf"} 4"#,
                 #"h_sum{x="y"} 12.05"#, #"h_count{x="y"} 4"#,
             ])
     }
@@ -107,9 +107,19 @@ import Testing
         report.counters.exchanges = 2
         let written = String(decoding: MetricsExposition.text([report, report], .init()), as: UTF8.self)
         #expect(written.contains("\nsluice_exchanges_total 4\n"))
+        let grouped = WorkerMetrics.groups.flatMap(\.members).map(\.field)
+        var fields: Set<String> = []
         for child in Mirror(reflecting: WorkerMetrics()).children where child.value is Int {
-            #expect(written.contains("\nsluice_\(ConfigurationDump.snake(child.label ?? "?"))_total "))
+            let field = child.label ?? "?"
+            fields.insert(field)
+            if grouped.contains(field) { continue }
+            #expect(written.contains("\nsluice_\(ConfigurationDump.snake(field))_total "))
+            #expect(WorkerMetrics.help[field] != nil, "operators want to know what \(field) is")
         }
+        #expect(fields.isSuperset(of: grouped))
+        report.counters.retriesReset = 3
+        let again = String(decoding: MetricsExposition.text([report, report], .init()), as: UTF8.self)
+        #expect(again.contains("\nsluice_retry_attempts_total{cause=\"reset\"} 6\n"))
     }
 }
 

@@ -37,6 +37,8 @@ import Testing
         switch table.match(head, path: path, body: body.flatMap { JSONValue.parse($0) }) {
         case .route(let index): return "\(index)"
         case .generation(let index, let wish): return "\(index) \(wish.kind) \(wish.name ?? "?")"
+        case .workflow(let index, let wish): return "\(index) \(wish)"
+        case .unknownWorkflow(let index): return "\(index) unknown"
         case .needsBody: return "body"
         case .notFound: return "404"
         case .methodNotAllowed(let allowed): return "405 \(allowed)"

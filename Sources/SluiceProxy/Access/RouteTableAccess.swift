@@ -9,7 +9,7 @@ extension RouteTable {
             guard entry.spec.methods.isEmpty || entry.spec.methods.contains(head.method) else { continue }
             let holds = Self.conditionsHold(entry.spec.conditions, head, body: nil)
             if holds != false { found.append(entry) }
-            if holds == true { break }
+            if holds == true, entry.spec.workflow == nil { break }
         }
         return found
     }
@@ -27,7 +27,7 @@ extension RouteTable {
             if policy.allows(head) { return policy }
             refusing = refusing ?? policy
         }
-        if method == "GET" || method == "DELETE" {
+        if method == "GET" || method == "DELETE" || method == "POST" {
             let keepers = entries.lazy.filter { isKeeper($0, head, path) }.compactMap { $0.access?.cors }
             if let policy = keepers.first(where: { $0.allows(head) }) ?? keepers.first { return policy }
         }

@@ -31,6 +31,11 @@ struct AdminRouter {
     /// The listener is reached over TCP without a token: then a page in somebody's browser must not get through to it. Such a page
     /// can make its own name resolve to this machine (DNS rebinding), but its requests still carry that name.
     let checksHost: Bool
+    /// Others than this machine reach the listener and there is no token: health checks and what is exposed are all it serves,
+    /// whoever asks. A proxy or a port-forward makes strangers come from this machine, so its own address proves nothing here.
+    let servesExposedOnly: Bool
+    /// Asked of nobody a token for.
+    let expose: [AdminSpec.Endpoint]
     /// It serves the page, and nothing else, on the listener of clients.
     let isDemo: Bool
 
@@ -38,16 +43,22 @@ struct AdminRouter {
 
     init(_ spec: AdminSpec) {
         token = spec.token
-        checksHost = spec.token == nil && !spec.address.hasPrefix("unix:")
+        servesExposedOnly = spec.token == nil && !spec.isLocal
+        // What is exposed is for everybody who reaches it, by whatever name.
+        checksHost = spec.token == nil && spec.isLocal && !spec.address.hasPrefix("unix:")
+        expose = spec.expose ?? []
         isDemo = false
     }
 
     /// For the demo: anybody may look, and there is no token.
-    init() { (token, checksHost, isDemo) = (nil, false, true) }
+    init() { (token, checksHost, servesExposedOnly, expose, isDemo) = (nil, false, false, [], true) }
 
     func action(for head: RequestHead) throws(AdminRefusal) -> AdminAction {
         let target = RequestTarget(head.target)
         let path = target.normalizedPath ?? ""
+        if servesExposedOnly, !isOpen(path) {
+            throw AdminRefusal(status: 403, message: "not without an admin token, and this listener has none")
+        }
         if PagePath.isFile(path) {
             // The same for everybody, so it matters to nobody who asks; but what is no name of ours shows nothing here.
             try checkHost(head)
@@ -59,11 +70,15 @@ struct AdminRouter {
         }
         try checkHost(head)
         if isDemo { return try demoAction(path, head.method) }
-        let isHealth = path == "/livez" || path == "/readyz"
-        if !isHealth, let token, !Self.carries(token, head) {
+        if !isOpen(path), let token, !Self.carries(token, head) {
             throw AdminRefusal(status: 401, message: "needs the admin token as Authorization: Bearer TOKEN")
         }
         return try action(path, head.method, target)
+    }
+
+    /// Needs no token.
+    private func isOpen(_ path: String) -> Bool {
+        path == "/livez" || path == "/readyz" || path == "/metrics" && expose.contains(.metrics)
     }
 
     private func checkHost(_ head: RequestHead) throws(AdminRefusal) {

@@ -149,7 +149,7 @@ public final class AdminServer {
         case .index: reply(.json(["endpoints": .array(Self.endpoints.map { JSONValue($0) })]))
         case .live: checkLoops(reply)
         case .ready: reply(readiness())
-        case .metrics: tellMetrics(reply)
+        case .metrics: tellMetrics(head, reply)
         case .configuration: reply(.json(ConfigurationDump.document(server.configuration)))
         case .streams(let limit): listStreams(limit, reply)
         case .cancel(let worker, let serial): cancel(worker, serial, reply)

@@ -1,11 +1,13 @@
 import SluiceBytes
+import SluiceHTTP
 import SluiceIO
 import SluiceStreams
 
 /// What operators look at: metrics, and the streams that live.
 extension AdminServer {
-    func tellMetrics(_ reply: @escaping (AdminReply) -> Void) {
+    func tellMetrics(_ head: RequestHead, _ reply: @escaping (AdminReply) -> Void) {
         let began = EventLoop.clock()
+        let format = MetricsFormat(accepted: head.fields)
         gather({ worker, _ in .report(worker.report()) }) { [self] _, missing in
             forgetStopped()
             var state = MetricsExposition.ProcessState()
@@ -16,10 +18,14 @@ extension AdminServer {
             (state.bufferBytes, state.processes) = (BufferedBytes.total, server.processes)
             state.bufferLimit = server.configuration.limits.bufferedBytes ?? server.shared.bufferedBytes
             state.generations = server.shared.generations.count
+            state.traces = server.shared.traces.counts
             state.generationBytes = server.shared.generations.keptBytes
+            state.tasks = server.shared.generations.runningTasks
             state.gatheringSeconds = (EventLoop.clock() - began).seconds
-            let text = MetricsExposition.text(lastReports.compactMap { $0 }, state)
-            reply(AdminReply(contentType: MetricsText.contentType, body: text))
+            let snapshot = server.currentSnapshot
+            (state.known, state.certificates) = (KnownSeries(snapshot.configuration), snapshot.certificates)
+            let text = MetricsExposition.text(lastReports.compactMap { $0 }, state, format)
+            reply(AdminReply(contentType: format.contentType, body: text, fields: [("Vary", "Accept")]))
         }
     }
 

@@ -62,7 +62,7 @@ extension WorkerMetrics {
         case .healthy: placesTurnedHealthy &+= 1
         case .ejected: ejections &+= 1
         case .returned, .someAreWell: break
-        case .noneIsWell: panics &+= 1
+        case .noneIsWell: upstreamPanics &+= 1
         }
     }
 }

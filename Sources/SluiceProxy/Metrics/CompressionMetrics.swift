@@ -36,8 +36,14 @@ extension MetricsExposition {
         for report in reports { counts.add(report.counters.compression) }
         let figures: [(String, String, KeyPath<CompressionCounts.Sums, Int>)] = [
             ("sluice_compressed_answers_total", "Answers that were compressed towards clients.", \.answers),
-            ("sluice_compression_plain_bytes_total", "Of their bodies, before.", \.plainBytes),
-            ("sluice_compression_coded_bytes_total", "Of their bodies, after.", \.codedBytes),
+            (
+                "sluice_compression_plain_bytes_total", "Bytes of answers' bodies before they were compressed.",
+                \.plainBytes
+            ),
+            (
+                "sluice_compression_coded_bytes_total", "Bytes of answers' bodies after they were compressed.",
+                \.codedBytes
+            ),
         ]
         for (name, help, figure) in figures {
             out.family(name, .counter, help)

@@ -5,6 +5,8 @@ struct Histogram: Sendable, Equatable {
     /// Of each bucket alone, not of those below it: one more than there are bounds.
     private(set) var counts: [Int]
     private(set) var sum = 0.0
+    /// The last one of each bucket; empty until there is one.
+    private(set) var exemplars: [Exemplar?] = []
 
     init(_ bounds: [Double]) {
         self.bounds = bounds
@@ -13,15 +15,25 @@ struct Histogram: Sendable, Equatable {
 
     var count: Int { counts.reduce(0, +) }
 
-    mutating func observe(_ value: Double) {
-        counts[bounds.firstIndex { value <= $0 } ?? bounds.count] += 1
+    /// `exchange`: where the value comes from, if there is a trace of it.
+    mutating func observe(_ value: Double, _ exchange: TracedExchange? = nil) {
+        let bucket = bounds.firstIndex { value <= $0 } ?? bounds.count
+        counts[bucket] += 1
         sum += value
+        guard let exchange else { return }
+        if exemplars.isEmpty { exemplars = Array(repeating: nil, count: counts.count) }
+        exemplars[bucket] = Exemplar(exchange: exchange, value: value)
     }
 
     /// Takes in what another thread counted. Both have the same bounds.
     mutating func add(_ other: Histogram) {
         for (index, count) in other.counts.enumerated() where index < counts.count { counts[index] += count }
         sum += other.sum
+        if exemplars.isEmpty { exemplars = other.exemplars }
+        for (index, exemplar) in other.exemplars.enumerated() where index < exemplars.count {
+            guard let exemplar, exemplar.exchange.time > exemplars[index]?.exchange.time ?? 0 else { continue }
+            exemplars[index] = exemplar
+        }
     }
 }
 

@@ -22,21 +22,30 @@ enum MetricsExposition {
         var processes: [ProcessStatus] = []
         var generations = 0
         var generationBytes = 0
+        var known = KnownSeries()
+        var certificates: [CertificateStatus] = []
+        var traces = TraceExport.Counts()
+        var tasks = 0
     }
 
-    static func text(_ reports: [WorkerReport], _ state: ProcessState) -> [UInt8] {
+    static func text(
+        _ reports: [WorkerReport], _ state: ProcessState, _ format: MetricsFormat = .text
+    ) -> [UInt8] {
         var exchanges = ExchangeMetrics()
         for report in reports { exchanges.add(report.exchanges) }
-        var out = MetricsText()
+        var out = MetricsText(format)
         appendModels(exchanges, &out)
+        exchanges.know(state.known.ends)
         appendEnds(exchanges, &out)
-        appendLive(reports, &out)
+        appendLive(reports, state.known.routes, &out)
         appendUpstreams(reports, &out)
         appendCounters(reports, &out)
         appendResumption(reports, state, &out)
         appendStore(reports, &out)
         appendCompression(reports, &out)
+        appendTraces(state.traces, &out)
         appendState(state, &out)
+        appendCertificates(state.certificates, &out)
         appendProcess(state, &out)
         return out.finished()
     }
@@ -49,15 +58,19 @@ enum MetricsExposition {
                 < (right.key.labels.upstream, right.key.labels.address, right.key.model)
         }
         out.family(
-            "gen_ai_server_request_duration_seconds", .histogram, "From the request's head to the answer's last byte.")
+            "gen_ai_server_request_duration_seconds", .histogram,
+            "From the request's head to the answer's last byte, by what failed.")
         for (key, counts) in models {
             for (error, histogram) in counts.duration.sorted(by: { $0.key < $1.key }) {
                 out.sample(labels(key) + (error.isEmpty ? [] : [(name: "error_type", value: error)]), histogram)
             }
         }
-        append("gen_ai_server_time_to_first_token_seconds", "Of streams that ended whole.", models, \.firstToken, &out)
         append(
-            "gen_ai_server_time_per_output_token_seconds", "Behind the first token, of streams that ended whole.",
+            "gen_ai_server_time_to_first_token_seconds",
+            "From the request's head to the first token, of streams that ended whole.", models, \.firstToken, &out)
+        append(
+            "gen_ai_server_time_per_output_token_seconds",
+            "Time per token behind the first one, of streams that ended whole.",
             models, \.perToken, &out)
         out.family("gen_ai_client_token_usage", .histogram, "Tokens of one request, as the provider counted them.")
         for (key, counts) in models {
@@ -67,7 +80,8 @@ enum MetricsExposition {
             }
         }
         append(
-            "sluice_stream_largest_gap_seconds", "The longest time between two reads that brought tokens, of a stream.",
+            "sluice_stream_largest_gap_seconds",
+            "The longest time between two reads that brought tokens, one value a stream.",
             models, \.gap, &out)
     }
 
@@ -97,7 +111,8 @@ enum MetricsExposition {
 
     private static func appendEnds(_ exchanges: ExchangeMetrics, _ out: inout MetricsText) {
         sum(
-            "sluice_requests_total", "Requests that are answered, by status; 0: the client left before.", exchanges,
+            "sluice_requests_total",
+            "Exchanges that are over, by the status that was sent; 0: none, the client left before.", exchanges,
             &out
         ) {
             (
@@ -106,20 +121,45 @@ enum MetricsExposition {
                 ], $0.value.exchanges
             )
         }
-        sum("sluice_streams_ended_total", "Exchanges by how they ended.", exchanges, &out) {
-            (labels($0.key) + [(name: "reason", value: $0.key.reason)], $0.value.exchanges)
+        sum(
+            "sluice_streams_ended_total", "Exchanges by how they ended, and by the status that the client got.",
+            exchanges, &out
+        ) {
+            (
+                labels($0.key) + [
+                    (name: "reason", value: $0.key.reason), (name: "status", value: "\($0.key.status)"),
+                ], $0.value.exchanges
+            )
         }
         typealias Counts = ExchangeMetrics.EndCounts
         let figures: [(String, String, KeyPath<Counts, Int>)] = [
             ("sluice_sent_bytes_total", "Bytes sent to clients, counted when an exchange ends.", \.bytes),
             ("sluice_events_total", "Events of providers' streams, counted when an exchange ends.", \.events),
-            ("sluice_output_tokens_total", "As providers counted them, else as they came.", \.tokens),
-            ("sluice_backpressure_pauses_total", "A provider was paused since its client was slower.", \.pauses),
+            (
+                "sluice_output_tokens_total",
+                "Tokens of answers, as providers counted them, else as they came; counted when an exchange ends.",
+                \.tokens
+            ),
+            (
+                "sluice_backpressure_pauses_total", "Times that a provider was paused since its client was slower.",
+                \.pauses
+            ),
             ("sluice_keepalive_pings_total", "Keepalives written into streams.", \.pings),
-            ("sluice_retries_total", "Attempts beyond the first of a request.", \.retries),
+            (
+                "sluice_retries_total", "Attempts beyond the first of a request, at the same upstream or the next.",
+                \.retries
+            ),
         ]
         for (name, help, path) in figures {
             sum(name, help, exchanges, &out) { (labels($0.key), $0.value[keyPath: path]) }
+        }
+        out.family("sluice_steps_ended_total", .counter, "Steps of chains before the last, by how they ended.")
+        let steps = exchanges.steps.map { key, count in
+            (values: [key.route, key.step, key.upstream, key.reason], count: count)
+        }
+        for (values, count) in steps.sorted(by: { $0.values.lexicographicallyPrecedes($1.values) }) {
+            let names = ["route", "step", "upstream", "reason"]
+            out.sample(zip(names, values).map { (name: $0, value: $1) }, count)
         }
         out.family(
             "sluice_cancel_latency_seconds", .histogram, "From a client's leaving to the end of its provider's work.")
@@ -151,8 +191,9 @@ enum MetricsExposition {
 
     // MARK: - What is
 
-    private static func appendLive(_ reports: [WorkerReport], _ out: inout MetricsText) {
+    private static func appendLive(_ reports: [WorkerReport], _ routes: [String], _ out: inout MetricsText) {
         var live: [String: WorkerReport.Live] = [:]
+        for route in routes { live[route] = WorkerReport.Live() }
         for report in reports {
             for (route, counts) in report.live {
                 var sum = live[route] ?? WorkerReport.Live()
@@ -164,7 +205,7 @@ enum MetricsExposition {
         }
         let figures: [(String, String, KeyPath<WorkerReport.Live, Int>)] = [
             ("sluice_streams_active", "Exchanges that are not over.", \.exchanges),
-            ("sluice_streams_paused", "Those whose provider is paused for a slow client.", \.paused),
+            ("sluice_streams_paused", "Exchanges whose provider is paused for a slow client.", \.paused),
             ("sluice_buffered_bytes", "Bytes of exchanges that wait in this process.", \.bufferedBytes),
         ]
         for (name, help, path) in figures {
@@ -172,7 +213,6 @@ enum MetricsExposition {
             for (route, counts) in live.sorted(by: { $0.key < $1.key }) {
                 out.sample([(name: "route", value: route)], counts[keyPath: path])
             }
-            if live.isEmpty { out.sample([(name: "route", value: "")], 0) }
         }
     }
 
@@ -194,10 +234,19 @@ enum MetricsExposition {
         }
         let sorted = places.values.sorted { ($0.upstream, $0.address) < ($1.upstream, $1.address) }
         let figures: [(String, String, (UpstreamGauges) -> Int)] = [
-            ("sluice_upstream_healthy", "0: checks fail, as some worker sees it.", { $0.isHealthy ? 1 : 0 }),
-            ("sluice_upstream_ejected", "1: some worker sends nothing there after failures.", { $0.isEjected ? 1 : 0 }),
-            ("sluice_upstream_attempts_active", "Attempts under way.", { $0.inFlight }),
-            ("sluice_upstream_idle_connections", "Connections that wait for work.", { $0.idleConnections }),
+            (
+                "sluice_upstream_healthy", "1: requests may go there; 0: checks fail, as some worker sees it.",
+                { $0.isHealthy ? 1 : 0 }
+            ),
+            (
+                "sluice_upstream_ejected", "1: some worker sends nothing there for a while, after failures.",
+                { $0.isEjected ? 1 : 0 }
+            ),
+            ("sluice_upstream_attempts_active", "Attempts under way at a place of an upstream.", { $0.inFlight }),
+            (
+                "sluice_upstream_idle_connections", "Connections to a place of an upstream that wait for work.",
+                { $0.idleConnections }
+            ),
             ("sluice_upstream_waiting_requests", "Requests that wait for a connection.", { $0.waiting }),
         ]
         for (name, help, figure) in figures {
@@ -209,48 +258,35 @@ enum MetricsExposition {
         }
     }
 
-    /// Every number that a worker counts, under the name that it has there: `upstreamEjections` → `sluice_upstream_ejections_total`.
-    private static func appendCounters(_ reports: [WorkerReport], _ out: inout MetricsText) {
-        var totals: [String: Int] = [:]
-        for report in [WorkerReport()] + reports {
-            for child in Mirror(reflecting: report.counters).children {
-                guard let label = child.label, let count = child.value as? Int else { continue }
-                totals[label, default: 0] += count
-            }
-        }
-        for (label, count) in totals.sorted(by: { $0.key < $1.key }) {
-            let name = ConfigurationDump.snake(label)
-            out.family("sluice_\(name)_total", .counter, help[label] ?? "Counted by the workers.")
-            out.sample([], count)
-        }
-    }
-
-    /// For the names of fields that say too little.
-    private static let help = [
-        "exchanges": "Requests that have begun, those that no route was found for included."
-    ]
-
     private static func appendState(_ state: ProcessState, _ out: inout MetricsText) {
-        out.family("sluice_build_info", .gauge, "Always 1; what runs stands in the labels.")
+        out.family("sluice_build_info", .info, "Always 1; what runs stands in the labels.")
         out.sample([(name: "version", value: state.version)], 1)
         let gauges: [(String, String, Int)] = [
-            ("sluice_connections_open", "Connections of clients.", state.connections),
-            ("sluice_connections_limit", "limits.connections.", state.connectionLimit),
-            ("sluice_buffer_memory_bytes", "Held by all buffers.", state.bufferBytes),
-            ("sluice_buffer_memory_limit_bytes", "limits.buffered_bytes.", state.bufferLimit),
+            ("sluice_connections_open", "Connections of clients that are open.", state.connections),
+            (
+                "sluice_connections_limit", "As many connections of clients may be open: limits.connections.",
+                state.connectionLimit
+            ),
+            ("sluice_buffer_memory_bytes", "Memory that all buffers hold.", state.bufferBytes),
+            (
+                "sluice_buffer_memory_limit_bytes", "Above it new streams are refused: limits.buffered_bytes.",
+                state.bufferLimit
+            ),
             ("sluice_draining", "1: no new request is taken.", state.isDraining ? 1 : 0),
-            ("sluice_workers", "Event loops.", state.workers),
+            ("sluice_workers", "Event loops, one thread each.", state.workers),
             (
                 "sluice_workers_unresponsive",
-                "Loops that did not answer in time: their part is as old as their last answer.",
+                "Event loops that did not answer in time; their part of all this is as old as their last answer.",
                 state.missing.count
             ),
             (
-                "sluice_config_last_reload_successful", "0: the file has a fault, and what ran before runs on.",
+                "sluice_config_last_reload_successful",
+                "0: the configuration has a fault, and what ran before runs on.",
                 state.reloads.isLastGood ? 1 : 0
             ),
             (
-                "sluice_config_last_reload_success_timestamp_seconds", "Unix time; the start counts.",
+                "sluice_config_last_reload_success_timestamp_seconds",
+                "Unix time of the last reload that changed the configuration; the start counts.",
                 state.reloads.lastSuccess
             ),
         ]
@@ -258,16 +294,20 @@ enum MetricsExposition {
             out.family(name, .gauge, help)
             out.sample([], value)
         }
-        out.family("sluice_process_ready", .gauge, "Of a managed process: 1 if it takes requests.")
+        out.family("sluice_process_ready", .gauge, "1: the managed process of an upstream takes requests.")
         for process in state.processes {
             out.sample([(name: "upstream", value: process.name)], process.state == .ready ? 1 : 0)
         }
-        out.family("sluice_process_restarts_total", .counter, "Of a managed process.")
+        out.family(
+            "sluice_process_restarts_total", .counter,
+            "Times that the managed process of an upstream was started again.")
         for process in state.processes { out.sample([(name: "upstream", value: process.name)], process.restarts) }
-        out.family("sluice_config_reloads_total", .counter, "Of the configuration, after the start.")
+        out.family("sluice_config_reloads_total", .counter, "Reloads of the configuration, after the start.")
         out.sample([(name: "result", value: "failed")], state.reloads.failed)
         out.sample([(name: "result", value: "ok")], state.reloads.succeeded)
-        out.family("sluice_log_lines_dropped_total", .counter, "Whoever reads the log was too slow.")
+        out.family(
+            "sluice_log_lines_dropped_total", .counter,
+            "Lines of the log that were lost, since whoever reads it was too slow.")
         out.sample([], state.droppedLines)
         out.family("sluice_scrape_duration_seconds", .gauge, "How long the workers took to tell all this.")
         out.sample([], state.gatheringSeconds)

@@ -44,10 +44,12 @@ extension MetricsExposition {
         for report in reports { sum.add(report.counters.resumption) }
         out.family("sluice_generations", .gauge, "Answers that can be read on.")
         out.sample([], state.generations)
-        out.family("sluice_generation_bytes", .gauge, "What is kept of them.")
+        out.family("sluice_generation_bytes", .gauge, "Bytes kept of answers that can be read on.")
         out.sample([], state.generationBytes)
+        out.family("sluice_tasks", .gauge, "Tasks of workflows that run.")
+        out.sample([], state.tasks)
         out.family(
-            "sluice_generations_total", .counter, "Answers that could have been read on, by what became of them.")
+            "sluice_generation_events_total", .counter, "What became of answers that could have been read on.")
         let fates = [
             ("abandoned", sum.abandoned), ("begun", sum.begun), ("evicted", sum.evicted), ("refused", sum.refused),
             ("stopped", sum.stopped),

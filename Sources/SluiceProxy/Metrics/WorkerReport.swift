@@ -124,12 +124,16 @@ extension UpstreamGroup {
 extension ServerSnapshot {
     /// Models that the configuration names.
     var modelNames: [String] {
-        configuration.routes.flatMap { route in [route.model] + route.upstreams.map(\.model) }.compactMap { $0 }
+        configuration.routes.flatMap { route in
+            [route.model] + route.choices.map(\.model) + route.steps.map(\.model)
+        }.compactMap { $0 }
     }
 }
 
 extension Exchange {
-    var bufferedBytes: Int { client.waitingBytes + held.count + requestBody.count + errorBody.count }
+    var bufferedBytes: Int {
+        client.waitingBytes + held.count + requestBody.count + errorBody.count + (chain?.bufferedBytes ?? 0)
+    }
 
     func entry(worker: Int) -> StreamEntry {
         let tokens = bridge?.tokenCount ?? 0
@@ -160,6 +164,7 @@ extension Exchange {
         case .errorBody: "reading_error"
         case .waiting: "between_attempts"
         case .following: "following"
+        case .chaining: "collecting_step"
         case .over: "over"
         }
     }

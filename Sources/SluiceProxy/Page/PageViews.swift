@@ -31,7 +31,7 @@ extension AdminServer {
             case .exact(let path): (path, false)
             case .prefix(let path): (path, true)
             }
-        let upstreams = route.upstreams.compactMap { choice in
+        let upstreams = route.choices.compactMap { choice in
             configuration.upstreams.indices.contains(choice.upstream) ? configuration.upstreams[choice.upstream] : nil
         }
         let conditions = route.conditions.map { condition -> JSONValue in

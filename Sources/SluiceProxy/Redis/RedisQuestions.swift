@@ -20,13 +20,16 @@ extension RedisStore {
 
     private func find(id: String, in scope: String, _ found: @escaping Found) {
         guard RedisKeys.isID(id) else { return later(found, .success(nil)) }
-        let question: [RESPArgument] = ["HMGET", .text(keys.record(id)), "scope", "state", "format", "alias"]
+        let question: [RESPArgument] = [
+            "HMGET", .text(keys.record(id)), "scope", "state", "format", "alias", "workflow",
+        ]
         let isAsked = commands.send(question) { result in
             guard case .success(let value) = result else { return found(.failure(.storeAway)) }
-            guard let fields = value.elements(4), fields[0].text == RedisKeys.digest(scope),
+            guard let fields = value.elements(5), fields[0].text == RedisKeys.digest(scope),
                 let format = fields[2].text.flatMap({ StreamFormat(rawValue: $0) })
             else { return found(.success(nil)) }
-            let facts = GenerationFacts(id: id, alias: fields[3].text, scope: scope, format: format)
+            var facts = GenerationFacts(id: id, alias: fields[3].text, scope: scope, format: format)
+            facts.workflow = fields[4].text
             found(.success((facts: facts, isEnded: fields[1].text != "run")))
         }
         if !isAsked { later(found, .failure(.storeAway)) }

@@ -207,6 +207,7 @@ final class RedisStore: ReplayStore {
         var record: [RESPArgument] = ["HSET", .text(generation.recordKey), "owner", .text(owner)]
         record += ["scope", .text(generation.scope), "state", "run", "format", .text(generation.facts.format.rawValue)]
         if let alias = generation.facts.alias { record += ["alias", .text(alias)] }
+        if let workflow = generation.facts.workflow { record += ["workflow", .text(workflow)] }
         record += generation.headArguments
         let keep = RESPArgument.number(keepWhileRunning(generation))
         generation.isAnnounced = commands.sendTogether([record, ["PEXPIRE", .text(generation.recordKey), keep]])

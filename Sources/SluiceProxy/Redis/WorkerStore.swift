@@ -89,18 +89,17 @@ extension MetricsExposition {
     static func appendStore(_ reports: [WorkerReport], _ out: inout MetricsText) {
         var sum = ReplayStoreCounts()
         for report in reports { sum.add(report.counters.store) }
-        if let isUp = sum.isUp {
-            out.family(
-                "sluice_resume_store_up", .gauge, "0: some worker does not reach Redis, and keeps answers to itself.")
-            out.sample([], isUp ? 1 : 0)
-        }
-        out.family("sluice_resume_store_errors_total", .counter, "Of Redis and of connecting to it, by kind.")
+        out.family(
+            "sluice_resume_store_up", .gauge,
+            "0: some worker does not reach Redis, and keeps answers to itself. Absent: no route keeps any there.")
+        if let isUp = sum.isUp { out.sample([], isUp ? 1 : 0) }
+        out.family("sluice_resume_store_errors_total", .counter, "Failures of Redis and of connecting to it, by kind.")
         for kind in RedisFailure.Kind.allCases.sorted(by: { $0.rawValue < $1.rawValue }) {
             out.sample([(name: "kind", value: kind.rawValue)], sum.failures[kind] ?? 0)
         }
         out.family("sluice_resume_store_dropped_total", .counter, "Pieces of answers that were not stored.")
         out.sample([], sum.droppedPieces)
-        out.family("sluice_resume_store_dropped_bytes_total", .counter, "What was in them.")
+        out.family("sluice_resume_store_dropped_bytes_total", .counter, "Bytes of answers that were not stored.")
         out.sample([], sum.droppedBytes)
     }
 }

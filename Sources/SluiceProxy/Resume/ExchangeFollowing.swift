@@ -74,6 +74,7 @@ extension Exchange {
         if let format = try? UpstreamRequest.responseFormat(route, head) { expectation.format = format }
         switch following.wish {
         case .nothing: answerNothing()
+        case .task: if let task = following.task { lookForTask(task) }
         case .unknown(let name):
             following.id = name
             replayFailed(.unknown)
@@ -129,7 +130,7 @@ extension Exchange {
         }
     }
 
-    private func failStore() {
+    func failStore() {
         worker.metrics.resumption.failed += 1
         fail(ProxyError(.unavailable, .proxy, "the store of answers cannot be reached"))
     }
@@ -149,7 +150,7 @@ extension Exchange {
         answerEmpty("nothing")
     }
 
-    private func answerEmpty(_ reason: String) {
+    func answerEmpty(_ reason: String) {
         var fields = HeaderFields()
         fields.append("Cache-Control", "no-store")
         fields.append("X-Request-Id", record.requestID)
@@ -196,7 +197,7 @@ extension Exchange {
     // MARK: - Sending
 
     /// What others have made must not wait where what this worker makes stands: it may be under way just now.
-    private func send(isLast: Bool, _ write: (inout ByteQueue) -> Void) {
+    func send(isLast: Bool, _ write: (inout ByteQueue) -> Void) {
         var run = ByteQueue()
         swap(&run, &worker.replayed)
         let mark = client.openBody(in: &run)
@@ -226,6 +227,7 @@ extension Exchange {
     /// The time for it is over, while the answer goes on elsewhere.
     func failFollowing(_ error: ProxyError) {
         following?.cancel()
+        if following?.task != nil { return cutTask(error.reason) }
         answerFailure(error)
     }
 }
@@ -234,6 +236,7 @@ extension Exchange: ReplayReader {
     func replayHead(_ head: ResponseHead) {
         guard phase == .following, let following else { return }
         worker.metrics.resumption.attached += 1
+        if following.task != nil { return }
         var head = head
         head.fields.append("X-Request-Id", record.requestID)
         guard !following.isEnded else {
@@ -254,6 +257,7 @@ extension Exchange: ReplayReader {
 
     func replayBytes(_ bytes: Span<UInt8>) {
         guard phase == .following, let following else { return }
+        if let task = following.task { return taskBytes(task, bytes) }
         if let head = following.head { commitReplay(head) }
         following.note(bytes, hasBlankLines: expectation.format.stampStyle != nil)
         send(isLast: false) { $0.append(bytes) }
@@ -262,6 +266,7 @@ extension Exchange: ReplayReader {
     func replayEnded(_ ending: GenerationEnding) {
         guard phase == .following, let following else { return }
         following.subscription = nil
+        if let task = following.task { return taskEnded(task) }
         switch ending {
         case .whole where !isCommitted: answerNothing()
         case .whole:
@@ -279,6 +284,7 @@ extension Exchange: ReplayReader {
     func replayFailed(_ failure: ReplayFailure) {
         guard phase == .following, let following else { return }
         following.subscription = nil
+        if let task = following.task { return taskFailed(task, failure) }
         if failure == .unknown, following.wantsOnlyNew, !isCommitted { return answerNothing() }
         worker.metrics.resumption.count(failure)
         let message =

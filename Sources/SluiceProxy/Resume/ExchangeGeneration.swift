@@ -7,6 +7,10 @@ import SluiceStreams
 extension Exchange {
     /// Whose answers are whose: those of one route, and there of one client, as far as the route knows its clients.
     func scope(_ route: RouteEntry) -> String {
+        Self.scope(route, owner: owner)
+    }
+
+    static func scope(_ route: RouteEntry, owner: String) -> String {
         "\(route.spec.host ?? "")\(route.spec.label) \(owner)"
     }
 
@@ -54,6 +58,7 @@ extension Exchange {
     /// Nobody wants the answer any more: its upstream is stopped, and who may still come is told.
     func stopGeneration(_ error: ProxyError) {
         guard phase != .over else { return }
+        if run?.isTask == true, case .stopped = error.kind { return cancelTask() }
         letGoOfUpstream()
         noteCancel()
         endAttempt(.abandoned)

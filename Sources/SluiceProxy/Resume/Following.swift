@@ -11,10 +11,13 @@ final class Following {
         case stop([GenerationName])
         /// It has read all.
         case nothing
+        /// `task` says what.
+        case task
         /// It names something that is no answer's id; the text before the slash, which an answer repeats.
         case unknown(String)
     }
     let wish: Wish
+    private(set) var task: TaskReading?
     var subscription: (any ReplaySubscription)?
     /// Of the answer; for the last word.
     var id = ""
@@ -28,6 +31,8 @@ final class Following {
     var head: ResponseHead?
 
     init(_ wish: Wish) { self.wish = wish }
+
+    init(_ task: TaskReading) { (wish, self.task) = (.task, task) }
 
     /// These are sent. `hasBlankLines`: they end events.
     func note(_ bytes: Span<UInt8>, hasBlankLines: Bool) {

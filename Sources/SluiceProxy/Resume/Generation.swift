@@ -36,6 +36,7 @@ final class Generation: ClientStream, TimerHandler {
     private var isTight = false
     private var excessBytes = 0
     private var isReleased = false
+    private let isTask: Bool
     private var reportedBytes = 0
     var isDrainedDue = false
 
@@ -49,16 +50,23 @@ final class Generation: ClientStream, TimerHandler {
     let isTLS: Bool
     var sentByOriginal = 0
 
-    init(_ facts: GenerationFacts, _ spec: ResumeSpec, drains: Bool, for exchange: Exchange) {
+    /// `isTask`: the client gets another answer than what is kept here, and is no reader of it.
+    init(_ facts: GenerationFacts, _ spec: ResumeSpec, drains: Bool, isTask: Bool = false, for exchange: Exchange) {
         (self.facts, self.spec, worker, self.exchange) = (facts, spec, exchange.worker, exchange)
         store = spec.store == .redis ? exchange.worker.replayStore : nil
         log = ReplayLog(limitBytes: spec.bufferBytes)
-        life = GenerationLife(spec, drains: drains)
+        // What others can still ask for is not given up.
+        life = GenerationLife(spec, drains: drains, outlivesDrain: isTask && store != nil)
+        self.isTask = isTask
         (peerText, isTLS) = (exchange.client.peerText, exchange.client.isTLS)
-        let original = OriginalReader(exchange.client, generation: self)
-        let reader = GenerationReader(original, of: self, from: 0)
-        original.subscription = reader
-        (self.original, readers) = (original, [reader])
+        if isTask {
+            life.readersChanged(to: 0, at: now)
+        } else {
+            let original = OriginalReader(exchange.client, generation: self)
+            let reader = GenerationReader(original, of: self, from: 0)
+            original.subscription = reader
+            (self.original, readers) = (original, [reader])
+        }
         store?.begin(facts, keep: spec.ttl)
         noteStorage()
     }
@@ -229,6 +237,7 @@ final class Generation: ClientStream, TimerHandler {
         if case .whole = ending { add { $0?.close(into: &$1) } }
         self.ending = ending
         exchange = nil
+        if isTask { directory.endTask() }
         life.end(at: now)
         if !isDocument { store?.end(facts.id, ending, keep: spec.ttl) }
         if !isForgotten {
@@ -242,8 +251,8 @@ final class Generation: ClientStream, TimerHandler {
     // MARK: - Ending
 
     /// A client has asked for its end. What is over is forgotten, what runs is stopped and told so to its readers.
-    func stop() {
-        guard ending == nil else { return forget(everywhere: true) }
+    func stop(forgetsEnded: Bool = true) {
+        guard ending == nil else { return forgetsEnded ? forget(everywhere: true) : () }
         exchange?.stopGeneration(ProxyError(.stopped, .client, "the answer was stopped"))
     }
 

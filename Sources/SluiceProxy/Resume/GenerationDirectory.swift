@@ -43,6 +43,19 @@ final class GenerationDirectory: Sendable {
     /// Names a follower on another thread.
     func makeToken() -> UInt64 { tokens.add(1, ordering: .relaxed).newValue }
 
+    // MARK: - Tasks
+
+    /// Those that run, in all of the process.
+    private let tasks = Atomic<Int>(0)
+    var runningTasks: Int { tasks.load(ordering: .relaxed) }
+    /// False: as many as may run do.
+    func beginTask(limit: Int) -> Bool {
+        if tasks.add(1, ordering: .relaxed).newValue <= limit { return true }
+        endTask()
+        return false
+    }
+    func endTask() { tasks.subtract(1, ordering: .relaxed) }
+
     // MARK: - Its maker
 
     func begin(_ facts: GenerationFacts, owner: Mailbox) {

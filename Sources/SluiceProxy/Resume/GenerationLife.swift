@@ -16,8 +16,13 @@ struct GenerationLife {
     private var unread: Instant?
     private var ended: Instant?
     private var isDraining = false
+    /// Whoever reads it asks elsewhere.
+    private let outlivesDrain: Bool
 
-    init(_ spec: ResumeSpec, drains: Bool) { (ttl, grace) = (spec.ttl, drains ? nil : spec.grace) }
+    init(_ spec: ResumeSpec, drains: Bool, outlivesDrain: Bool = false) {
+        (ttl, grace) = (spec.ttl, drains ? nil : spec.grace)
+        self.outlivesDrain = outlivesDrain
+    }
 
     mutating func readersChanged(to count: Int, at now: Instant) {
         if count > 0 { unread = nil } else if unread == nil { unread = now }
@@ -40,7 +45,7 @@ struct GenerationLife {
             return (ended + ttl, .forget)
         }
         guard let unread else { return (.distantFuture, .abandon) }
-        if isDraining { return (unread, .abandon) }
+        if isDraining, !outlivesDrain { return (unread, .abandon) }
         return (grace.map { unread + $0 } ?? .distantFuture, .abandon)
     }
 }

@@ -32,11 +32,14 @@ extension RouteTable {
 
     /// For the CORS of such a request.
     func isKeeper(_ entry: RouteEntry, _ head: RequestHead, _ path: String) -> Bool {
-        Self.generationName(entry, path) != nil && Self.matchesHost(entry.spec.host, head.authority)
+        if entry.spec.workflow != nil { return Self.workflowMatch(entry, head, path) != .no }
+        return Self.generationName(entry, path) != nil && Self.matchesHost(entry.spec.host, head.authority)
     }
 
     private static func generationName(_ entry: RouteEntry, _ path: String) -> (name: Substring, isStream: Bool)? {
-        guard entry.spec.resume != nil, case .exact(let exact) = entry.spec.path, path.hasPrefix(exact) else {
+        guard entry.spec.resume != nil, entry.spec.workflow == nil, case .exact(let exact) = entry.spec.path,
+            path.hasPrefix(exact)
+        else {
             return nil
         }
         var rest = path.dropFirst(exact.count)

@@ -15,6 +15,8 @@ struct GenerationFacts: Sendable, Equatable {
     var format: StreamFormat
     /// So much of its body is kept, the newest; `resume.buffer`.
     var bufferBytes = 1 << 20
+    /// Of a task: the workflow that it runs.
+    var workflow: String?
 }
 
 /// How the body of a generation ended.

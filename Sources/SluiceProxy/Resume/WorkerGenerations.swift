@@ -23,13 +23,15 @@ final class WorkerGenerations {
     // MARK: - Making
 
     /// nil: there is no room for another one, and the exchange goes on without.
-    func begin(_ facts: GenerationFacts, _ spec: ResumeSpec, drains: Bool, for exchange: Exchange) -> Generation? {
+    func begin(
+        _ facts: GenerationFacts, _ spec: ResumeSpec, drains: Bool, isTask: Bool = false, for exchange: Exchange
+    ) -> Generation? {
         let room = min(spec.bufferBytes, Self.usefulBytes, limitBytes / 8)
         guard limitBytes > 0, directory.makeRoom(limitBytes - room) else {
             worker.metrics.resumption.refused += 1
             return nil
         }
-        let generation = Generation(facts, spec, drains: drains, for: exchange)
+        let generation = Generation(facts, spec, drains: drains, isTask: isTask, for: exchange)
         own[facts.id] = generation
         directory.begin(facts, owner: worker.loop.mailbox)
         worker.metrics.resumption.begun += 1
@@ -52,6 +54,8 @@ final class WorkerGenerations {
     }
 
     func stop(_ id: String) { own[id]?.stop() }
+
+    private func cancel(_ id: String) { own[id]?.stop(forgetsEnded: false) }
 
     // MARK: - Following
 
@@ -102,6 +106,13 @@ final class WorkerGenerations {
     func requestStop(_ id: String) {
         if let generation = own[id] { return generation.stop() }
         if directory.post(to: id, { $0.generations.stop(id) }) != nil { return }
+        worker.replayStore?.stop(id)
+    }
+
+    /// The same, but what has ended by then stays as it is.
+    func requestCancel(_ id: String) {
+        if own[id] != nil { return cancel(id) }
+        if directory.post(to: id, { $0.generations.cancel(id) }) != nil { return }
         worker.replayStore?.stop(id)
     }
 

@@ -10,6 +10,7 @@ import SluiceBytes
 struct DocumentEncoder: StreamEncoder {
     private let format: StreamFormat
     private let isArray: Bool
+    private let run: RunAnswer?
     private var answer: CollectedAnswer
     /// Ollama's documents have times.
     private var ollama: OllamaAnswer
@@ -19,6 +20,7 @@ struct DocumentEncoder: StreamEncoder {
 
     init(_ format: StreamFormat, _ options: EncoderOptions) {
         (self.format, isArray) = (format, format == .gemini && options.isArray)
+        run = options.run
         (answer, ollama) = (CollectedAnswer(options), OllamaAnswer(options))
     }
 
@@ -78,12 +80,16 @@ struct DocumentEncoder: StreamEncoder {
 
     private func write(_ error: ErrorReport, into out: inout ByteQueue) {
         if isArray { out.append(ASCII.leftBracket) }
-        error.append(format, into: &out)
+        error.append(run == nil ? format : .mlflow, into: &out)
         out.append(isArray ? "]\n" as StaticString : "\n")
     }
 
     /// False: the answer has something that the document has no form for.
     private mutating func append(into out: inout ByteQueue) -> Bool {
+        if let run {
+            answer.appendRun(run, into: &out)
+            return true
+        }
         switch format {
         case .openAIChat: answer.appendChat(into: &out)
         case .openAICompletions: answer.appendCompletion(into: &out)
@@ -102,6 +108,16 @@ struct DocumentEncoder: StreamEncoder {
 }
 
 extension CollectedAnswer {
+    /// A workflow's output is its text.
+    func appendRun(_ run: RunAnswer, into out: inout ByteQueue) {
+        let message = message
+        if run.isOutputOnly {
+            run.appendOutput(into: &out) { message.appendQuoted(.text, .refusal, into: &$0) }
+        } else {
+            run.appendCompleted(into: &out) { message.appendQuoted(.text, .refusal, into: &$0) }
+        }
+    }
+
     /// In no provider's words.
     func appendNeutral(into out: inout ByteQueue) {
         let message = message

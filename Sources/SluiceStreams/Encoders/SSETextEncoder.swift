@@ -54,12 +54,17 @@ struct SSETextEncoder: StreamEncoder {
 
     private mutating func write(_ text: Span<UInt8>, into out: inout ByteQueue) {
         if text.isEmpty { return }
-        var start = endedInCR && text[0] == ASCII.lf ? 1 : 0
+        let start = endedInCR && text[0] == ASCII.lf ? 1 : 0
         endedInCR = text[text.count - 1] == ASCII.cr
         if start == text.count { return }
         writeID(into: &out)
+        Self.appendData(text, from: start, into: &out)
+    }
+
+    /// One event: a `data:` line for each line of the text.
+    static func appendData(_ text: Span<UInt8>, from first: Int, into out: inout ByteQueue) {
         out.append("data: ")
-        var index = start
+        var (start, index) = (first, first)
         while index < text.count {
             let byte = text[index]
             if byte == ASCII.lf || byte == ASCII.cr {

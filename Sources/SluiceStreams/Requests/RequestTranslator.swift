@@ -32,6 +32,8 @@ public struct RequestRules: Sendable {
     public var defaults: JSONValue?
     public var overrides: JSONValue?
     public var dropsUnsupported = false
+    /// Of a stream, from those who tell it only if they are asked to.
+    public var asksForUsage = true
 
     public init() {}
 }
@@ -97,12 +99,16 @@ public enum RequestTranslator {
         let written =
             isRelay
             ? try RelayedBody.write(client, dialect, rules, &result)
-            : try TranslatedBody.write(client, dialect, rules, &result)
+            : try TranslatedBody.write(try client.read(), dialect, rules, &result)
+        try needModel(dialect, result)
+        result.body = written.value.serialized()
+        return result
+    }
+
+    static func needModel(_ dialect: Dialect, _ result: TranslatedRequest) throws(RequestError) {
         if dialect.namesModelInTarget, dialect != .replicate, result.model.isEmpty {
             throw .invalid(field: "model", "is missing, and the route names none")
         }
-        result.body = written.value.serialized()
-        return result
     }
 
     private static func untouched(_ body: [UInt8], _ rules: RequestRules, _ hints: RequestHints) -> TranslatedRequest {

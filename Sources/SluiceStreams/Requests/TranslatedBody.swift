@@ -1,9 +1,9 @@
 /// A body for an upstream that does not speak the client's language.
 enum TranslatedBody {
     static func write(
-        _ client: ClientBody, _ dialect: Dialect, _ rules: RequestRules, _ result: inout TranslatedRequest
+        _ request: ChatRequest, _ dialect: Dialect, _ rules: RequestRules, _ result: inout TranslatedRequest
     ) throws(RequestError) -> JSONObject {
-        var request = try client.read()
+        var request = request
         // What is unknown and may not be left out is the better reason, and is told below.
         if !request.hasContent, request.unknown.isEmpty || rules.dropsUnsupported {
             throw .invalid(field: "", "there is nothing to answer")
@@ -25,7 +25,9 @@ enum TranslatedBody {
         body.merge(try writer.settings(request, &losses), overriding: true)
         defaults.merge(into: &body)
         if dialect.hasStreamFlag { body["stream"] = .bool(result.asksForStream) }
-        if dialect.hasUsageOption, result.asksForStream { body["stream_options"] = ["include_usage": true] }
+        if dialect.hasUsageOption, result.asksForStream, rules.asksForUsage {
+            body["stream_options"] = ["include_usage": true]
+        }
         overrides.merge(into: &body)
         writer.complete(&body)
         if !losses.fields.isEmpty {

@@ -149,6 +149,8 @@ import Testing
         (.gemini, #"{"contents":[{"role":"bot","parts":[]}]}"#, "contents[0].role: 'bot' is not one of user, model"),
         (.vercelUI, #"{"messages":[{"role":"user"}]}"#, "messages[0].parts: is missing, and so is content"),
         (.run, #"{"input":{}}"#, "input: holds neither prompt, message nor messages"),
+        (.run, #"{"workflow_id":"x"}"#, "input: is missing"),
+        (.run, #"{"input":{"prompt":1}}"#, "input.prompt: is no string"),
         (.agUI, #"{"messages":[{"role":"tool","content":"x"}]}"#, "messages[0].toolCallId: is missing"),
         (.openAIResponses, #"{"input":[{"type":"function_call","name":"f"}]}"#, "input[0].call_id: is missing"),
     ])

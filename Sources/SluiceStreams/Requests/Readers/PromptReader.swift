@@ -37,7 +37,7 @@ enum PromptReader: RequestReader {
     }
 
     /// `messages` as OpenAI has them; or as `useChat` has them, if one of them has `parts`.
-    private static func readConversation(
+    static func readConversation(
         _ fields: inout Fields, into request: inout ChatRequest
     ) throws(RequestError) {
         if fields.peek("messages")?.elements?.contains(where: { $0["parts"]?.elements != nil }) == true {
@@ -67,7 +67,8 @@ enum PromptReader: RequestReader {
     }
 }
 
-/// A run of a workflow: `{"input": …}`, where the input is a text, or holds `prompt`, `message` or `messages`.
+/// A run of a workflow: `{"input": …}`, where the input is a text, or holds `prompt`, `message` or `messages`; besides these `system`,
+/// `model`, `temperature` and `max_tokens` are read, and the rest is the application's own.
 enum RunReader: RequestReader {
     static func read(_ body: JSONValue, _ hints: RequestHints) throws(RequestError) -> ChatRequest {
         var fields = try Fields(body, at: "")
@@ -87,8 +88,22 @@ enum RunReader: RequestReader {
             guard inner.peek("messages") != nil else {
                 throw .invalid(field: "input", "holds neither prompt, message nor messages")
             }
-            try OpenAIChatReader.readMessages(&inner, into: &request)
+            try PromptReader.readConversation(&inner, into: &request)
         }
+        try readSettings(&inner, into: &request)
         return request
+    }
+
+    /// A form says numbers in text; what is no number is meant for somebody else.
+    private static func readSettings(_ fields: inout Fields, into request: inout ChatRequest) throws(RequestError) {
+        var settings: [(key: String, value: JSONValue)] = []
+        for name in ["temperature", "max_tokens"] {
+            let value = fields.peek(name)
+            let said = value?.string.flatMap { JSONValue.parse(strictly: $0.utf8) } ?? value
+            if let said, said.number != nil { settings.append((key: name, value: said)) }
+        }
+        if settings.isEmpty { return }
+        var inner = try Fields(.object(settings), at: "input")
+        try OpenAISettings.read(&inner, into: &request)
     }
 }

@@ -1,0 +1,293 @@
+"""`sluice doctor`: its verdict on real proxies, good and bad, and on streams that are not Sluice's."""
+
+import functools
+import os
+import time
+
+from harness import Peer, Sluice, chunk, config
+from proxy_world import Doctor, Proxies, examine
+from test_operator import admin_port
+
+# Seconds after which an impatient proxy cuts a silent stream, and those that it is made to wait.
+CUT = float(os.environ.get("DOCTOR_CUT", "5"))
+IDLE = f"{round((CUT + 1) * 1000)}ms"
+SHORT = "500ms"
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def probed(**changes):
+    return config("http://127.0.0.1:9/v1", admin={"address": "127.0.0.1:0"}, trusted_proxies=["127.0.0.1"],
+                  **{"probe": {"concurrent": 500}, **changes})
+
+
+@functools.cache
+def reports():
+    """All that takes long is examined at the same time, since most of it is waiting."""
+    with Proxies() as proxies:
+        trust = str(proxies.path("tls.crt"))
+        listeners = [{"address": "127.0.0.1:0"},
+                     {"address": "127.0.0.1:0", "tls": {"certificate": trust, "private_key": str(proxies.path("tls.key"))}}]
+        with Sluice(probed(listeners=listeners), listeners=2) as sluice, \
+                Sluice(probed(probe={"key": "s3cret", "concurrent": 2})) as keyed:
+            found = examine_all(sluice, keyed, proxies, trust)
+            lines = [entry for entry in sluice.exchanges() if entry["route"] == "(probe)"]
+            assert lines and {entry["end"] for entry in lines} == {"probe", "client_gone"}, lines
+            return found
+
+
+def examine_all(sluice, keyed, proxies, trust):
+    port, secure = sluice.ports()
+    urls = proxies.nginx_with(
+        port,
+        default="",
+        ignoring="proxy_ignore_headers X-Accel-Buffering;",
+        gzip="proxy_buffering off; gzip on; gzip_types *; gzip_min_length 0; gzip_http_version 1.0;",
+        idle=f"proxy_buffering off; proxy_read_timeout {round(CUT)}s; proxy_http_version 1.1; "
+             "proxy_set_header Connection '';",
+        deaf="proxy_buffering off; proxy_ignore_client_abort on;",
+        lying="proxy_buffering off; proxy_hide_header Cache-Control; add_header Content-Type text/html; "
+              "proxy_hide_header Content-Type;")
+    urls |= proxies.caddy_with(
+        port,
+        detached="\treverse_proxy SLUICE {\n\t\tflush_interval -1\n\t}",
+        encode="\tencode gzip {\n\t\tminimum_length 1\n\t\tmatch {\n\t\t\theader Content-Type text/*\n\t\t}\n\t}\n"
+               "\treverse_proxy SLUICE")
+    urls |= {
+        "direct": f"http://127.0.0.1:{port}/", "nginx": proxies.our_nginx(port), "caddy": proxies.our_caddy(port),
+        "haproxy": proxies.our_haproxy(port, admin_port(sluice)),
+        "impatient": proxies.impatient_haproxy(port, round(CUT))}
+    proxies.wait()
+    patient = ("direct", "nginx", "caddy", "haproxy", "idle", "impatient")
+    doctors = {}
+    for name, url in urls.items():
+        options = ["--idle", IDLE if name in patient else SHORT] + (["--ca", trust] if url.startswith("https") else [])
+        doctors[name] = Doctor(url + "v1/chat/completions", *options)
+    plain, tls = f"http://127.0.0.1:{port}/stream", f"https://localhost:{secure}/stream"
+    doctors |= {
+        "words": Doctor(plain, "--idle", "0", json=False),
+        "http2": Doctor(plain, "--http2", "--idle", SHORT, "--duration", "2s"),
+        "insecure": Doctor(tls, "--idle", SHORT, "--insecure"),
+        "http1": Doctor(tls, "--idle", SHORT, "--http1.1", "--ca", trust),
+        "untrusted": Doctor(tls, "--idle", SHORT),
+        "keyed": Doctor(f"http://127.0.0.1:{keyed.port}/", "--probe-key", "s3cret", "--idle", SHORT),
+    }
+    return {name: doctor.report() for name, doctor in doctors.items()}
+
+
+def check(name, outcome, harmful=(), warnings=(), between=None):
+    report = reports()[name]
+    assert report.of("harmful") == sorted(harmful), f"{name}: {report}"
+    assert set(warnings) <= set(report.of("warning")), f"{name}: {report}"
+    assert report.status == outcome, f"{name}: {report}"
+    assert report.json["exact"] is True, f"{name}: {report}"
+    if between is not None:
+        assert report.json["between"] == between, f"{name}: {report}"
+    return report
+
+
+def test_nothing_in_between():
+    report = check("direct", 0, between=[])
+    assert report.of("warning") == [] and report.of("unknown") == [], report
+    assert any("nothing in between" in line for line in report.json["path"]), report
+
+
+def test_nginx_as_it_comes():
+    """It buffers, but for the header that Sluice sends: both are told."""
+    report = check("default", 0, warnings=["buffering_default", "http_to_sluice"], between=["nginx"])
+    assert report.verdict("buffering") == "well", report
+    assert report.findings["buffering_default"]["measured"]["saved_by"] == "X-Accel-Buffering", report
+    assert "proxy_buffering off" in report.advice("buffering_default"), report
+    assert "proxy_http_version 1.1" in report.advice("http_to_sluice"), report
+
+
+def test_nginx_that_buffers():
+    report = check("ignoring", 1, harmful=["buffering"], between=["nginx"])
+    assert "X-Accel-Buffering" in report.advice("buffering"), report
+    assert report.findings["buffering"]["measured"]["block_bytes"] in (4096, 8192), report
+
+
+def test_nginx_that_compresses():
+    report = check("gzip", 0, warnings=["compression"], between=["nginx"])
+    assert report.findings["compression"]["measured"] == {"coding": "gzip", "flushed": True}, report
+    assert "gzip off" in report.advice("compression"), report
+
+
+def test_nginx_that_cuts_silence():
+    report = check("idle", 1, harmful=["idle", "first_byte"], between=["nginx"])
+    assert CUT - 1 <= report.findings["idle"]["measured"]["cut_after_seconds"] <= CUT + 2, report
+    assert CUT - 1 <= report.findings["first_byte"]["measured"]["cut_after_seconds"] <= CUT + 2, report
+    assert "status 504" in report.findings["first_byte"]["message"], report
+    assert "FIN" in report.findings["idle"]["message"] and "keep it alive" in report.findings["idle"]["message"], report
+    assert "proxy_read_timeout" in report.advice("idle") and "keepalive:" in report.advice("idle"), report
+
+
+def test_haproxy_that_cuts_silence():
+    report = check("impatient", 1, harmful=["idle", "first_byte"], warnings=["buffering"])
+    assert CUT - 1 <= report.findings["idle"]["measured"]["cut_after_seconds"] <= CUT + 2, report
+    assert "timeout server" in report.advice("idle"), report
+    # Without `option http-no-delay` it lets events wait for each other, for up to 200 ms.
+    assert "http-no-delay" in report.advice("buffering"), report
+
+
+def test_nginx_that_keeps_a_leaving_from_sluice():
+    report = check("deaf", 1, harmful=["cancel"], between=["nginx"])
+    assert "proxy_ignore_client_abort off" in report.advice("cancel"), report
+
+
+def test_caddy_that_keeps_a_leaving_from_sluice():
+    report = check("detached", 1, harmful=["cancel"], between=["Caddy"])
+    assert "flush_interval" in report.advice("cancel"), report
+
+
+def test_nginx_that_changes_heads():
+    report = check("lying", 1, harmful=["headers"], between=["nginx"])
+    assert "text/html" in report.findings["headers"]["message"], report
+    assert "no-transform" in report.findings["headers"]["message"], report
+
+
+def test_caddy_that_compresses():
+    report = reports()["encode"]
+    assert report.json["between"] == ["Caddy"], report
+    # Its encoder keeps events until there are more of them.
+    assert report.of("harmful") == ["compression"] and "encode" in report.advice("compression"), report
+
+
+def test_our_nginx():
+    check_ours("nginx", ["nginx"])
+
+
+def test_our_haproxy():
+    check_ours("haproxy", [])
+
+
+def test_our_caddy():
+    check_ours("caddy", ["Caddy"])
+
+
+def check_ours(name, between):
+    report = check(name, 0, between=between)
+    assert report.of("warning") == [] and report.of("unknown") == [], report
+    assert report.json["path"][0].startswith("HTTP/2 over TLSv1.3"), report
+    assert report.json["path"][1].endswith("HTTP/1.1"), report
+    for finding in ("buffering", "buffering_default", "formats", "compression", "ending", "idle", "first_byte", "cancel",
+                    "client_address", "certificate"):
+        assert report.verdict(finding) == "well", f"{finding}: {report}"
+
+
+# The words, the probe's bounds, and how it fails
+
+
+def test_words():
+    report = reports()["words"]
+    assert report.status == 0 and "✓ buffering" in report.output, report
+    assert "Streams pass unharmed" in report.output and "/stream\n" in report.output, report
+    assert "idle" not in report.output, report
+
+
+def test_protocols():
+    report = check("http2", 0, between=[])
+    assert report.json["path"][0].startswith("HTTP/2 to"), report
+    assert report.verdict("duration") == "well" and report.verdict("cancel") == "well", report
+    assert check("insecure", 0).of("warning") == ["certificate"], reports()["insecure"]
+    assert check("http1", 0).of("warning") == ["http"], reports()["http1"]
+
+
+def test_who_may_probe():
+    # More streams are wanted than may run: what could not be looked at is told, and nothing is made up.
+    report = check("keyed", 0)
+    assert "idle" in report.of("unknown"), report
+    with Sluice(probed(probe=False)) as off, Sluice(probed(probe={"key": "s3cret"})) as keyed:
+        report = examine(f"http://127.0.0.1:{off.port}/nowhere")
+        assert report.status == 3 and "probe: on" in report.advice("status"), report
+        url = f"http://127.0.0.1:{keyed.port}/"
+        report = examine(url)
+        assert report.status == 3 and "--probe-key" in report.advice("status"), report
+        assert examine(url, "--probe-key", "s3creT").status == 3
+
+
+def test_usage():
+    for arguments in ([], ["nowhere"], ["http://a.example", "http://b.example"], ["http://a.example", "--header", "x"],
+                      ["http://a.example", "--http2", "--http1.1"], ["http://a.example", "--idle", "1h"]):
+        report = examine(*(arguments or [""]), json=False)
+        assert report.status == 2, f"{arguments}: {report}"
+
+
+def test_out_of_reach():
+    with Proxies() as proxies:
+        nowhere = proxies.port()
+        report = examine(f"http://127.0.0.1:{nowhere}/")
+        assert report.status == 3 and "refused" in report.findings["reach"]["message"], report
+        report = examine("http://nowhere.invalid/")
+        assert report.status == 3 and "resolved" in report.findings["reach"]["message"], report
+    report = reports()["untrusted"]
+    assert report.status == 3 and "certificate" in report.findings["reach"]["message"], report
+
+
+# Streams of others
+
+
+def stream_of(pieces, gap, head=HEAD % b"text/event-stream", first=0.0, ending=b"0\r\n\r\n"):
+    def script(connection, request):
+        time.sleep(first)
+        connection.sendall(head)
+        for piece in pieces:
+            connection.sendall(chunk(piece))
+            time.sleep(gap)
+        connection.sendall(ending)
+        return "close"
+    return script
+
+
+EVENTS = [b"data: %03d %s\n\n" % (number, b"x" * 90) for number in range(80)]
+WHOLE = b"".join(EVENTS)
+
+
+def foreign(script, *options):
+    with Peer(script) as peer:
+        report = examine(f"http://127.0.0.1:{peer.port}/v1/stream", *options)
+        assert report.json["exact"] is False, report
+        return report, peer.requests
+
+
+def test_a_stream_of_somebody_else():
+    report, requests = foreign(stream_of(EVENTS[:40], 0.03), "--data", '{"stream":true}', "--header", "X-Key: 1")
+    assert report.status == 0 and report.verdict("buffering") == "well", report
+    assert report.verdict("unknown") == "unknown", report
+    # It is asked once, and what it answers is looked at: a prompt costs money.
+    assert len(requests) == 1 and requests[0].startswith(b"POST /v1/stream "), requests
+    assert b"\r\nX-Key: 1\r\n" in requests[0] and requests[0].endswith(b'{"stream":true}'), requests
+
+
+def test_a_stream_that_comes_all_at_once():
+    report, _ = foreign(stream_of([WHOLE], 0, first=0.8))
+    assert report.status == 1 and report.of("harmful") == ["buffering"], report
+    assert "all at once" in report.findings["buffering"]["message"], report
+
+
+def test_a_stream_that_comes_in_blocks():
+    whole = WHOLE * 4
+    blocks = [whole[start:start + 4096] for start in range(0, len(whole), 4096)]
+    report, _ = foreign(stream_of(blocks, 0.15))
+    assert report.status == 1 and report.findings["buffering"]["measured"]["block_bytes"] == 4096, report
+
+
+def test_a_stream_that_is_cut():
+    report, _ = foreign(stream_of(EVENTS[:20], 0.02, ending=b""))
+    assert report.status == 1 and report.of("harmful") == ["ending"], report
+    assert "FIN" in report.findings["ending"]["message"], report
+
+
+def test_answers_that_are_no_streams():
+    moved = b"HTTP/1.1 308 Moved\r\nLocation: https://b.example/x\r\nContent-Length: 0\r\n\r\n"
+    with Peer(lambda connection, request: connection.sendall(moved)) as peer:
+        report = examine(f"http://127.0.0.1:{peer.port}/")
+        assert report.status == 3 and "https://b.example/x" in report.advice("redirect"), report
+    denied = b'HTTP/1.1 401 No\r\nContent-Length: 30\r\n\r\n{"error":{"message":"no key"}}'
+    with Peer(lambda connection, request: connection.sendall(denied)) as peer:
+        report = examine(f"http://127.0.0.1:{peer.port}/")
+        assert report.status == 3 and "status 401: no key" in report.findings["status"]["message"], report
+    # A stream that was made for another request's probe.
+    cached = b"HTTP/1.1 200 OK\r\nSluice-Probe: other\r\nAge: 3\r\nContent-Length: 0\r\n\r\n"
+    with Peer(lambda connection, request: connection.sendall(cached)) as peer:
+        report = examine(f"http://127.0.0.1:{peer.port}/")
+        assert report.status == 1 and report.of("harmful") == ["cache"], report
