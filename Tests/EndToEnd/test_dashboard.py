@@ -20,7 +20,10 @@ UNITS = {"short", "s", "bytes", "Bps", "reqps", "percentunit", "bool", "dateTime
 
 def exposed():
     """Names of all samples of a process that has just begun, by family."""
-    with Peer(lambda c, r: stream(c)) as peer, Sluice(config(peer.url, admin={"address": "127.0.0.1:0"})) as proxy:
+    # Its traces go nowhere, but are counted.
+    collector = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+    with Peer(lambda c, r: stream(c)) as peer, \
+            Sluice(config(peer.url, admin={"address": "127.0.0.1:0"}), environment=collector) as proxy:
         families = exposition.parse(ask(admin_port(proxy), "/metrics").body.decode())
     names = set()
     for name, family in families.items():

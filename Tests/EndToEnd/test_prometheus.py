@@ -20,6 +20,7 @@ from test_access import keys_file, line
 from test_dashboard import plain, queries
 from test_limits import Certificate
 from test_operator import admin_port, ask
+from trace_world import SERVER, Collector, traced
 
 BEARER = f"Authorization: Bearer {TOKEN}"
 KEY = "Authorization: Bearer sk-client"
@@ -103,6 +104,8 @@ def compare_with_the_document(families):
         assert name not in rows, f"{name} is there twice"
         is_model = more or name.startswith("gen_ai_") or name == "sluice_stream_largest_gap_seconds"
         rows[name] = kind, set(re.findall(r"`(\w+)`", labels)) | (own if is_model else set())
+    # Those of traces are there where traces are exported.
+    rows = {name: row for name, row in rows.items() if name in families or not name.startswith("sluice_trace_")}
     assert set(rows) == set(families), set(rows) ^ set(families)
     for name, (kind, labels) in rows.items():
         assert families[name].kind == ("gauge" if kind == "info" else kind), name
@@ -155,6 +158,27 @@ def test_exemplars_have_a_bound():
         models = {sample.labels["gen_ai_request_model"] for sample in durations.samples}
         told = {sample.labels["gen_ai_request_model"] for sample in durations.samples if sample.exemplar}
         assert len(models) == 70 and told == {f"model-{number}" for number in range(1, 65)}, told
+
+
+def test_exemplars_lead_to_the_spans_that_are_exported():
+    """No client names a trace: each is Sluice's own, and every bucket leads to a span that the collector has."""
+    with Peer(scripted) as peer, Collector() as collector, \
+            traced(collector, config(peer.url, admin={"address": "127.0.0.1:0"})) as proxy:
+        for _ in range(5):
+            assert fetch(proxy.port, "/text", say("hello")).complete
+        spans = {(span.trace, span.id): span for span in collector.wait(10) if span.kind == SERVER}
+        assert len(spans) == 5
+        text = ask(admin_port(proxy), "/metrics", headers=[f"Accept: {ACCEPTS[0]}"]).body.decode()
+        found = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.exemplar:
+                    labels = sample.exemplar.labels
+                    span = spans[labels["trace_id"], labels["span_id"]]
+                    found.setdefault(family.name, []).append((sample.exemplar.value, span))
+        assert set(found) >= {HISTOGRAM, "gen_ai_server_request_duration_seconds", "gen_ai_client_token_usage"}, found
+        for seconds, span in found["gen_ai_server_request_duration_seconds"]:
+            assert abs((span.end - span.start) / 1e9 - seconds) < SLACK, (seconds, span)
 
 
 # -- Prometheus' figures and the client's own
@@ -303,7 +327,7 @@ def check_exemplars(prometheus, own, waits, times):
 def check_dashboard(prometheus):
     """Each panel has something to show of so much traffic, but for those of what did not happen."""
     empty = {title for title, expression in queries() if not prometheus.values(plain(expression, "1m"))}
-    assert empty <= {"Reloads", "Starts"}, empty
+    assert empty <= {"Reloads", "Starts", "Spans", "Exports"}, empty
 
 
 def check_alerts(prometheus):
