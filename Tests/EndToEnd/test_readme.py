@@ -4,6 +4,7 @@ A command that stands in no table below fails the test: who writes one says here
 """
 
 import ast
+import concurrent.futures
 import contextlib
 import io
 import json
@@ -301,21 +302,34 @@ README = {
 }
 
 
+PACED = (ask_the_demo, example_pages, replay)
+
+
 def follow(page, table):
     wanted = commands(page)
     unknown = [command for command in wanted if command not in table]
     assert not unknown, f"{page} has commands that no test runs: {unknown}"
     assert set(table) == set(wanted), f"{page} has lost {set(table) - set(wanted)}"
+
+    def one(command):
+        began = time.monotonic()
+        try:
+            table[command](desk, command)
+            print(f"  {time.monotonic() - began:4.1f} s  {command}")
+        except BaseException:
+            print(f"  {page}: {command}")
+            raise
+
     with contextlib.ExitStack() as stack:
         desk = Desk(stack)
-        for command in wanted:
-            began = time.monotonic()
-            try:
-                table[command](desk, command)
-                print(f"  {time.monotonic() - began:4.1f} s  {command}")
-            except BaseException:
-                print(f"  {page}: {command}")
-                raise
+        # Those that only wait for the demo's pace do so beside the others.
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            waiting = [pool.submit(one, command) for command in wanted if table[command] in PACED]
+            for command in wanted:
+                if table[command] not in PACED:
+                    one(command)
+            for other in waiting:
+                other.result()
 
 
 def test_every_command_of_the_readme():
