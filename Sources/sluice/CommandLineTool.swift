@@ -60,7 +60,8 @@ enum CommandLineTool {
 
     private static func unknown(_ command: String) -> String {
         let known = [
-            "run", "healthcheck", "validate", "schema", "formats", "convert", "replay", "doctor", "key", "version", "help",
+            "run", "healthcheck", "validate", "schema", "formats", "convert", "replay", "doctor", "key", "version",
+            "help",
         ]
         let near = Names.nearest(to: command, in: known).map { " (did you mean '\($0)'?)" } ?? ""
         return "there is no command '\(command)'\(near)"
