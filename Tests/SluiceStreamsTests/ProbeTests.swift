@@ -21,7 +21,7 @@ import Testing
         "", "id=", "id=a b", "id=a1;events=", "id=a1;events=1x2", "id=a1;events=0x1x1", "id=a1;events=1x1x-1",
         "id=a1;what=1",
         "id=a1;framing=xml", "id=a1;wait=x", "id=a1;keepalive=1", "id=a1;events=2001x1x0", "id=a1;events=2x1x1000000",
-        "id=a1;silence=600001", "id=a1;events=99999999999x1x1", "events=1x1x1", "id=a1;events=1x1x1+",
+        "id=a1;silence=600001", "id=a1;events=99999999999x1x1", "events=1x1x1",
         "id=a1;wait=99999999999999999999",
     ])
     func whatIsNoPlanOrCostsTooMuch(text: String) { #expect(ProbePlan(text) == nil) }
