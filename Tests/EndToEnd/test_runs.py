@@ -251,6 +251,12 @@ def test_each_recorded_answer_is_the_same_here():
                 for entry in told[:4]:
                     assert entry == known[entry["workflow_id"]]
                 assert told[-1]["output"] == [{"name": "message", "type": "string", "is_list": False}]
+        # A task that is over, and its output alone.
+        name = begin(proxy.port, workflow_id="nonstream", input={"prompt": "case=basic"})
+        told, expected = over(proxy.port, name), json.loads(RECORDED["api-task-get"]["body"])
+        assert list(told) == list(expected) and told == {**expected, "task_id": name}
+        reply = ask(proxy.port, name, "?output_only=true")
+        assert (reply.status, json.loads(reply.body)) == (200, json.loads(RECORDED["api-task-get-output"]["body"]))
         # What a provider said, with its status, in place of 500 and a traceback.
         for name, status in STATUS_HERE.items():
             reply = replay(proxy.port, RECORDED[name])
@@ -370,6 +376,17 @@ def test_a_cancelled_task_stops_its_upstream():
         until(lambda: len(peer.requests) == 3, what="the upstream's request")
         assert ask(proxy.port, name, method="DELETE").status == 204
         until(lambda: peer.hangups == 3, what="the upstream's end")
+        # Over HTTP/2, where the stream of the answer is over long before the task is.
+        session = connect_http2(proxy.port)
+        body = {"input": "hi", "wait_for_completion": False}
+        begun = session.request(RUNS, body, fields=[("content-type", "application/json")]).wait_over()
+        name = json.loads(bytes(begun.body))["task_id"]
+        stream = session.request(f"/api/tasks/{name}?output_only=true")
+        stream.wait(lambda s: TOKENS[0].encode() in s.body, "a token")
+        reply = session.request(f"/api/tasks/{name}/cancel", method="POST").wait_over()
+        assert json.loads(bytes(reply.body))["status"] == "cancelled" and not stream.wait_over().complete
+        session.close()
+        until(lambda: peer.hangups == 4, what="the upstream's end")
         line = until(lambda: [e for e in proxy.exchanges() if e["end"] == "stopped"], what="a line")[0]
         assert line["status"] == 200
         reply = fetch(proxy.port, f"/api/tasks/{name}/resume", {"job_id": "x"}, headers=[JSON])
