@@ -16,6 +16,10 @@ from test_life import hangup
 ADMIN = {"admin": {"address": "127.0.0.1:0"}}
 
 
+def admin(proxy):
+    return int(until(lambda: events(proxy, "admin_listening"), what="admin")[0]["address"].rsplit(":", 1)[1])
+
+
 def content(bodies):
     """The last thing that each request says."""
     return [body["messages"][-1]["content"] for body in bodies]
@@ -318,6 +322,21 @@ def test_an_output_that_is_too_large_stops_its_provider():
             assert said["end"] == "limit_step_output_bytes" and not two.requests, said
 
 
+def test_what_steps_have_answered_is_in_the_buffers():
+    large = ["x" * 1000] * 1000
+    with Provider(openai(large)) as one, Held(openai(["Cats", "."])) as two:
+        with world({"one": one, "two": two}, top=ADMIN) as proxy:
+            before = metrics(proxy)["sluice_buffer_memory_bytes"]
+            stream = Stream(proxy.port, "/sse-text?prompt=x")
+            until(lambda: two.requests, what="step 2")
+            assert len(content(two.bodies)[0]) > 1_000_000
+            assert metrics(proxy)["sluice_buffer_memory_bytes"] > before + 1_000_000
+            assert metrics(proxy)['sluice_buffered_bytes{route="/sse-text"}'] >= 1_000_000
+            two.release(4)
+            assert stream.whole().complete
+            until(lambda: metrics(proxy)["sluice_buffer_memory_bytes"] < before + 500_000, what="nothing is held")
+
+
 def test_an_output_that_is_no_json_is_told():
     steps = [OUTLINE, {**ANSWER, "prompt": "${steps.outline.output.title}"}]
     with Provider(openai(["no json"])) as one, Provider(openai(["never"])) as two, world({"one": one, "two": two}, steps) as proxy:
@@ -347,6 +366,8 @@ def test_a_client_that_leaves_stops_the_step_that_runs():
                 stream = Stream(proxy.port, path, body)
                 one.release(2)
                 until(lambda: one.sent == 1, what="a part of step 1")
+                shown = json.loads(fetch(admin(proxy), "/streams").body)["streams"]
+                assert [(each["state"], each["upstream"]) for each in shown] == [("collecting_step", "one")], shown
                 stream.close()
                 until(lambda: one.hangups == 1, what="step 1 is stopped")
                 said = line(proxy)
