@@ -493,6 +493,23 @@ def test_a_connection_that_is_lost_in_step_one_is_resumed():
             assert len(one.requests) == 2
 
 
+def test_an_answer_that_is_stopped_or_cancelled_in_a_step():
+    with Held(openai(["paws"])) as one, Provider(openai(["never"])) as two:
+        with world({"one": one, "two": two}, resume={}, top=ADMIN) as proxy:
+            stream = Stream(proxy.port, "/sse-text?prompt=x&id=mine")
+            until(lambda: one.requests, what="step 1")
+            assert fetch(proxy.port, "/sse-text/mine", method="DELETE").status == 204
+            until(lambda: one.hangups == 1, what="step 1 is stopped")
+            assert stream.whole().status == 409
+            stream = Stream(proxy.port, "/chat", question())
+            until(lambda: len(one.requests) == 2, what="step 1")
+            live = json.loads(fetch(admin(proxy), "/streams").body)["streams"][0]["id"]
+            assert fetch(admin(proxy), f"/streams/{live}/cancel", b"").status == 200
+            until(lambda: one.hangups == 2, what="step 1 is stopped")
+            assert stream.whole().status == 503 and not two.requests
+            assert [each["end"] for each in proxy.exchanges() if each["method"] != "DELETE"] == ["stopped", "cancelled"]
+
+
 def test_smooth_and_compress():
     with Provider(openai(["paws"])) as one, Provider(openai(["Cats ", "and dogs."])) as two:
         with world({"one": one, "two": two}, smooth={"interval": "5ms"}, compress=["gzip"]) as proxy:
