@@ -6,8 +6,10 @@ import signal
 import time
 import zlib
 
+import retry_world
 from chain_world import ANSWER, DIALECTS, OUTLINE, Held, Provider, anthropic, ollama, openai, play, question, settings, ui, world
 from harness import HEAD, Sluice, chunk, event, fetch, reset, until
+from http2_peer import Http2Peer, connect_http2
 from life_world import events
 from resume_world import Stream, metrics
 from retry_world import NOBODY, closed_port, status
@@ -438,6 +440,30 @@ def test_each_step_has_its_own_time():
             assert stream.whole().complete and line(proxy)["end"] == "done"
             reply = fetch(proxy.port, "/sse-text?prompt=x")
             assert reply.status == 504 and line(proxy, 2)["end"] == "timeout_total", reply.raw
+
+
+def test_http2_on_both_sides():
+    def script(stream):
+        stream.wait_body()
+        if b"silence" in bytes(stream.body):
+            stream.wait_left()
+        else:
+            retry_world.tell(stream, "echo of " + stream.json["messages"][-1]["content"])
+
+    steps = [{"name": "a", "upstream": "u", "prompt": "${input}"}, {"name": "b", "upstream": "u", "prompt": "${steps.a.output}"}]
+    with Http2Peer(script) as peer:
+        made = settings({"u": (peer, "openai-chat", {"http": "2"})}, steps)
+        with Sluice(made) as proxy, connect_http2(proxy.port) as session:
+            answers = [session.request(f"/text?prompt={number}") for number in range(8)]
+            for number, each in enumerate(answers):
+                assert bytes(each.wait_over().body) == f"echo of echo of {number}".encode() and each.complete
+            # All steps of all chains share one connection.
+            assert len(peer.connections) == 1 and len(peer.streams) == 16
+            leaver = session.request("/text?prompt=silence")
+            until(lambda: len(peer.streams) == 17, what="step 1")
+            leaver.abort(8)
+            peer.streams[-1].wait_left()
+            assert line(proxy, 9)["end"] == "client_gone" and len(peer.streams) == 17
 
 
 def test_reload_and_drain_in_the_middle_of_a_chain():
