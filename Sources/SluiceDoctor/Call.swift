@@ -11,7 +11,8 @@ struct CallSettings {
     var version = Version.best
     /// nil: clear text.
     var tls: TLSContext?
-    var fields = HeaderFields()
+    /// In place of the URL's.
+    var authority: String?
     var method = "GET"
     var body: [UInt8] = []
     var connectTimeout = Interval.seconds(10)
@@ -124,7 +125,8 @@ final class Call: ConnectionDelegate, TimerHandler {
 
     private var head: RequestHead {
         RequestHead(
-            method: settings.method, target: settings.url.target, authority: settings.url.authority, fields: fields)
+            method: settings.method, target: settings.url.target,
+            authority: settings.authority ?? settings.url.authority, fields: fields)
     }
     private var length: BodyLength { settings.body.isEmpty ? .none : .fixed(settings.body.count) }
 

@@ -64,7 +64,7 @@ public struct Evidence: Sendable {
     public var cancellation: Cancellation?
     public var idle = Interval.zero
     public var duration = Interval.zero
-    /// Why no certificate is trusted here, where that was looked past.
+    /// Certificates were checked.
     public var isVerified = true
 
     public init() {}
@@ -89,6 +89,7 @@ public final class Examination {
         resolver = Resolver(loop: loop)
         settings = CallSettings(url: options.url)
         (settings.method, settings.body) = (options.method, options.body)
+        settings.authority = options.fields.last { $0.name.lowercased() == "host" }?.value
         switch options.version {
         case .best: settings.version = .best
         case .http1: settings.version = .http1
@@ -188,7 +189,7 @@ public final class Examination {
             fields.append("User-Agent", "sluice-doctor")
         }
         if !options.fields.contains(where: { $0.name.lowercased() == "accept" }) { fields.append("Accept", "*/*") }
-        for (name, value) in options.fields { fields.append(name, value) }
+        for (name, value) in options.fields where name.lowercased() != "host" { fields.append(name, value) }
         if let key = options.probeKey, options.asksForProbes { fields.append("Sluice-Probe-Key", key) }
         return fields
     }

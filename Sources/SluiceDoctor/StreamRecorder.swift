@@ -15,8 +15,9 @@ public struct StreamRecorder: ~Copyable {
     /// An unfinished line may hold so much; behind it nothing more is looked into.
     private static let lineLimit = 4 << 20
     private static let openingLimit = 512
-    /// Of a stream that goes on and on.
+    /// Of a stream that goes on and on; and of one that says it is a probe, and sends more than any would.
     private static let readLimit = 100_000
+    private static let eventLimit = 2 * ProbePlan.eventLimit
 
     public init(requested: Instant, plan: ProbePlan?) { observation = Observation(requested: requested, plan: plan) }
 
@@ -92,6 +93,7 @@ public struct StreamRecorder: ~Copyable {
             observation.opening += line.prefix(Self.openingLimit - observation.opening.count) + [ASCII.lf]
         }
         guard observation.plan != nil, observation.isProbe else { return count(line, at: now) }
+        guard observation.events.count + observation.comments.count < Self.eventLimit else { return }
         if line.first == ASCII.colon { return observation.comments.append(now) }
         let json = isEventSource && line.starts(with: "data: ".utf8) ? Array(line.dropFirst(6)) : line
         guard let event = JSONValue.parse(json), let number = event["n"]?.integer, let sent = event["t"]?.integer
@@ -127,9 +129,7 @@ public struct StreamRecorder: ~Copyable {
         if line.isEmpty || line == [ASCII.cr] {
             if lineHasData { eventCount += 1 }
             lineHasData = false
-        } else if line.first == ASCII.colon {
-            observation.comments.append(now)
-        } else {
+        } else if line.first != ASCII.colon {
             lineHasData = true
         }
     }

@@ -122,14 +122,17 @@ public struct RequestTarget: Sendable, Equatable {
     // MARK: - Query
 
     /// The pairs of the query in order, decoded as a form is (WHATWG URL §5.1): `+` is a space, an incomplete escape stays
-    /// as it is, invalid UTF-8 is repaired. Bounded by the target's own limit.
+    /// as it is, invalid UTF-8 is repaired. Bounded by the target's own limit; of a form's body, what stands behind as many pairs as
+    /// a target could hold is the last one's value.
     public func queryItems() -> [(name: String, value: String)] {
-        (query ?? "").utf8.split(separator: UInt8(ascii: "&")).map { pair in
+        (query ?? "").utf8.split(separator: UInt8(ascii: "&"), maxSplits: Self.pairLimit).map { pair in
             let equals = pair.firstIndex(of: UInt8(ascii: "="))
             let value = equals.map { pair[pair.index(after: $0)...] }
             return (Self.decodeForm(pair[..<(equals ?? pair.endIndex)]), value.map(Self.decodeForm) ?? "")
         }
     }
+
+    private static let pairLimit = 8192
 
     /// The first value of that name; empty if it stands without `=`.
     public func value(named name: String) -> String? { queryItems().first { $0.name == name }?.value }

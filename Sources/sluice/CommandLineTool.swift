@@ -24,10 +24,10 @@ enum CommandLineTool {
                                                     the same for the body of a request
           sluice replay FILE… --listen ADDRESS [--interval TIME] [--speed FACTOR] [--dialect DIALECT]
                                                     serve recorded streams as a provider would
-          sluice doctor URL [--idle TIME] [--duration TIME] [--json] [--http1.1 | --http2] [--ca FILE | --insecure] [--timeout TIME]
-                        [--method METHOD] [--header 'NAME: VALUE']… [--data BODY | @FILE] [--probe-key KEY] [--no-probe]
-                                                    what the way from here to URL does to streams, and what to change; exit code
-                                                    1 if it harms them, 3 if there is nothing to examine
+          sluice doctor URL [--idle TIME] [--duration TIME] [--timeout TIME] [--json] [--http1.1 | --http2]
+                [--ca FILE | --insecure] [--method METHOD] [--header 'NAME: VALUE']… [--data BODY | @FILE]
+                [--probe-key KEY] [--no-probe]            what the way from here to URL does to streams, and what to change;
+                                                    exit code 1 if it harms them, 3 if there is nothing to examine
           sluice key new [--name NAME]              make an API key: prints it, and its line for the file of `auth`
           sluice key hash [--name NAME]             the line for a key on standard input
           sluice version
@@ -60,7 +60,8 @@ enum CommandLineTool {
 
     private static func unknown(_ command: String) -> String {
         let known = [
-            "run", "healthcheck", "validate", "schema", "formats", "convert", "replay", "doctor", "key", "version", "help",
+            "run", "healthcheck", "validate", "schema", "formats", "convert", "replay", "doctor", "key", "version",
+            "help",
         ]
         let near = Names.nearest(to: command, in: known).map { " (did you mean '\($0)'?)" } ?? ""
         return "there is no command '\(command)'\(near)"

@@ -1,6 +1,7 @@
 import SluiceBytes
 import SluiceConfig
 import SluiceDoctor
+import SluiceIO
 import SluiceStreams
 
 /// `sluice doctor`: says what the way from here to a server does to streams. Exit codes: 0 nothing harmful, 1 something, 2 wrong usage,
@@ -70,8 +71,9 @@ struct DoctorCommand {
         do {
             evidence = try Examination(options).run()
         } catch {
+            // A file of certificates that is none; else the machine has no descriptor left.
             CommandLineTool.write("sluice: \(error)\n", to: 2)
-            return 3
+            return error is TLSError ? 2 : 3
         }
         let diagnosis = Diagnosis(evidence, of: options.url)
         var out = ByteQueue()

@@ -3,7 +3,7 @@
 import json
 import threading
 
-from harness import DONE, HEAD, Peer, Sluice, chunk, event, wait_closed
+from harness import HEAD, Peer, Sluice, chunk, event, wait_closed
 
 LINES = HEAD.replace(b"text/event-stream", b"application/x-ndjson")
 
@@ -113,8 +113,8 @@ def settings(upstreams, steps=(OUTLINE, ANSWER), routes=None, more_upstreams=Non
     """`upstreams`: a peer, or a peer with its dialect, or with changes too. Routes for the usual clients, all with these steps."""
     specs = {}
     for name, given in upstreams.items():
-        peer, dialect, more = (given if isinstance(given, tuple) else (given, "openai-chat")) + (
-            () if isinstance(given, tuple) and len(given) == 3 else ({},))
+        given = given if isinstance(given, tuple) else (given, "openai-chat")
+        peer, dialect, more = given if len(given) == 3 else (*given, {})
         url = peer if isinstance(peer, str) else peer.url
         if dialect == "ollama-chat":
             url = url.removesuffix("/v1")
@@ -141,7 +141,3 @@ def question(text="cats"):
 
 def ui(text="cats"):
     return {"id": "chat-1", "messages": [{"id": "m1", "role": "user", "parts": [{"type": "text", "text": text}]}]}
-
-
-__all__ = ["ANSWER", "DIALECTS", "DONE", "OUTLINE", "Held", "Provider", "anthropic", "ollama", "openai", "play", "question",
-           "settings", "ui", "world"]

@@ -6,14 +6,20 @@ import signal
 import time
 import zlib
 
+import retry_world
 from chain_world import ANSWER, DIALECTS, OUTLINE, Held, Provider, anthropic, ollama, openai, play, question, settings, ui, world
 from harness import HEAD, Sluice, chunk, event, fetch, reset, until
+from http2_peer import Http2Peer, connect_http2
 from life_world import events
 from resume_world import Stream, metrics
 from retry_world import NOBODY, closed_port, status
 from test_life import hangup
 
 ADMIN = {"admin": {"address": "127.0.0.1:0"}}
+
+
+def admin(proxy):
+    return int(until(lambda: events(proxy, "admin_listening"), what="admin")[0]["address"].rsplit(":", 1)[1])
 
 
 def content(bodies):
@@ -318,6 +324,21 @@ def test_an_output_that_is_too_large_stops_its_provider():
             assert said["end"] == "limit_step_output_bytes" and not two.requests, said
 
 
+def test_what_steps_have_answered_is_in_the_buffers():
+    large = ["x" * 1000] * 1000
+    with Provider(openai(large)) as one, Held(openai(["Cats", "."])) as two:
+        with world({"one": one, "two": two}, top=ADMIN) as proxy:
+            before = metrics(proxy)["sluice_buffer_memory_bytes"]
+            stream = Stream(proxy.port, "/sse-text?prompt=x")
+            until(lambda: two.requests, what="step 2")
+            assert len(content(two.bodies)[0]) > 1_000_000
+            assert metrics(proxy)["sluice_buffer_memory_bytes"] > before + 1_000_000
+            assert metrics(proxy)['sluice_buffered_bytes{route="/sse-text"}'] >= 1_000_000
+            two.release(4)
+            assert stream.whole().complete
+            until(lambda: metrics(proxy)["sluice_buffer_memory_bytes"] < before + 500_000, what="nothing is held")
+
+
 def test_an_output_that_is_no_json_is_told():
     steps = [OUTLINE, {**ANSWER, "prompt": "${steps.outline.output.title}"}]
     with Provider(openai(["no json"])) as one, Provider(openai(["never"])) as two, world({"one": one, "two": two}, steps) as proxy:
@@ -347,6 +368,8 @@ def test_a_client_that_leaves_stops_the_step_that_runs():
                 stream = Stream(proxy.port, path, body)
                 one.release(2)
                 until(lambda: one.sent == 1, what="a part of step 1")
+                shown = json.loads(fetch(admin(proxy), "/streams").body)["streams"]
+                assert [(each["state"], each["upstream"]) for each in shown] == [("collecting_step", "one")], shown
                 stream.close()
                 until(lambda: one.hangups == 1, what="step 1 is stopped")
                 said = line(proxy)
@@ -419,6 +442,30 @@ def test_each_step_has_its_own_time():
             assert reply.status == 504 and line(proxy, 2)["end"] == "timeout_total", reply.raw
 
 
+def test_http2_on_both_sides():
+    def script(stream):
+        stream.wait_body()
+        if b"silence" in bytes(stream.body):
+            stream.wait_left()
+        else:
+            retry_world.tell(stream, "echo of " + stream.json["messages"][-1]["content"])
+
+    steps = [{"name": "a", "upstream": "u", "prompt": "${input}"}, {"name": "b", "upstream": "u", "prompt": "${steps.a.output}"}]
+    with Http2Peer(script) as peer:
+        made = settings({"u": (peer, "openai-chat", {"http": "2"})}, steps)
+        with Sluice(made) as proxy, connect_http2(proxy.port) as session:
+            answers = [session.request(f"/text?prompt={number}") for number in range(8)]
+            for number, each in enumerate(answers):
+                assert bytes(each.wait_over().body) == f"echo of echo of {number}".encode() and each.complete
+            # All steps of all chains share one connection.
+            assert len(peer.connections) == 1 and len(peer.streams) == 16
+            leaver = session.request("/text?prompt=silence")
+            until(lambda: len(peer.streams) == 17, what="step 1")
+            leaver.abort(8)
+            peer.streams[-1].wait_left()
+            assert line(proxy, 9)["end"] == "client_gone" and len(peer.streams) == 17
+
+
 def test_reload_and_drain_in_the_middle_of_a_chain():
     with Held(openai(["paws"])) as one, Held(openai(["Cats", "."])) as two, Provider(openai(["other"])) as three:
         with world({"one": one, "two": two}, top=ADMIN) as proxy:
@@ -470,6 +517,23 @@ def test_a_connection_that_is_lost_in_step_one_is_resumed():
             two.release(5)
             assert b"Cats" in stream.whole().body and b"Cats" in joined.whole().body
             assert len(one.requests) == 2
+
+
+def test_an_answer_that_is_stopped_or_cancelled_in_a_step():
+    with Held(openai(["paws"])) as one, Provider(openai(["never"])) as two:
+        with world({"one": one, "two": two}, resume={}, top=ADMIN) as proxy:
+            stream = Stream(proxy.port, "/sse-text?prompt=x&id=mine")
+            until(lambda: one.requests, what="step 1")
+            assert fetch(proxy.port, "/sse-text/mine", method="DELETE").status == 204
+            until(lambda: one.hangups == 1, what="step 1 is stopped")
+            assert stream.whole().status == 409
+            stream = Stream(proxy.port, "/chat", question())
+            until(lambda: len(one.requests) == 2, what="step 1")
+            live = json.loads(fetch(admin(proxy), "/streams").body)["streams"][0]["id"]
+            assert fetch(admin(proxy), f"/streams/{live}/cancel", b"").status == 200
+            until(lambda: one.hangups == 2, what="step 1 is stopped")
+            assert stream.whole().status == 503 and not two.requests
+            assert [each["end"] for each in proxy.exchanges() if each["method"] != "DELETE"] == ["stopped", "cancelled"]
 
 
 def test_smooth_and_compress():

@@ -84,7 +84,7 @@ def is_asked(project):
 
 def is_read_on(project, sluice):
     """Begun at one Sluice, read on at the next, which has nothing of it but what Redis keeps."""
-    ask = lambda *headers: fetch(project.port, "/stream?prompt=hi", headers=["Accept: text/event-stream", *headers])
+    ask = lambda *headers: fetch(project.port, "/stream?prompt=emoji", headers=["Accept: text/event-stream", *headers])
     whole = ask()
     first = re.search(rb"^id: (\S+)$", whole.body, re.MULTILINE)[1].decode()
     assert sluice.stop() == 0

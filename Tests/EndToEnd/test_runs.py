@@ -251,6 +251,12 @@ def test_each_recorded_answer_is_the_same_here():
                 for entry in told[:4]:
                     assert entry == known[entry["workflow_id"]]
                 assert told[-1]["output"] == [{"name": "message", "type": "string", "is_list": False}]
+        # A task that is over, and its output alone.
+        name = begin(proxy.port, workflow_id="nonstream", input={"prompt": "case=basic"})
+        told, expected = over(proxy.port, name), json.loads(RECORDED["api-task-get"]["body"])
+        assert list(told) == list(expected) and told == {**expected, "task_id": name}
+        reply = ask(proxy.port, name, "?output_only=true")
+        assert (reply.status, json.loads(reply.body)) == (200, json.loads(RECORDED["api-task-get-output"]["body"]))
         # What a provider said, with its status, in place of 500 and a traceback.
         for name, status in STATUS_HERE.items():
             reply = replay(proxy.port, RECORDED[name])
@@ -360,14 +366,27 @@ def test_a_cancelled_task_stops_its_upstream():
         assert ask(proxy.port, name, "/cancel").status == 405
         # Without waiting for it; and with a body, as clients that always send one do.
         name = begin(proxy.port)
+        until(lambda: len(peer.requests) == 2, what="the upstream's request")
         reply = fetch(proxy.port, f"/api/tasks/{name}/cancel?wait_for_completion=false", {}, headers=[JSON])
         assert json.loads(reply.body)["status"] == "cancelling"
         assert over(proxy.port, name)["status"] == "cancelled"
         until(lambda: peer.hangups == 2, what="the upstream's end")
         # A task that is deleted stops as well.
         name = begin(proxy.port)
+        until(lambda: len(peer.requests) == 3, what="the upstream's request")
         assert ask(proxy.port, name, method="DELETE").status == 204
         until(lambda: peer.hangups == 3, what="the upstream's end")
+        # Over HTTP/2, where the stream of the answer is over long before the task is.
+        session = connect_http2(proxy.port)
+        body = {"input": "hi", "wait_for_completion": False}
+        begun = session.request(RUNS, body, fields=[("content-type", "application/json")]).wait_over()
+        name = json.loads(bytes(begun.body))["task_id"]
+        stream = session.request(f"/api/tasks/{name}?output_only=true")
+        stream.wait(lambda s: TOKENS[0].encode() in s.body, "a token")
+        reply = session.request(f"/api/tasks/{name}/cancel", method="POST").wait_over()
+        assert json.loads(bytes(reply.body))["status"] == "cancelled" and not stream.wait_over().complete
+        session.close()
+        until(lambda: peer.hangups == 4, what="the upstream's end")
         line = until(lambda: [e for e in proxy.exchanges() if e["end"] == "stopped"], what="a line")[0]
         assert line["status"] == 200
         reply = fetch(proxy.port, f"/api/tasks/{name}/resume", {"job_id": "x"}, headers=[JSON])
@@ -473,7 +492,8 @@ def test_any_replica_knows_a_task():
     with Gated(1, TOKENS) as peer, Redis() as redis, replica(peer, redis) as one, replica(peer, redis) as two:
         all_up(one, two)
         name, stopped = begin(one.port), begin(one.port, workflow_id="chat-json")
-        until(lambda: ask(two.port, name).status == 200, what="the task")
+        # Whoever knows a name finds it anywhere, at once.
+        assert state(two.port, name)["status"] == "processing"
         assert state(two.port, stopped) == {"task_id": stopped, "status": "processing", "workflow_id": "chat-json"}
         readers = [Stream(port, f"/api/tasks/{name}?output_only=true").until(TOKENS[0].encode())
                    for port in (one.port, two.port)]
@@ -492,11 +512,17 @@ def test_any_replica_knows_a_task():
         assert ask(two.port, name, "?output_only=true").body == readers[0].body
         assert ask(two.port, name, method="DELETE").status == 204
         until(lambda: ask(two.port, name).status == 404, what="its end")
+    # Without Redis the process itself knows it.
+    with Gated(None, TOKENS) as peer, Redis() as redis, replica(peer, redis) as one:
+        all_up(one)
+        redis.kill()
+        assert over(one.port, begin(one.port))["output"] == TEXT
     # A process that is gone leaves a task that has failed.
     with Gated(1, TOKENS) as peer, Redis() as redis, replica(peer, redis) as one, replica(peer, redis) as two:
         all_up(one, two)
-        name = begin(one.port)
-        reader = Stream(two.port, f"/api/tasks/{name}?output_only=true").until(TOKENS[0].encode())
+        for _ in range(20):
+            name = begin(one.port)
+            reader = Stream(two.port, f"/api/tasks/{name}?output_only=true").until(TOKENS[0].encode())
         one.process.kill()
         assert not reader.whole(30).complete
         redis.kill()

@@ -10,9 +10,7 @@ import Testing
             routes: [{path: /a, request: openai-chat, response: openai-chat, upstream: u}]
             \(probe)
             """
-        return try ConfigurationLoader.load(
-            text: Array(text.utf8), file: "test.yaml", environment: ["KEY": "k"],
-            readFile: { _ in Array("from a file\n".utf8) })
+        return try ConfigurationLoader.parse(text: Array(text.utf8), file: "test.yaml", environment: ["KEY": "k"])
     }
 
     private func faults(_ probe: String) -> [String] {
@@ -33,7 +31,6 @@ import Testing
 
     @Test func readsItsKeyAndItsBound() throws {
         #expect(try load("probe: {key: \"${KEY}\", concurrent: 3}").probe == ProbeSpec(key: Secret("k"), concurrent: 3))
-        #expect(try load("probe: {key: {file: k}}").probe?.key == Secret("from a file"))
     }
 
     @Test func reportsFaults() {

@@ -43,6 +43,9 @@ import Testing
         #expect(target.value(named: "none") == nil)
         #expect(RequestTarget("/?a=%ff").value(named: "a") == "\u{FFFD}")
         #expect(RequestTarget("/").queryItems().isEmpty)
+        // A form can be as large as a body may be.
+        let many = RequestTarget("/?" + String(repeating: "a&", count: 20_000)).queryItems()
+        #expect(many.count == 8193 && many.last?.name.hasPrefix("a&a&") == true)
         #expect(RequestTarget("/?a=%41").value(named: "a") == "A")
     }
 }

@@ -85,7 +85,8 @@ import Testing
                 == "Invalid request body: 'input[image]' is a file, which no workflow here takes")
         #expect(refusal(body, "multipart/form-data").contains("boundary"))
         #expect(refusal(body, "multipart/form-data; boundary=C").contains("boundary"))
-        #expect(refusal("--B\r\n\r\nx\r\n--B--", type).contains("no name"))
+        #expect(refusal("--B\r\nContent-Type: a\r\n\r\nx\r\n--B--", type).contains("no name"))
+        #expect(refusal("--B\r\n\r\nx\r\n--B--", type).contains("no head"))
         #expect(refusal("--B\r\nx", type).contains("does not end"))
         // Whatever the length at which it stops: an answer, and no trap.
         let bytes = Array(body.utf8)

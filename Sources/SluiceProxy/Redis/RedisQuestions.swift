@@ -49,6 +49,12 @@ extension RedisStore {
         if RedisKeys.isID(id) { RedisStop(id, self).ask() }
     }
 
+    /// Redis answers in order: what it was told before it is asked this, it has done by then.
+    func whenKnown(_ id: String, _ then: @escaping () -> Void) {
+        let isAsked = commands.send(["HMGET", .text(keys.record(id)), "state"]) { _ in then() }
+        if !isAsked { loop.afterTurn(then) }
+    }
+
     func isRead(_ id: String, _ answer: @escaping (Bool) -> Void) {
         let isAsked = commands.send(["PUBSUB", "NUMSUB", .text(keys.news(id))]) { result in
             guard case .success(let value) = result, let counts = value.elements(2),

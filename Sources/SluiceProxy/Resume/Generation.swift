@@ -37,6 +37,8 @@ final class Generation: ClientStream, TimerHandler {
     private var excessBytes = 0
     private var isReleased = false
     private let isTask: Bool
+    /// Tells the client of a task what it is called.
+    private var unanswered: (() -> Void)?
     private var reportedBytes = 0
     var isDrainedDue = false
 
@@ -174,10 +176,22 @@ final class Generation: ClientStream, TimerHandler {
 
     // MARK: - The first client
 
+    /// Of a task: its client is told the name when whoever is asked for it next will know it.
+    func answerClient(_ answer: @escaping () -> Void) {
+        guard let store else { return answer() }
+        unanswered = answer
+        store.whenKnown(facts.id) { [self] in
+            let answer = unanswered
+            unanswered = nil
+            answer?()
+        }
+    }
+
     func clientDrained() { original?.subscription?.resume() }
 
     /// It closed, or was reset; the answer goes on.
     func clientLeft() {
+        unanswered = nil
         original?.compressed?.release()
         original?.subscription?.cancel()
     }

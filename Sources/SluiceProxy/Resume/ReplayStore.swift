@@ -66,6 +66,8 @@ protocol ReplayStore: AnyObject {
     func follow(_ id: String, from position: Int, _ reader: any ReplayReader) -> any ReplaySubscription
     /// Has the process that makes it stop its upstream and end it; one that has ended is forgotten.
     func stop(_ id: String)
+    /// Calls `then` once, later: when others know that it has begun, or cannot be told so.
+    func whenKnown(_ id: String, _ then: @escaping () -> Void)
     /// Calls `answer` once, later: whether anybody reads it by way of the store.
     func isRead(_ id: String, _ answer: @escaping (Bool) -> Void)
 }

@@ -73,7 +73,7 @@ extension Exchange {
             worker.shared.generations.endTask()
             return refuseTask(Limit("resume_buffers", limits.resumeBuffers), "there is no room for another task")
         }
-        answerPending(run)
+        made.answerClient(pendingAnswer(run))
         (generation, client) = (made, made)
         record.generation = facts.id
         record.task = run.answer.taskID
@@ -87,16 +87,19 @@ extension Exchange {
         return false
     }
 
-    private func answerPending(_ run: Run) {
+    private func pendingAnswer(_ run: Run) -> () -> Void {
         var body = ByteQueue()
         run.answer.openState("pending", into: &body)
         body.append(ASCII.rightBrace)
-        let head = ResponseFields.document(record.requestID, HeaderFields(), route)
-        client.sendHead(withOwnFields(head), length: .fixed(body.count))
-        var bytes = ByteQueue()
-        let mark = client.openBody(in: &bytes)
-        bytes.append(body.span)
-        client.flushBody(mark, &bytes, isLast: true)
+        let text = body.withUnsafeBytes { Array($0) }
+        let (client, head) = (client, withOwnFields(ResponseFields.document(record.requestID, HeaderFields(), route)))
+        return {
+            client.sendHead(head, length: .fixed(text.count))
+            var bytes = ByteQueue()
+            let mark = client.openBody(in: &bytes)
+            bytes.append(text)
+            client.flushBody(mark, &bytes, isLast: true)
+        }
     }
 
     /// A client has asked for the task's end, by another request.

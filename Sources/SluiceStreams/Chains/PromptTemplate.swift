@@ -22,9 +22,12 @@ public struct PromptTemplate: Equatable, Sendable {
     }
 
     private(set) var parts: [Part] = []
+    /// As it stands in the file.
+    public let source: String
 
     /// `variable` knows what the environment has for all other names: `HOME`, or `HOME:-/root`. `$$` is one dollar.
     public init(_ text: String, variable: (Substring) throws(TemplateFault) -> String) throws(TemplateFault) {
+        source = text
         var literal = ""
         var rest = Substring(text)
         while let dollar = rest.firstIndex(of: "$") {
@@ -87,6 +90,11 @@ public struct PromptTemplate: Equatable, Sendable {
         }
         return .text(out)
     }
+}
+
+/// What the environment has put in may be secret: whoever looks at a configuration sees what stands in its file.
+extension PromptTemplate: CustomReflectable {
+    public var customMirror: Mirror { Mirror(self, children: ["source": source], displayStyle: .struct) }
 }
 
 /// What a template can name.

@@ -1,7 +1,7 @@
 /// A body for an upstream that does not speak the client's language.
 enum TranslatedBody {
     static func write(
-        _ request: ChatRequest, _ dialect: Dialect, _ rules: RequestRules, _ result: inout TranslatedRequest
+        _ request: consuming ChatRequest, _ dialect: Dialect, _ rules: RequestRules, _ result: inout TranslatedRequest
     ) throws(RequestError) -> JSONObject {
         var request = request
         // What is unknown and may not be left out is the better reason, and is told below.

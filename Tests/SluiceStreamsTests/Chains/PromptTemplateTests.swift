@@ -47,6 +47,12 @@ import Testing
         #expect(try expanded("${input.a}${input.b}", halves) == .text(Array("${input.secret}".utf8)))
     }
 
+    @Test func whatTheEnvironmentHasIsNotShown() throws {
+        var shown = ""
+        dump(try template("x ${HOME} ${input}"), to: &shown)
+        #expect(shown.contains("x ${HOME} ${input}") && !shown.contains("/root"))
+    }
+
     @Test func whatIsMissingIsNamed() throws {
         #expect(try expanded("${input.a.b[2]}", [:]) == .missing(.input(["a", "b", "2"])))
         #expect("\(TemplateSubject.input(["a", "b", "2"]))" == "input.a.b[2]")
