@@ -18,7 +18,7 @@ final class ExchangeTrace {
     ) {
         server = ServerFacts(
             traceID: context.traceID, spanID: span, parentID: context.parentID, state: state, flags: context.bits,
-            start: now, method: record.method)
+            start: now, method: String(record.method.prefix(32)))
         (flags, self.propagates) = (context.flags, propagates)
     }
 

@@ -32,7 +32,7 @@ struct SpanBuilder {
             // A name has few values (HTTP conventions, "Name").
             span.name = (isKnown ? facts.method : "HTTP") + (facts.route.isEmpty ? "" : " " + facts.route)
             span.set("http.request.method", method)
-            if !isKnown { span.set("http.request.method_original", String(facts.method.prefix(32))) }
+            if !isKnown { span.set("http.request.method_original", facts.method) }
             span.set("http.route", facts.route)
             span.set("url.scheme", facts.isTLS ? "https" : "http")
             if facts.path != "-" { span.set("url.path", facts.path) }
