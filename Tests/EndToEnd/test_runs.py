@@ -484,9 +484,9 @@ class KeyedSluice(Sluice):
 
 
 def test_any_replica_knows_a_task():
-    def replica(peer, redis):
+    def replica(peer, redis, patience="5s"):
         made = routes(resume={"store": "redis", "ttl": "60s"})
-        where = {"url": redis.url, "timeouts": {"connect": "5s", "reply": "5s"}}
+        where = {"url": redis.url, "timeouts": {"connect": patience, "reply": patience}}
         return Sluice(settings(peer, made, workers=2, redis=where, admin={"address": "127.0.0.1:0"}))
 
     with Gated(1, TOKENS) as peer, Redis() as redis, replica(peer, redis) as one, replica(peer, redis) as two:
@@ -513,8 +513,17 @@ def test_any_replica_knows_a_task():
         assert ask(two.port, name, method="DELETE").status == 204
         until(lambda: ask(two.port, name).status == 404, what="its end")
     # Without Redis the process itself knows it.
-    with Gated(None, TOKENS) as peer, Redis() as redis, replica(peer, redis) as one:
+    with Gated(None, TOKENS) as peer, Redis() as redis, replica(peer, redis, "1s") as one:
         all_up(one)
+        redis.freeze()
+        # Nobody is waited for longer than a reply may take; who leaves meanwhile does no harm.
+        asked = [Stream(one.port, RUNS, {"input": "hi", "wait_for_completion": False}, headers=[JSON]) for _ in range(8)]
+        until(lambda: len(peer.requests) == 8, what="the upstream's requests")
+        for stream in asked[::2]:
+            stream.close()
+        for stream in asked[1::2]:
+            told = json.loads(stream.whole().body)
+            assert told["status"] == "pending"
         redis.kill()
         assert over(one.port, begin(one.port))["output"] == TEXT
     # A process that is gone leaves a task that has failed.
