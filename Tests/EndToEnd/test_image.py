@@ -301,7 +301,7 @@ def test_process_1_waits_for_orphans():
     own["upstreams"]["u"] = {
         "url": "http://127.0.0.1:9100/v1", "dialect": "openai-chat",
         "process": {"command": ["/sluice", "run", "--listen", "127.0.0.1:9100"], "output": "discard", "restart": "always",
-                    "backoff": "50ms", "environment": {"SLUICE_CONFIG": ""}}}
+                    "backoff": "50ms"}}
     with serve(own) as container:
         container.wait_for("listening")
         port = container.port(8080)

@@ -115,12 +115,14 @@ final class ProcessRunner: TimerHandler, SupervisedProcessDelegate {
         }
     }
 
-    /// The proxy's own, but for what a service manager says to it alone, and the configured one.
+    /// The proxy's own, but for what a service manager says to it alone and what it is to serve itself (the process may be another
+    /// Sluice), and the configured one.
     private var environment: [String] {
         let own = board.spec.environment
         let hidden =
             own.map(\.name) + [
                 "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
+                "SLUICE_CONFIG", "SLUICE_LISTEN",
             ]
         let inherited = ChildProcess.environment().filter { entry in
             !hidden.contains { entry.hasPrefix($0 + "=") }
