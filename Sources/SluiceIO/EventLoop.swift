@@ -248,6 +248,9 @@ public final class EventLoop {
     /// Seconds since 1970, for what people and providers call time.
     public static func unixTime() -> Int { time(nil) }
 
+    /// The same as the kernel of this loop has it.
+    public func unixTime() -> Int { kernel.unixTime() }
+
     /// The clock as it is at this moment, and not when the turn began.
     public func readClock() -> Instant { kernel.clock() }
 

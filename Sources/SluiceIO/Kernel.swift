@@ -19,6 +19,8 @@ package struct CallResult {
 package protocol Kernel: AnyObject {
     /// The monotonic clock.
     func clock() -> Instant
+    /// The time of day, in seconds since 1970.
+    func unixTime() -> Int
 
     /// epoll_create1, epoll_ctl and epoll_wait. `key` comes back with each event of the descriptor.
     func makePoll() -> CallResult
@@ -58,6 +60,7 @@ package final class LinuxKernel: Kernel, Sendable {
     private static func result(_ value: Int32) -> CallResult { result(Int(value)) }
 
     package func clock() -> Instant { EventLoop.clock() }
+    package func unixTime() -> Int { EventLoop.unixTime() }
 
     package func makePoll() -> CallResult { Self.result(epoll_create1(Int32(EPOLL_CLOEXEC))) }
 

@@ -1,19 +1,19 @@
 import SluiceBytes
 import SluiceConfig
-import SluiceIO
 import SluiceStreams
 
 /// Chooses how an upstream's answer becomes the client's.
 enum AnswerBridge {
     /// For an upstream that answers in the stream that its dialect defines. Where the client speaks that dialect itself the bytes
-    /// are relayed, and the decoder watches.
+    /// are relayed, and the decoder watches. `unixTime`: when the answer was made, if the upstream does not say.
     static func make(
         _ expectation: UpstreamRequest.Expectation, _ endpoint: UpstreamEndpoint, route: RouteEntry,
-        requestID: String, limits: Limits
+        requestID: String, at unixTime: Int, limits: Limits
     ) -> StreamBridge {
         let wire = endpoint.spec.wire
         let decoder = wire.makeDecoder(eventBytes: limits.eventBytes)
-        let options = options(expectation, endpoint, route, requestID)
+        var options = options(expectation, endpoint, route, requestID)
+        options.created = unixTime
         guard let encoder = StreamEncoders.make(expectation.format, options: options) else {
             return StreamBridge(relaying: decoder)
         }
@@ -42,7 +42,6 @@ enum AnswerBridge {
         var options = EncoderOptions()
         options.id = expectation.format.idPrefix + requestID
         options.model = expectation.model
-        options.created = EventLoop.unixTime()
         options.includeUsage = expectation.includeUsage
         options.isDocument = !expectation.wantsStream
         options.isArray = expectation.wantsArray

@@ -82,7 +82,7 @@ extension Exchange {
         return authenticator.judge(
             head, query: access.queryKeys, certificate: certificate,
             usesCookie: authenticator.usesCookie(head, isTLS: client.isTLS, cors: access.cors),
-            at: EventLoop.unixTime())
+            at: worker.loop.unixTime())
     }
 
     /// Tells the same whatever was wrong with the credentials; the log has the reason.
@@ -138,7 +138,7 @@ extension Exchange {
                 rules.map { (rule: $0, subject: RateSubject($0, identity, address)) }, bytes: bytes, at: now)
             charges = taken.map(\.charge)
             if charges.contains(where: { $0.rule.tokens != nil }) { nextCharge = Self.chargeStep }
-            limitFields = RateFields.make(taken, isAnthropic: isAnthropic, at: EventLoop.unixTime())
+            limitFields = RateFields.make(taken, isAnthropic: isAnthropic, at: worker.loop.unixTime())
             return true
         } catch {
             refuse(error, route, isAnthropic)
@@ -148,7 +148,7 @@ extension Exchange {
 
     private func refuse(_ refusal: RateLimiter.Refusal, _ route: RouteEntry, _ isAnthropic: Bool) {
         tellErrors(of: route)
-        limitFields = RateFields.make(refusal, isAnthropic: isAnthropic, at: EventLoop.unixTime())
+        limitFields = RateFields.make(refusal, isAnthropic: isAnthropic, at: worker.loop.unixTime())
         worker.metrics.rateLimited += 1
         let limit: String =
             switch refusal.reason {

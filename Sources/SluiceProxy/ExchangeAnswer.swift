@@ -71,7 +71,8 @@ extension Exchange {
             return
         }
         bridge = AnswerBridge.make(
-            expectation, endpoint, route: route, requestID: record.requestID, limits: limits)
+            expectation, endpoint, route: route, requestID: record.requestID, at: worker.loop.unixTime(),
+            limits: limits)
         keepTranscript()
     }
 

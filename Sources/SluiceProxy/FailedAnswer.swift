@@ -30,7 +30,7 @@ extension Exchange {
         var failed = FailedAnswer(
             error: ProxyError(.status(status), .upstream, said ?? "upstream answered with status \(status)"))
         failed.fields = ResponseFields.passedOn(fields)
-        failed.retryAfter = RetryAfter.read(fields, unixTime: EventLoop.unixTime())
+        failed.retryAfter = RetryAfter.read(fields, unixTime: worker.loop.unixTime())
         let isOwnDialect = pool.map { AnswerBridge.isRelayed(expectation, $0.endpoint) } ?? false
         // OpenAI's errors are those of its whole family, and of the formats of no provider.
         let isOwnShape =

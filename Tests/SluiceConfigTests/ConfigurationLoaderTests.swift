@@ -29,7 +29,7 @@ private let listeners = "listeners: [{address: ':0'}]\n"
     @Test func theReferenceFileLoadsAndNamesEveryKey() throws {
         let path = root.appending(path: "Config/sluice.yaml").path()
         let configuration = try ConfigurationLoader.load(path: path, environment: [:])
-        #expect(configuration.routes.count == 4)
+        #expect(configuration.routes.count == 5)
         #expect(configuration.upstreams.map(\.name) == ["openai", "bedrock", "local", "fleet"])
         var limits = Limits()
         limits.bufferedBytes = 512 << 20

@@ -99,6 +99,7 @@ final class SimulatedKernel: Kernel {
     // MARK: - Clock and epoll
 
     func clock() -> Instant { timeline.instant }
+    func unixTime() -> Int { 1_800_000_000 + Int(truncatingIfNeeded: timeline.instant.nanoseconds / 1_000_000_000) }
 
     func makePoll() -> CallResult { .success(Int(open(.poll))) }
 
