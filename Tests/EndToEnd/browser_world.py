@@ -386,7 +386,8 @@ class World:
         named = {"model": {"url": self.model.url, "dialect": "openai-chat"},
                  "site": {"url": self.sites["h1"].peer.url, "dialect": "raw"}, **(upstreams or {})}
         page = {"path": "/site/*", "request": "passthrough", "response": "passthrough", "upstream": "site"}
-        routes = [{"upstream": "model", **route} for route in (routes(self) if callable(routes) else routes)]
+        routes = routes(self) if callable(routes) else routes
+        routes = [route if "steps" in route else {"upstream": "model", **route} for route in routes]
         listeners = [{"address": "127.0.0.1:0"}, {"address": "127.0.0.1:0", "tls": self.chromium.server_tls}]
         return {"listeners": listeners, "workers": 2, "upstreams": named, "routes": [page, *routes], **more}
 

@@ -154,7 +154,7 @@ def test_run_takes_the_same_variables():
                     if not line:
                         return None
                     port = int(json.loads(line)["address"].rsplit(":", 1)[1])
-                    return [fetch(port, target, method="DELETE").status for target in ("/mine", "/v1/messages")]
+                    return [fetch(port, target, method="DELETE").status for target in ("/mine", "/ag-ui")]
                 finally:
                     process.kill()
 
