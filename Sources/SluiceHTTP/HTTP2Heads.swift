@@ -25,7 +25,10 @@ extension HTTP2Session {
     public func respond(_ slot: Int, _ head: ResponseHead, length: BodyLength, isLast: Bool) {
         guard let stream = streams[slot], !stream.isClosed, !stream.isHeadSent else { return }
         stream.isHeadSent = true
-        if isLast { stream.isOutputComplete = true }
+        if isLast {
+            stream.isOutputComplete = true
+            if !stream.isPeerDone { linger(stream) }
+        }
         var block = HTTP2FieldBlock()
         block.add(":status", String(head.status))
         block.add(head.fields)

@@ -142,6 +142,7 @@ public final class HTTP2Session {
     private func bodyTaken(_ slot: Int, _ count: Int) {
         guard let stream = streams[slot] else { return }
         nghttp2_session_consume_connection(session, count)
+        if stream.lingersSince != nil { countLingering(stream, count) }
         if stream.isWithholding {
             stream.withheldBytes += count
         } else {
@@ -233,9 +234,8 @@ public final class HTTP2Session {
             output.append(UnsafeBufferPointer(rebasing: stream.direct[..<count]))
             stream.direct = UnsafeBufferPointer(rebasing: stream.direct[count...])
         }
-        // The rest of a request that is already answered is of no use to anybody (RFC 9113 §8.1).
         let isEnd = header[4] & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
-        if isEnd, role == .server, !stream.isPeerDone { submitReset(stream, HTTP2Code.noError) }
+        if isEnd, role == .server, !stream.isPeerDone { linger(stream) }
         return true
     }
 

@@ -38,6 +38,9 @@ final class HTTP2Stream {
     var isResetByPeer = false
     var isClosed = false
     var sentBytes = 0
+    /// Since when the whole answer is out, though the request has not ended; and what came of that since.
+    var lingersSince: Instant?
+    var lingeredBytes = 0
 
     init(id: Int32, slot: Int) { (self.id, self.slot) = (id, slot) }
 

@@ -250,6 +250,7 @@ final class HTTP2ClientConnection: ClientConnection, ConnectionDelegate, TimerHa
             return closeAfterFlush()
         }
         resetFinishedThatStall()
+        if session.resetLingering(after: Self.tick, at: now) { setNeedsFlush() }
     }
 
     /// Streams whose exchange is over, while the client takes nothing of what still waits for it.
