@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 
+import chain_world
 from harness import (CHAT, HEAD, TOKENS, Peer, chunk, config, connect, event, fetch, request_bytes, stream, until,
                      wait_closed)
 from http2_peer import connect_http2
@@ -17,7 +18,7 @@ from http2_world import certificates
 from resume_world import metrics
 from retry_world import USUAL, WHOLE, closed_port, first, last, status
 from test_upgrade import Upgradable, upgrade
-from trace_world import CLIENT, SERVER, Collector, admin_config, traced
+from trace_world import CLIENT, INTERNAL, SERVER, Collector, admin_config, traced
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -94,6 +95,32 @@ def test_a_stream_is_a_span_with_its_attempt_inside():
             assert (line["trace_id"], line["span_id"]) == (server.trace, server.id) and "parent_id" not in line
             assert sent_parents(peer) == [(attempt.trace, attempt.id, "03")] and server.flags & 3 == 3
             assert not any(secret in repr(collector.spans) for secret in SECRETS)
+
+
+def test_steps_of_a_chain_stand_below_its_span():
+    answers = iter([lambda connection: connection.sendall(status(503)),
+                    lambda connection: chain_world.play(connection, chain_world.anthropic(["paws"]))])
+    with chain_world.Provider(lambda connection, _: next(answers)(connection)) as one, \
+            chain_world.Provider(chain_world.openai(["Cats ", "have."], usage=(6, 3))) as two, Collector() as collector:
+        again = {"retries": {"attempts": 1, "backoff": "10ms", "on": ["503"]}}
+        settings = chain_world.settings({"one": (one, "anthropic-messages", again), "two": two})
+        with traced(collector, settings) as proxy:
+            assert fetch(proxy.port, "/sse-text?prompt=hush-prompt").complete
+            spans = {each.id: each for each in collector.wait(5)}
+            server = next(each for each in spans.values() if each.kind == SERVER)
+            below = sorted((each for each in spans.values() if each.parent == server.id), key=lambda each: each.start)
+            step, answer = below
+            attempts = sorted((each for each in spans.values() if each.parent == step.id), key=lambda each: each.start)
+            print(f"  {server.name}: {[each.name for each in below]}; {step.name}: {[each.name for each in attempts]}")
+            assert (step.kind, step.name) == (INTERNAL, "outline") and answer.kind == CLIENT and answer.name == "chat large"
+            assert [(each.kind, each.name, each.failed) for each in attempts] == [
+                (CLIENT, "chat small", True), (CLIENT, "chat small", False)], attempts
+            # One after the other, each within the one above it.
+            assert attempts[0].end <= attempts[1].start and step.end <= answer.start
+            assert all(server.encloses(each) for each in below) and all(step.encloses(each) for each in attempts)
+            assert len({each.trace for each in spans.values()}) == 1 and server.parent == ""
+            assert [parent[1] for parent in sent_parents(one) + sent_parents(two)] == [each.id for each in (*attempts, answer)]
+            assert answer.attributes["gen_ai.usage.input_tokens"] == 6 and "hush-prompt" not in repr(collector.spans)
 
 
 def test_a_trace_that_comes_is_gone_on_with():

@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from harness import Sluice, config, until
 
-SERVER, CLIENT = 2, 3
+INTERNAL, SERVER, CLIENT = 1, 2, 3
 # So that no test waits for the usual five seconds.
 SOON = {"OTEL_BSP_SCHEDULE_DELAY": "20"}
 
