@@ -68,6 +68,7 @@ extension Exchange {
             step.output = output
             let decoder = endpoint.spec.wire.makeDecoder(eventBytes: limits.eventBytes)
             bridge = StreamBridge(decoder: decoder, collecting: output)
+            if trace != nil { bridge?.notesNames = true }
             return
         }
         bridge = AnswerBridge.make(

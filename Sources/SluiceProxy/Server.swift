@@ -67,6 +67,9 @@ public final class Server: Sendable {
         state = Mutex(State(snapshot: snapshot, listeners: listeners))
         handles = carriers.map { Handle(mailbox: $0.worker.loop.mailbox, life: Life()) }
         let running = RunningCount(carriers.count)
+        tell(configuration)
+        // Before the first exchange can end.
+        shared.traces.configure(snapshot.tracing)
         do throws(SystemError) {
             for (index, carrier) in carriers.enumerated() {
                 let life = handles[index].life
@@ -80,8 +83,6 @@ public final class Server: Sendable {
             throw StartError("cannot start a thread: \(error)")
         }
         shared.processes.begin()
-        tell(configuration)
-        shared.traces.configure(snapshot.tracing)
     }
 
     private func tell(_ configuration: Configuration) {

@@ -126,7 +126,10 @@ extension Exchange {
             if case .stream = mode, !facts.isGenerative, bridge != nil {
                 (facts.isGenerative, facts.isStream) = (true, true)
             }
-            if bridge?.isDocument == true { (facts.isStream, facts.firstToken) = (false, nil) }
+            // One document was asked for; else tokens came, whatever is made of them.
+            if bridge?.isDocument == true, outgoing?.expectation.asksForStream != true {
+                (facts.isStream, facts.firstToken) = (false, nil)
+            }
         }
         trace.endAttempt(at: now)
     }

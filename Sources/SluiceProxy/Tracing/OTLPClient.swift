@@ -115,10 +115,15 @@ final class OTLPClient: ConnectionDelegate, TimerHandler {
         send()
     }
 
+    /// Fields that only the request itself can know.
+    private static let own: Set<String> = ["content-type", "content-encoding", "user-agent"]
+
     private func send() {
         guard let request, let connection else { return }
         var fields = HeaderFields()
-        for header in spec.headers { fields.append(header.name, header.value.revealed) }
+        for header in spec.headers where !Self.own.contains(header.name.lowercased()) {
+            fields.append(header.name, header.value.revealed)
+        }
         fields.append("Content-Type", spec.encoding == .json ? "application/json" : "application/x-protobuf")
         if spec.isCompressed { fields.append("Content-Encoding", "gzip") }
         fields.append("User-Agent", "sluice/\(spec.version)")

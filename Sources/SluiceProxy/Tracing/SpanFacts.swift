@@ -82,8 +82,10 @@ struct RequestSettings: Sendable, Equatable {
 
     init() {}
 
-    /// Where each dialect has them: at the top, or in a mapping there. One pass over the text; nothing is built.
-    init(_ text: Span<UInt8>) {
+    /// Where each dialect has them: at the top, or in a mapping there. Nothing is built, and nothing is read more than twice.
+    init(_ text: Span<UInt8>) { self.init(text, isNested: false) }
+
+    private init(_ text: Span<UInt8>, isNested: Bool) {
         var scanner = JSONScanner(text)
         guard scanner.enterObject() else { return }
         while let key = scanner.nextKey() {
@@ -91,10 +93,10 @@ struct RequestSettings: Sendable, Equatable {
             guard let value = scanner.value() else { return }
             let name = text.extracting(key)
             take(name, text.extracting(value))
-            guard kind == .object else { continue }
+            guard kind == .object, !isNested else { continue }
             for inner: StaticString in ["options", "generationConfig", "inferenceConfig", "parameters"]
             where ASCII.equal(name, inner) {
-                let nested = RequestSettings(text.extracting(value))
+                let nested = RequestSettings(text.extracting(value), isNested: true)
                 (maxTokens, temperature) = (maxTokens ?? nested.maxTokens, temperature ?? nested.temperature)
                 topP = topP ?? nested.topP
             }

@@ -65,6 +65,8 @@ final class TraceExport: Sendable {
         do throws(SystemError) {
             let mailbox = try TraceExporter.start(self, log: log)
             state.withLock { $0.exporter = mailbox }
+            // Spans may have come before there was anybody to wake.
+            mailbox.post(TraceExporter.wake)
         } catch {
             log.write(.error, "tracing", ["error": "\(error)"])
         }
@@ -72,15 +74,19 @@ final class TraceExport: Sendable {
 
     // MARK: - Called by workers
 
-    /// All of them, or none.
+    /// All of them, or none; of more than may ever wait, those that may.
     func take(_ spans: [SpanFacts]) {
         let exporter: Mailbox? = state.withLock { state in
             let before = state.queue.count
-            guard let batch = state.settings?.spec.batch, !state.isClosed,
-                state.queue.append(spans, limit: batch.queueSize)
+            let limit = state.settings?.spec.batch.queueSize ?? 0
+            let fitting = spans.count > limit ? Array(spans.prefix(limit)) : spans
+            guard let batch = state.settings?.spec.batch, !state.isClosed, state.queue.append(fitting, limit: limit)
             else {
                 state.counts.dropped[.queueFull, default: 0] += spans.count
                 return nil
+            }
+            if fitting.count < spans.count {
+                state.counts.dropped[.queueFull, default: 0] += spans.count - fitting.count
             }
             let fills = before < batch.size && state.queue.count >= batch.size
             return before == 0 || fills ? state.exporter : nil

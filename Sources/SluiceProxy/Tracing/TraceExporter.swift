@@ -22,6 +22,9 @@ final class TraceExporter: TimerHandler {
     private var timer = TimerID.none
     private var batch: (spans: Int, body: [UInt8], deadline: Instant)?
     private var random: SplitMix64
+    /// What the wall clock said at the monotonic clock's zero when it was last put right; and by how much it may be wrong, in nanoseconds.
+    private var epoch: UInt64 = 0
+    private static let epochSlack: UInt64 = 1_000_000
     /// The last thing that the log was told.
     private var isFailing = false
     private var flushed: (@Sendable () -> Void)?
@@ -102,7 +105,10 @@ final class TraceExporter: TimerHandler {
         timer = .none
         guard let settings else { return }
         let facts = export.next(count)
-        let builder = SpanBuilder(epoch: Self.epoch())
+        // Spans of one trace may leave in several batches, and are not to change places between two looks at the clock.
+        let now = Self.epoch()
+        if max(now, epoch) - min(now, epoch) > Self.epochSlack { epoch = now }
+        let builder = SpanBuilder(epoch: epoch)
         let spans = facts.map { fact in
             var span = builder.span(fact)
             span.apply(settings.spec.limits)
