@@ -45,7 +45,9 @@ extension Exchange {
     }
 
     func respond(_ error: ProxyError, _ fields: HeaderFields) {
-        if route?.spec.workflow != nil { return respondRun(error, fields) }
+        // The body may have to be read before the route is known.
+        let entry = route ?? worker.snapshot.routes.workflowEntry(head, record.path)
+        if entry?.spec.workflow != nil { return respondRun(error, fields) }
         var body = ByteQueue()
         if expectation.wantsArray { body.append(ASCII.leftBracket) }
         ErrorDocument.append(

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 
-from harness import BINARY, DONE, HEAD, TOKENS, Peer, Sluice, chunk, event, fetch, until
+from harness import BINARY, DONE, HEAD, TOKENS, Peer, Sluice, chunk, connect, drain, event, fetch, request_bytes, until
 from http2_peer import connect_http2
 from redis_world import Redis, all_up
 from resume_world import Gated, Stream, metrics
@@ -558,6 +558,19 @@ def test_reload_and_drain_meanwhile():
         proxy.process.send_signal(signal.SIGTERM)
         assert proxy.process.wait(20) == 0
         until(lambda: peer.hangups == 1, what="the upstream's end")
+    # Nor does one begin whose name nobody could use: its request was half here.
+    with Gated(1, TOKENS) as peer, Sluice(settings(peer, admin={"address": "127.0.0.1:0"}, drain_timeout="60s")) as proxy:
+        sent = request_bytes(RUNS, {"input": {"prompt": "hi"}, "wait_for_completion": False}, headers=[JSON])
+        with connect(proxy.port) as client:
+            client.sendall(sent[:-5])
+            until(lambda: any(count == 1 for name, count in metrics(proxy).items() if name.startswith("sluice_streams_active")),
+                  what="half a request")
+            proxy.process.send_signal(signal.SIGTERM)
+            until(lambda: [e for e in list(proxy.log) if e["event"] == "draining"], what="draining")
+            client.sendall(sent[-5:])
+            reply = drain(client)
+            assert b"503 " in reply and b'"detail"' in reply, reply
+        assert proxy.process.wait(20) == 0 and not peer.requests
     # But for those who read it.
     with Gated(1, TOKENS) as peer, Sluice(settings(peer, workers=2)) as proxy:
         name = begin(proxy.port)

@@ -120,6 +120,8 @@ def test_steps_of_a_chain_stand_below_its_span():
             assert all(server.encloses(each) for each in below) and all(step.encloses(each) for each in attempts)
             assert len({each.trace for each in spans.values()}) == 1 and server.parent == ""
             assert [parent[1] for parent in sent_parents(one) + sent_parents(two)] == [each.id for each in (*attempts, answer)]
+            told = attempts[1].attributes
+            assert told["gen_ai.response.id"] == "msg_1" and told["gen_ai.request.stream"] is True, told
             assert answer.attributes["gen_ai.usage.input_tokens"] == 6 and "hush-prompt" not in repr(collector.spans)
 
 

@@ -54,6 +54,8 @@ import Testing
         #expect(match("/api/workflows") == "1 list")
         #expect(match("/api/workflows", host: "other.example") == "0 list")
         #expect(match("/workflows") == "5 list")
+        // A path that only begins with the same letters is somebody else's.
+        for path in ["/api-other/health", "/apix/workflows", "/api-other/tasks/\(id)"] { #expect(match(path) == "404") }
         #expect(match("/api/workflows/a/schema") == #"1 schema("a")"#)
         #expect(match("/api/tasks/\(id)") == "1 state(\"\(id)\")")
         #expect(match("/api/tasks/\(id)", "DELETE") == "1 drop(\"\(id)\")")

@@ -32,6 +32,7 @@ final class WorkerGenerations {
             return nil
         }
         let generation = Generation(facts, spec, drains: drains, isTask: isTask, for: exchange)
+        if worker.isDraining { generation.life.drain() }
         own[facts.id] = generation
         directory.begin(facts, owner: worker.loop.mailbox)
         worker.metrics.resumption.begun += 1

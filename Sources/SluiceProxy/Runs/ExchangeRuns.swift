@@ -65,6 +65,11 @@ extension Exchange {
         let facts = GenerationFacts(
             id: Generation.makeID(), alias: run.answer.taskID, scope: scope(route), format: .ndjson,
             bufferBytes: spec.bufferBytes, workflow: run.answer.workflowID)
+        // Nobody could ask for it any more.
+        guard !worker.isDraining || spec.store == .redis else {
+            fail(ProxyError(.draining, .proxy, "the server is going down"))
+            return false
+        }
         guard worker.shared.generations.beginTask(limit: limits.tasks) else {
             worker.metrics.resumption.refused += 1
             return refuseTask(Limit("tasks", limits.tasks), "too many tasks are running")

@@ -27,9 +27,10 @@ extension RouteTable {
     static func workflowMatch(_ entry: RouteEntry, _ head: RequestHead, _ path: String) -> WorkflowMatch {
         guard let base = entry.spec.workflow?.base, path.hasPrefix(base), matchesHost(entry.spec.host, head.authority)
         else { return .no }
-        let parts = path.dropFirst(base.count).split(separator: "/", omittingEmptySubsequences: false).dropFirst()
-        let names = Array(parts)
-        guard let first = names.first else { return .no }
+        let parts = path.dropFirst(base.count).split(separator: "/", omittingEmptySubsequences: false)
+        let names = Array(parts.dropFirst())
+        // The base ends with its segment: /api-other is not below /api.
+        guard parts.first?.isEmpty == true, let first = names.first else { return .no }
         func only(_ method: String, _ wish: WorkflowWish) -> WorkflowMatch {
             head.method == method ? .wish(wish) : .methodNotAllowed(allowed: method)
         }
