@@ -75,6 +75,16 @@ struct ZeroConfiguration {
         return ZeroProvider.all.contains { environment.trigger($0) != nil }
     }
 
+    /// An address alone makes no provider, and whoever set it may take the demo's answers for that server's.
+    var warnings: [String] {
+        ZeroProvider.all.compactMap { provider in
+            guard environment.trigger(provider) == nil, environment.text(provider.baseVariable) != nil,
+                let key = provider.keys.first
+            else { return nil }
+            return "\(provider.baseVariable): is not used without \(key); a server without keys takes any word"
+        }
+    }
+
     /// One for each provider: for the log.
     var summary: [[String: String]] {
         served.map { one in
@@ -105,7 +115,7 @@ extension ConfigurationLoader {
         configuration.keepsForeignPagesOut = !zero.served.isEmpty
         configuration.probe = ProbeSpec()
         let tracing = TracingEnvironment(environment)
-        (configuration.tracing, configuration.warnings) = (tracing.spec, tracing.warnings)
+        (configuration.tracing, configuration.warnings) = (tracing.spec, tracing.warnings + zero.warnings)
         return configuration
     }
 

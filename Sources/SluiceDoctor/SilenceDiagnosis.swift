@@ -14,13 +14,21 @@ extension ProbeDiagnosis {
         [(key: "cut_after_seconds", value: .number(Words.seconds(after)))]
     }
 
+    /// Not the time since the last bytes: what was held back may come at the moment of the cut.
+    private static func longestSilence(_ stream: Observation) -> Interval {
+        var moments = [stream.requested]
+        if let head = stream.headArrived { moments.append(head) }
+        moments += stream.reads.map(\.at)
+        moments.append(stream.ended)
+        return zip(moments.dropFirst(), moments).map { $0 - $1 }.max() ?? .zero
+    }
+
     var silence: Finding? {
         guard let idle = evidence[.idle], evidence.idle > .zero else { return nil }
         let wanted = Words.time(evidence.idle)
         guard idle.isProbe else { return unanswered("idle", idle) }
         if ok(idle) { return Finding("idle", .well, "\(wanted) of silence in a stream are endured") }
-        let last = idle.reads.last?.at ?? idle.headArrived ?? idle.requested
-        let after = idle.ended - last
+        let after = Self.longestSilence(idle)
         if idle.ending == .timedOut {
             return Finding(
                 "idle", .harmful,

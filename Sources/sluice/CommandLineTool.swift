@@ -37,6 +37,7 @@ enum CommandLineTool {
     /// Returns the process's exit code.
     static func run(_ arguments: [String]) -> Int32 {
         let rest = Array(arguments.dropFirst())
+        if rest.contains("--help") || rest == ["-h"] { return say(usage) }
         do throws(CommandOptions.Fault) {
             switch arguments.first {
             case "run": return try run(options: rest)

@@ -127,9 +127,7 @@ extension Exchange {
                 (facts.isGenerative, facts.isStream) = (true, true)
             }
             // One document was asked for; else tokens came, whatever is made of them.
-            if bridge?.isDocument == true, outgoing?.expectation.asksForStream != true {
-                (facts.isStream, facts.firstToken) = (false, nil)
-            }
+            if bridge?.isDocument == true, !facts.isStream { facts.firstToken = nil }
         }
         trace.endAttempt(at: now)
     }
