@@ -44,6 +44,7 @@ def examine_all(sluice, keyed, proxies, trust):
         gzip="proxy_buffering off; gzip on; gzip_types *; gzip_min_length 0; gzip_http_version 1.0;",
         idle=f"proxy_buffering off; proxy_read_timeout {round(CUT)}s; proxy_http_version 1.1; "
              "proxy_set_header Connection '';",
+        held=f"proxy_ignore_headers X-Accel-Buffering; proxy_read_timeout {round(CUT)}s;",
         deaf="proxy_buffering off; proxy_ignore_client_abort on;",
         lying="proxy_buffering off; proxy_hide_header Cache-Control; add_header Content-Type text/html; "
               "proxy_hide_header Content-Type;")
@@ -57,7 +58,7 @@ def examine_all(sluice, keyed, proxies, trust):
         "haproxy": proxies.our_haproxy(port, admin_port(sluice)),
         "impatient": proxies.impatient_haproxy(port, round(CUT))}
     proxies.wait()
-    patient = ("direct", "nginx", "caddy", "haproxy", "idle", "impatient")
+    patient = ("direct", "nginx", "caddy", "haproxy", "idle", "held", "impatient")
     doctors = {}
     for name, url in urls.items():
         options = ["--idle", IDLE if name in patient else SHORT] + (["--ca", trust] if url.startswith("https") else [])
@@ -119,6 +120,12 @@ def test_nginx_that_cuts_silence():
     assert "status 504" in report.findings["first_byte"]["message"], report
     assert "FIN" in report.findings["idle"]["message"] and "keep it alive" in report.findings["idle"]["message"], report
     assert "proxy_read_timeout" in report.advice("idle") and "keepalive:" in report.advice("idle"), report
+
+
+def test_nginx_that_holds_back_and_cuts():
+    # What it held back comes at the moment of the cut, and is no end of the silence.
+    report = check("held", 1, harmful=["buffering", "idle", "first_byte"], between=["nginx"])
+    assert CUT - 2 <= report.findings["idle"]["measured"]["cut_after_seconds"] <= CUT + 10, report
 
 
 def test_haproxy_that_cuts_silence():

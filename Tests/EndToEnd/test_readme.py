@@ -358,8 +358,10 @@ def operated(desk):
             with contextlib.suppress(OSError):
                 urllib.request.urlopen(f"http://127.0.0.1:{proxy.port}{path}", timeout=20).read()
         until(lambda: len(proxy.exchanges()) == 2, what="two exchanges")
+        # Clients may be served before the operators' listener is there.
+        admin = until(lambda: [e for e in list(proxy.log) if e["event"] == "admin_listening"], what="the admin listener")[0]
         (desk.folder / "sluice.log").write_text("".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in proxy.log))
-        desk.operated = int(next(e["address"] for e in proxy.log if e["event"] == "admin_listening").rsplit(":", 1)[1])
+        desk.operated = int(admin["address"].rsplit(":", 1)[1])
     return desk.operated
 
 
