@@ -66,7 +66,8 @@ def test_every_family_that_is_exposed_is_explained_and_no_other():
     with Peer(lambda c, r: stream(c)) as peer, Sluice(config(peer.url, admin={"address": "127.0.0.1:0"})) as proxy:
         fetch(proxy.port, "/stream?prompt=hi")
         until(lambda: proxy.exchanges())
-        admin = next(entry["address"] for entry in proxy.log if entry["event"] == "admin_listening")
+        # Clients may be served before the operators' listener is there.
+        admin = until(lambda: [e["address"] for e in list(proxy.log) if e["event"] == "admin_listening"])[0]
         families = exposition.parse(fetch(int(admin.rsplit(":", 1)[1]), "/metrics").body.decode())
     told = words(METRICS)
     missing = sorted(name for name in families if name not in told)
