@@ -43,7 +43,7 @@ extension Diagnosis {
             return Finding(
                 "redirect", .harmful,
                 "status \(head.status) sends clients to \(target): many follow no redirect of a POST, and each costs a round trip",
-                advice: ["sluice doctor \(target)"])
+                advice: DoctorURL(target).map { ["sluice doctor \(Printable.quoted($0.description))"] } ?? [])
         }
         guard !(200..<300).contains(head.status) else { return nil }
         let words = JSONValue.parse(main.opening)?.errorMessage.map { ": \($0)" } ?? ""

@@ -226,8 +226,8 @@ public final class Examination {
             if state == "gone", let ago = status?["ago"]?.integer {
                 // It was noticed so long before the middle of asking.
                 let middle = asked + Interval(nanoseconds: (now - asked).nanoseconds / 2)
-                let noticed =
-                    (middle - left).nanoseconds &- min(UInt64(clamping: ago) * 1_000, (middle - left).nanoseconds)
+                let before = UInt64(min(max(0, ago), StreamRecorder.sentLimit)) * 1_000
+                let noticed = (middle - left).nanoseconds &- min(before, (middle - left).nanoseconds)
                 evidence.cancellation = .init(noticed: Interval(nanoseconds: noticed), isKnown: true, waited: waited)
                 open -= 1
             } else if waited > Self.cancelPatience {

@@ -1,4 +1,5 @@
 import SluiceBytes
+import SluiceIO
 import SluiceStreams
 
 /// From probe streams to findings: what left Sluice when, and what came of it. Pure.
@@ -268,12 +269,18 @@ struct ProbeDiagnosis {
             return Finding(
                 "client_address", .warning,
                 "Sluice takes \(client) for the client, and not \(told): logs and limits by address see one client",
-                advice: ["Sluice: trusted_proxies: [\"\(client)\"]"])
+                advice: Self.trust(client))
         }
         return Finding(
             "client_address", .warning,
             "Sluice takes \(client) for the client, and X-Forwarded-For did not come: logs and limits by address see one client",
-            advice: Advice.address.lines(hops) + ["Sluice: trusted_proxies: [\"\(client)\"]"])
+            advice: Advice.address.lines(hops) + Self.trust(client))
+    }
+
+    /// Goes into a configuration: nothing but an address.
+    private static func trust(_ client: String) -> [String] {
+        guard client == "unix" || IPAddress(client) != nil else { return [] }
+        return ["Sluice: trusted_proxies: [\"\(client)\"]"]
     }
 
     /// An address without its port.
@@ -289,12 +296,5 @@ extension Finding {
         var finding = self
         finding.advice = advice
         return finding
-    }
-}
-
-extension Interval {
-    static func + (left: Interval, right: Interval) -> Interval {
-        let (sum, overflow) = left.nanoseconds.addingReportingOverflow(right.nanoseconds)
-        return Interval(nanoseconds: overflow ? .max : sum)
     }
 }

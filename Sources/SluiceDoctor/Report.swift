@@ -2,14 +2,14 @@ import SluiceStreams
 
 /// A diagnosis as it is written down.
 extension Diagnosis {
-    /// For people.
+    /// For people. What came from the server has no controls left.
     public func text(_ url: DoctorURL) -> String {
         var text = "\(url)\n"
-        for line in path { text += "  \(line)\n" }
+        for line in path { text += "  \(Printable.line(line))\n" }
         text += "\n"
         for finding in findings {
-            text += "\(finding.verdict.mark) \(finding.check): \(finding.message)\n"
-            for line in finding.advice { text += "    → \(line)\n" }
+            text += "\(finding.verdict.mark) \(finding.check): \(Printable.line(finding.message))\n"
+            for line in finding.advice { text += "    → \(Printable.line(line))\n" }
         }
         return text + "\n\(summary)\n"
     }
@@ -28,8 +28,12 @@ extension Diagnosis {
         }
     }
 
-    /// For programs.
-    public func json(_ url: DoctorURL) -> JSONValue {
+    /// For programs, in one line that a terminal may show too.
+    public func jsonText(_ url: DoctorURL) -> String {
+        Printable.json(String(decoding: json(url).serialized(), as: UTF8.self)) + "\n"
+    }
+
+    func json(_ url: DoctorURL) -> JSONValue {
         [
             "url": JSONValue(url.description), "outcome": JSONValue(outcome.name), "exact": .bool(isExact),
             "between": .array(hops.map { JSONValue($0.name) }), "path": .array(path.map { JSONValue($0) }),

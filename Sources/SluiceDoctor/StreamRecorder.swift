@@ -18,6 +18,8 @@ public struct StreamRecorder: ~Copyable {
     /// Of a stream that goes on and on; and of one that says it is a probe, and sends more than any would.
     private static let readLimit = 100_000
     private static let eventLimit = 2 * ProbePlan.eventLimit
+    /// Microseconds, more than eleven days; what says that it left later is no event of ours.
+    static let sentLimit = 1_000_000_000_000
 
     public init(requested: Instant, plan: ProbePlan?) { observation = Observation(requested: requested, plan: plan) }
 
@@ -96,7 +98,8 @@ public struct StreamRecorder: ~Copyable {
         guard observation.events.count + observation.comments.count < Self.eventLimit else { return }
         if line.first == ASCII.colon { return observation.comments.append(now) }
         let json = isEventSource && line.starts(with: "data: ".utf8) ? Array(line.dropFirst(6)) : line
-        guard let event = JSONValue.parse(json), let number = event["n"]?.integer, let sent = event["t"]?.integer
+        guard let event = JSONValue.parse(json), let number = event["n"]?.integer, let sent = event["t"]?.integer,
+            (0...Self.eventLimit).contains(number), (0...Self.sentLimit).contains(sent)
         else { return }
         if let hello = event["probe"] { observation.hello = hello }
         if event["done"]?.bool == true { observation.isDone = true }

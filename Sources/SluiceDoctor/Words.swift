@@ -49,3 +49,10 @@ enum Words {
         return words.dropLast().joined(separator: ", ") + " and " + last
     }
 }
+
+extension Interval {
+    static func + (left: Interval, right: Interval) -> Interval {
+        let (sum, overflow) = left.nanoseconds.addingReportingOverflow(right.nanoseconds)
+        return Interval(nanoseconds: overflow ? .max : sum)
+    }
+}

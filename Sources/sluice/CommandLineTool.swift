@@ -1,6 +1,7 @@
 import Glibc
 import SluiceBytes
 import SluiceConfig
+import SluiceIO
 
 /// Arguments to commands. Exit codes: 0 done, 1 failed, 2 wrong usage.
 enum CommandLineTool {
@@ -36,6 +37,7 @@ enum CommandLineTool {
 
     /// Returns the process's exit code.
     static func run(_ arguments: [String]) -> Int32 {
+        CrashGuard.install()
         let rest = Array(arguments.dropFirst())
         if rest.contains("--help") || rest == ["-h"] { return say(usage) }
         do throws(CommandOptions.Fault) {

@@ -78,8 +78,7 @@ struct DoctorCommand {
         let diagnosis = Diagnosis(evidence, of: options.url)
         var out = ByteQueue()
         if isJSON {
-            diagnosis.json(options.url).append(to: &out)
-            out.append("\n")
+            out.append(diagnosis.jsonText(options.url))
         } else {
             out.append(diagnosis.text(options.url))
         }

@@ -16,7 +16,6 @@ struct RunCommand {
 
     /// Returns the exit code.
     func run() -> Int32 {
-        CrashGuard.install()
         Signals.block(ProcessLife.signals)
         let environment = CommandLineTool.environment()
         let inherited = InheritedSocket.take(environment)

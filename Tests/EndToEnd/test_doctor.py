@@ -1,10 +1,16 @@
 """`sluice doctor`: its verdict on real proxies, good and bad, and on streams that are not Sluice's."""
 
+import contextlib
 import functools
+import json
 import os
+import re
+import signal
+import subprocess
 import time
+import unicodedata
 
-from harness import Peer, Sluice, chunk, config
+from harness import BINARY, Peer, Sluice, chunk, config, until, wait_closed
 from proxy_world import Doctor, Proxies, examine
 from test_operator import admin_port
 
@@ -302,3 +308,74 @@ def test_answers_that_are_no_streams():
     with Peer(lambda connection, request: connection.sendall(cached)) as peer:
         report = examine(f"http://127.0.0.1:{peer.port}/")
         assert report.status == 1 and report.of("harmful") == ["cache"], report
+
+
+# Servers that mean harm
+
+# A title, a cleared screen, colours, lines that run from right to left, and a line of its own.
+CANARY = "\x1b]0;PWNED\x07\x1b[2J\x9b31m\x7f\u202e\nFAKE ALL WELL"
+LEAST, MOST = -2 ** 63, 2 ** 63 - 1
+
+
+def document(status, body, *fields):
+    head = "\r\n".join([f"HTTP/1.1 {status} X", *fields, f"Content-Length: {len(body)}", "Connection: close", "", ""])
+    return head.encode() + body
+
+
+def hostile_probe(events):
+    """Answers probes with numbers that no Sluice sends."""
+    def script(connection, request):
+        if b"status=" in request:
+            connection.sendall(document(200, b'{"state":"gone","events":1,"ago":%d}' % MOST, "Content-Type: application/json"))
+            return "close"
+        number = re.search(rb"sluice-probe: id=(\w+)", request, re.IGNORECASE)[1]
+        connection.sendall((HEAD % b"text/event-stream").replace(b"\r\n\r\n", b"\r\nSluice-Probe: " + number + b"\r\n\r\n"))
+        hello = {"http": CANARY, "client": CANARY, "peer": CANARY + ":1", "fields": [["x-forwarded-for", CANARY]]}
+        for event in [{"n": 0, "t": 0, "probe": hello}, *({"n": n, "t": t} for n, t in events)]:
+            connection.sendall(chunk(b"data: " + json.dumps(event).encode() + b"\n\n"))
+        # The stream that is left in the middle must still be there for that.
+        with contextlib.suppress(TimeoutError):
+            wait_closed(connection, 3)
+        connection.sendall(chunk(b'data: {"n":3,"t":9,"done":true}\n\n') + b"0\r\n\r\n")
+        return "close"
+    return script
+
+
+def test_a_server_that_means_harm():
+    refused = json.dumps({"error": {"message": CANARY}}).encode()
+    # Fields of a head cannot hold all of them.
+    moved = "Location: http://b.example/\x9b31m\u202e';reboot"
+    cases = {
+        "words": lambda connection, request: connection.sendall(document(500, refused, "Content-Type: application/json")),
+        "redirect": lambda connection, request: connection.sendall(document(302, b"", moved)),
+        "type": lambda connection, request: connection.sendall(document(200, b"", "Content-Type: a/b\x9b31m\u202e")),
+        "numbers": hostile_probe([(LEAST, 5), (1, LEAST), (1, MOST), (MOST, 1), (2 ** 62, 2 ** 62), (1, 5), (2, 10 ** 12)]),
+    }
+    for name, script in cases.items():
+        with Peer(script) as peer:
+            url, options = f"http://127.0.0.1:{peer.port}/x", ["--idle", "200ms", "--timeout", "5s", "--duration", "1s"]
+            doctors = [Doctor(url, *options, json=as_json) for as_json in (False, True)]
+            for doctor in doctors:
+                report = doctor.report()
+                assert report.status in (0, 1, 3), f"{name}: {report}"
+                shown = report.output + report.errors
+                assert not [sign for sign in shown if sign != "\n" and unicodedata.category(sign) in ("Cc", "Cf")], (name, shown)
+                assert "\nFAKE" not in shown and "crashed" not in shown and "reboot" not in "".join(
+                    line for line in shown.splitlines() if "sluice doctor" in line and "→" in line), (name, shown)
+
+
+def test_a_crash_shows_nothing_of_memory():
+    def script(connection, request):
+        connection.sendall(HEAD % b"text/event-stream")
+        wait_closed(connection, 60)
+        return "close"
+
+    environment = {key: value for key, value in os.environ.items() if key != "SWIFT_BACKTRACE"}
+    with Peer(script) as peer:
+        process = subprocess.Popen([BINARY, "doctor", f"http://127.0.0.1:{peer.port}/", "--header", "Authorization: Bearer canary"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+        until(lambda: peer.requests, what="its request")
+        process.send_signal(signal.SIGSEGV)
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGSEGV, process.returncode
+    assert (output, errors) == (b"", b"sluice: crashed, by signal 11\n"), (output, errors)

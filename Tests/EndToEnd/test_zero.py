@@ -5,7 +5,9 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
+import tempfile
 import threading
 
 import anthropic
@@ -318,28 +320,79 @@ def test_nobody_elses_machine_without_a_word():
         assert "127.0.0.1:8080" in said and "0.0.0.0" not in said, said
 
 
+def own_address():
+    """One of this machine's that is not the loopback interface's; where it has none, another of that."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Sends nothing: the kernel only chooses where it would send from.
+            probe.connect(("192.0.2.1", 9))
+            return probe.getsockname()[0]
+        except OSError:
+            return "127.0.0.2"
+
+
+def ask(port, *headers, host, at="127.0.0.1"):
+    with socket.create_connection((at, port), timeout=20) as connection:
+        connection.sendall("\r\n".join(["GET /stream?prompt=hi HTTP/1.1", f"Host: {host}", "Connection: close", *headers,
+                                        "", ""]).encode())
+        return Reply(drain(connection))
+
+
 def test_pages_of_others_spend_nothing():
     with Provider() as provider, Zero(OPENAI_API_KEY=KEY, OPENAI_BASE_URL=provider.url + "/v1") as zero:
-        def ask(*headers, host="localhost"):
-            connection = connect(zero.port)
-            connection.sendall("\r\n".join(["GET /stream?prompt=hi HTTP/1.1", f"Host: {host}", "Connection: close", *headers,
-                                            "", ""]).encode())
-            return Reply(drain(connection))
-
-        for headers, host in [
+        for count, (headers, host) in enumerate([
             (["Sec-Fetch-Site: cross-site"], "localhost"), (["Origin: https://evil.example"], "localhost"),
             (["Origin: null"], "localhost"), (["Origin: http://evil.example:8080"], "evil.example"), ([], "evil.example:8080"),
-        ]:
-            reply = ask(*headers, host=host)
+            # Another port of this machine.
+            (["Sec-Fetch-Site: same-site"], "localhost"),
+            (["Sec-Fetch-Site: same-site", "Origin: http://localhost:3000"], "localhost:8080"),
+            # To these a browser does not say where the page comes from.
+            ([], f"0.0.0.0:{zero.port}"), ([], f"[::ffff:127.0.0.1]:{zero.port}"), ([], f"[::]:{zero.port}"),
+        ], 1):
+            reply = ask(zero.port, *headers, host=host)
             assert reply.status == 403, reply.raw
-            until(lambda: zero.events("exchange")[-1:] and zero.events("exchange")[-1]["end"] == "forbidden", what="its line")
+            lines = until(lambda: len(zero.events("exchange")) == count and zero.events("exchange"), what="its line")
+            assert lines[-1]["end"] == "forbidden", lines[-1]
         assert not provider.requests
         for headers, host in [
             ([], f"127.0.0.1:{zero.port}"), ([], "[::1]:8080"), (["Sec-Fetch-Site: same-origin"], "localhost"),
             (["Sec-Fetch-Site: none"], "localhost"), (["Origin: http://localhost:8080"], "localhost:8080"),
         ]:
-            assert ask(*headers, host=host).status == 200, headers
+            assert ask(zero.port, *headers, host=host).status == 200, headers
         assert len(provider.requests) == 5
+
+
+def test_pages_of_others_spend_nothing_by_whatever_address():
+    for listen in ("0.0.0.0:0", "[::]:0"):
+        with Provider() as provider, \
+                Zero("--listen", listen, OPENAI_API_KEY=KEY, OPENAI_BASE_URL=provider.url + "/v1") as zero:
+            for at in ("127.0.0.1", own_address()):
+                for host in (f"evil.example:{zero.port}", f"0.0.0.0:{zero.port}", f"[::ffff:{at}]:{zero.port}"):
+                    reply = ask(zero.port, host=host, at=at)
+                    assert reply.status == 403, (listen, at, host, reply.raw)
+            assert not provider.requests
+            assert ask(zero.port, host=f"localhost:{zero.port}").status == 200
+
+
+def test_an_image_of_a_foreign_page_spends_nothing():
+    """Chromium asks for it by every address that leads here."""
+    with Provider() as provider, Zero(OPENAI_API_KEY=KEY, OPENAI_BASE_URL=provider.url + "/v1") as zero:
+        hosts = ("0.0.0.0", "[::ffff:127.0.0.1]", "127.0.0.1", "localhost")
+        page = "".join(f'<img src="http://{host}:{zero.port}/stream?prompt=x">' for host in hosts).encode()
+        answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(page)
+
+        def show(connection, request):
+            connection.sendall(answer + page)
+            return "close"
+
+        with Peer(show) as site, tempfile.TemporaryDirectory() as folder:
+            subprocess.run(["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}",
+                            "--host-resolver-rules=MAP evil.test 127.0.0.1", "--virtual-time-budget=5000", "--dump-dom",
+                            f"http://evil.test:{site.port}/"], capture_output=True, timeout=120, check=True)
+        # It keeps some from asking at all; those that ask get nothing.
+        lines = until(lambda: len(zero.events("exchange")) >= 2 and zero.events("exchange"), what="requests of the page")
+        assert {line["status"] for line in lines} == {403}, lines
+        assert not provider.requests
 
 
 def test_variables_that_cannot_be_right_are_told():
