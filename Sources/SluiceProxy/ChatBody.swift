@@ -36,6 +36,9 @@ struct ChatBody {
         guard scanner.isAtEnd() else { return nil }
     }
 
+    /// How long the name in `model` is, as it is written.
+    var modelBytes: Int { model.map { $0.count - 2 } ?? 0 }
+
     /// The name in `model`, or "".
     func modelName(in text: Span<UInt8>) -> String {
         guard let model else { return "" }

@@ -216,7 +216,7 @@ final class Exchange: UpstreamStreamDelegate, TimerHandler {
         if isPage || probe != nil { return }
         if route == nil {
             let body = readBody()
-            guard phase != .over else { return }
+            guard phase != .over, acceptsModel(body) else { return }
             findRoute(body: body ?? .object([]))
             guard phase != .over, route != nil else { return }
         }

@@ -144,7 +144,7 @@ struct RouteTable: Sendable {
                     needsBody = true
                     continue
                 }
-                value = body.text(at: path)
+                value = BodyCondition.text(at: path, of: body, for: glob)
             }
             guard let value, Glob.matches(glob, value) else { return false }
         }

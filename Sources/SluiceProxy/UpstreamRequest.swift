@@ -132,7 +132,8 @@ final class UpstreamRequest {
         guard chat.hasMessages else {
             throw ProxyError(.badRequest, .client, "the request body has no array 'messages'")
         }
-        // Who says in other places what is wanted, or asks another format for one document, is read more closely.
+        // Who names no real model, says in other places what is wanted, or asks another format for one document, is read more closely.
+        guard chat.modelBytes <= RouteModel.nameLimit else { return nil }
         let isOpenAI = format == .openAIChat
         var expectation = Expectation(format: format)
         if isOpenAI {

@@ -6,6 +6,7 @@ import pathlib
 import re
 import signal
 import subprocess
+import tempfile
 import threading
 
 from harness import BINARY, DONE, HEAD, TOKENS, Peer, Sluice, chunk, connect, drain, event, fetch, request_bytes, until
@@ -466,6 +467,36 @@ def test_tasks_are_their_owners():
             peer.release()
             assert over(proxy.port, name, headers=[keys["alice"]])["output"] == TEXT
             assert until(lambda: run(proxy.port, headers=[JSON, keys["alice"]], output_only=True).status == 200, what="room")
+
+
+def test_of_two_of_one_name_each_has_his_own_tasks():
+    """Two workflows at one place, each with keys of its own, and each with an alice."""
+    with tempfile.TemporaryDirectory() as folder, Gated(1, TOKENS) as peer:
+        made, keys = [], {}
+        for name in ("one", "two"):
+            path = pathlib.Path(folder) / name
+            path.write_text(f"alice {hashlib.sha256(f'sk-test-{name}'.encode()).hexdigest()}\n")
+            made.append(workflow(name, route={"auth": {"api_keys": {"file": str(path)}}}))
+            keys[name] = [f"Authorization: Bearer sk-test-{name}"]
+        with Sluice(settings(peer, made)) as proxy:
+            name = begin(proxy.port, workflow_id="one", headers=[JSON, *keys["one"]])
+            tried = (("", None), ("?output_only=true", None), ("/cancel", "POST"), ("", "DELETE"))
+
+            def refused():
+                for query, method in tried:
+                    reply = ask(proxy.port, name, query, method=method, headers=keys["two"])
+                    unknown = ask(proxy.port, UNKNOWN, query, method=method, headers=keys["two"])
+                    assert (reply.status, reply.body) == (404, unknown.body), (query, method, reply.raw)
+
+            refused()
+            assert state(proxy.port, name, headers=keys["one"])["status"] == "processing"
+            peer.release()
+            assert over(proxy.port, name, headers=keys["one"])["output"] == TEXT
+            refused()
+            assert state(proxy.port, name, headers=keys["one"])["output"] == TEXT
+            other = begin(proxy.port, workflow_id="two", headers=[JSON, *keys["two"]])
+            assert over(proxy.port, other, headers=keys["two"])["output"] == TEXT
+            assert ask(proxy.port, name, method="DELETE", headers=keys["one"]).status == 204
 
 
 class KeyedSluice(Sluice):

@@ -74,6 +74,20 @@ import Testing
         #expect(match("/models/a:count", query: "?x=:generate") == "404")
     }
 
+    /// What is too long to be copied for each route is none of the values that somebody listed.
+    @Test func conditionsOnLongValues() {
+        func match(_ glob: String, _ count: Int) -> String {
+            var route = Route(path: .exact("/"), request: .prompt, response: .auto, upstream: 0)
+            route.conditions = [(.body(["a"]), glob)]
+            let head = RequestHead(method: "POST", target: "/", authority: "h")
+            let body = JSONValue.object([(key: "a", value: JSONValue(String(repeating: "x", count: count)))])
+            if case .route = RouteTable([route]).match(head, path: "/", body: body) { return "yes" }
+            return "no"
+        }
+        #expect(match("x*", 16384) == "yes" && match("x*", 16385) == "no" && match("*x*", 1 << 20) == "no")
+        #expect(match("*", 16385) == "yes")
+    }
+
     @Test(arguments: [
         ("*", "", true), ("*", "abc", true), ("a*c", "abc", true), ("a*c", "ab", false), ("?", "", false),
         ("?", "x", true),

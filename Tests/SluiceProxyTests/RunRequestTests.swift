@@ -96,6 +96,68 @@ import Testing
     }
 }
 
+/// What a form may cost at most.
+@Suite struct FormBoundTests {
+    private let urlencoded = "application/x-www-form-urlencoded"
+
+    private func refusal(_ body: String, _ type: String = "multipart/form-data; boundary=B") -> String {
+        do throws(RunRequest.Refusal) {
+            _ = try RunRequest.read(Array(body.utf8), type: type)
+            return ""
+        } catch {
+            return error.message
+        }
+    }
+
+    private func part(_ head: String) -> String { "--B\r\n\(head)\r\n\r\nv\r\n--B--\r\n" }
+    private func filled(_ count: Int) -> String { String(repeating: "x", count: count) }
+
+    @Test func bodies() {
+        let told = "Invalid request body: a form is larger than 1048576 bytes"
+        #expect(refusal("a=" + filled((1 << 20) - 2), urlencoded).isEmpty)
+        #expect(refusal("a=" + filled((1 << 20) - 1), urlencoded) == told)
+        let part = part("Content-Disposition: form-data; name=a")
+        #expect(refusal(filled((1 << 20) - part.utf8.count) + part).isEmpty)
+        #expect(refusal(filled((1 << 20) + 1 - part.utf8.count) + part) == told)
+        // JSON has no bound of its own.
+        #expect(refusal(#"{"a":"\#(filled(1 << 20))"}"#, "application/json").isEmpty)
+    }
+
+    @Test func heads() {
+        let field = "Content-Disposition: form-data; name=a\r\nX: "
+        let room = 8192 - field.utf8.count
+        #expect(refusal(part(field + filled(room))).isEmpty)
+        let told = "Invalid request body: a part's head is longer than 8192 bytes"
+        #expect(refusal(part(field + filled(room + 1))) == told)
+        #expect(refusal("--B\r\n\(filled(9000))\r\n--B--\r\n") == told)
+        #expect(refusal(part("\(String(repeating: "a\r\n", count: 2000))content-disposition: x; NAME=\"a\"")).isEmpty)
+    }
+
+    @Test func names() throws {
+        let told = "Invalid request body: a field's name is longer than 1024 bytes"
+        for count in [1024, 1025] {
+            let name = filled(count)
+            #expect(refusal("\(name)=1", urlencoded) == (count > 1024 ? told : ""))
+            #expect(refusal(part("Content-Disposition: form-data; name=\"\(name)\"")) == (count > 1024 ? told : ""))
+        }
+        let file = part("Content-Disposition: form-data; name=\(filled(1025)); filename=a")
+        #expect(refusal(file) == told)
+        // Of a name that is all brackets, no more is split off than is needed to refuse it.
+        #expect(refusal(String(repeating: "a[", count: 512) + "=1", urlencoded).contains("is no name"))
+        let deepest = "a" + String(repeating: "[x]", count: 15)
+        #expect(refusal("\(deepest)=1", urlencoded).isEmpty)
+        #expect(refusal("\(deepest)[x]=1", urlencoded).contains("is no name"))
+        // Keys are bytes: é and e with an accent are two.
+        let read = try RunRequest.read(Array("\u{E9}=1&e\u{301}=2&\u{E9}=3".utf8), type: urlencoded)
+        #expect(read.json.members?.map(\.value) == ["3", "2"])
+    }
+
+    @Test func workflowsNames() {
+        func told(_ count: Int) -> String { refusal(#"{"workflow_id":"\#(filled(count))"}"#, "application/json") }
+        #expect(told(512).isEmpty && told(513) == "Invalid request body: workflow_id: is longer than 512 bytes")
+    }
+}
+
 @Suite struct TaskRecordTests {
     private let lines =
         #"{"text":"Hé"}"# + "\n" + #"{"text":"no","choice":1}"# + "\n{}\nx\n" + #"{"refusal":"llo\n"}"# + "\n"

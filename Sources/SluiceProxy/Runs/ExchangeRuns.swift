@@ -28,6 +28,17 @@ extension Exchange {
         }
     }
 
+    /// False: the body by which the route is chosen names a model that is none, and the client has got its 400.
+    func acceptsModel(_ body: JSONValue?) -> Bool {
+        do throws(RequestError) {
+            if let body { try RouteModel.check(body) }
+            return true
+        } catch {
+            fail(ProxyError(.badRequest, .client, error.message))
+            return false
+        }
+    }
+
     /// Whose errors are told, where no route has taken the request.
     func noteRoute(_ entry: RouteEntry) {
         route = entry

@@ -48,7 +48,7 @@ extension Exchange {
             switch result {
             case .failure: failStore()
             case .success(nil): look(task, owners.dropFirst())
-            case .success(let known?): found(task, known)
+            case .success(let known?): found(task, known, owner)
             }
         }
     }
@@ -58,8 +58,17 @@ extension Exchange {
         fail(ProxyError(.notKept(.unknown), .client, "Task not found."))
     }
 
-    private func found(_ task: TaskReading, _ known: GenerationDirectory.Found) {
+    /// Another workflow may let the client in under a name that is somebody else's in this one. Of a workflow that is no more, the
+    /// name is all there is.
+    private func isTold(_ task: TaskReading, _ id: String, _ owner: String) -> Bool {
+        guard let route else { return false }
+        let isThere = worker.snapshot.routes.workflows(beside: route).contains { $0.spec.workflow?.id == id }
+        return !isThere || task.known.contains { $0.entry.spec.workflow?.id == id && $0.owner == owner }
+    }
+
+    private func found(_ task: TaskReading, _ known: GenerationDirectory.Found, _ owner: String) {
         let id = known.facts.workflow ?? ""
+        guard isTold(task, id, owner) else { return failUnknownTask() }
         let entry = task.known.first { $0.entry.spec.workflow?.id == id }?.entry
         let workflow = entry?.spec.workflow
         (task.answer.workflowID, task.answer.output) = (id, workflow?.output)

@@ -8,6 +8,9 @@ struct RunRequest: Equatable, Sendable {
     struct Refusal: Error, Equatable {
         let message: String
     }
+    /// Of a workflow, in bytes.
+    private static let nameLimit = 512
+
     var isOutputOnly = false
     /// The client waits for the output; else it asks for it later, by the task's name.
     var waits = true
@@ -37,6 +40,9 @@ struct RunRequest: Equatable, Sendable {
     }
 
     private static func readForm(_ body: [UInt8], _ type: String, _ essence: String) throws(Refusal) -> JSONValue {
+        guard body.count <= FormFields.bodyLimit else {
+            throw invalid("a form is larger than \(FormFields.bodyLimit) bytes")
+        }
         do throws(FormFields.Fault) {
             if essence != "multipart/form-data" {
                 let text = String(decoding: body, as: UTF8.self)
@@ -54,6 +60,9 @@ struct RunRequest: Equatable, Sendable {
     init(_ json: JSONValue) throws(Refusal) {
         if let name = json["workflow_id"], !name.isNull, name.string == nil {
             throw Self.invalid("workflow_id: is no string")
+        }
+        if json["workflow_id"]?.string?.isLonger(than: Self.nameLimit) == true {
+            throw Self.invalid("workflow_id: is longer than \(Self.nameLimit) bytes")
         }
         isOutputOnly = try Self.flag("output_only", json) ?? false
         waits = try Self.flag("wait_for_completion", json) ?? true
@@ -85,7 +94,10 @@ struct RunRequest: Equatable, Sendable {
     }
 
     /// Forms, and people, say it in words.
-    static func flag(_ value: JSONValue) -> Bool? { value.bool ?? word(value.string?.text ?? value.number ?? "") }
+    static func flag(_ value: JSONValue) -> Bool? {
+        guard value.string?.isLonger(than: 5) != true else { return nil }
+        return value.bool ?? word(value.string?.text ?? value.number ?? "")
+    }
 
     static func word(_ text: String) -> Bool? {
         switch text.lowercased() {

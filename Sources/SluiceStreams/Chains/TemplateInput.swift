@@ -26,7 +26,7 @@ public struct TemplateInput: Sendable {
 
 extension JSONValue {
     /// What stands at a path of keys and positions.
-    func value(at path: [String]) -> JSONValue? {
+    public func value(at path: [String]) -> JSONValue? {
         var value = self
         for step in path {
             if case .array(let elements) = value {

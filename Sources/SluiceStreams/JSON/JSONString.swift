@@ -26,6 +26,11 @@ public struct JSONString: Sendable, Hashable, ExpressibleByStringLiteral {
     public init(stringLiteral value: String) { self.init(value) }
 
     public var isEmpty: Bool { raw.isEmpty }
+    /// What it means has more than `limit` bytes of UTF-8. An escape has at most six times the bytes of what it means, so of much
+    /// longer ones nothing is read.
+    public func isLonger(than limit: Int) -> Bool {
+        raw.count > limit && (raw.count / 6 > limit || utf8.count > limit)
+    }
     public var span: Span<UInt8> {
         @_lifetime(borrow self)
         get { raw.span }

@@ -66,22 +66,12 @@ public enum JSONValue: Equatable, Sendable {
 
     /// What stands at a path of keys and indexes, as text; nil for objects and arrays.
     public func text(at path: [String]) -> String? {
-        var value = self
-        for step in path {
-            if case .array(let elements) = value, let index = Int(step), elements.indices.contains(index) {
-                value = elements[index]
-            } else if let member = value[step] {
-                value = member
-            } else {
-                return nil
-            }
-        }
-        switch value {
-        case .string(let string): return string.text
-        case .number(let text): return text
-        case .bool(let flag): return flag ? "true" : "false"
-        case .null: return "null"
-        case .pieces, .array, .object: return nil
+        switch value(at: path) {
+        case .string(let string)?: return string.text
+        case .number(let text)?: return text
+        case .bool(let flag)?: return flag ? "true" : "false"
+        case .null?: return "null"
+        case .pieces?, .array?, .object?, nil: return nil
         }
     }
 

@@ -4,7 +4,7 @@ enum RelayedBody {
         _ client: ClientBody, _ dialect: Dialect, _ rules: RequestRules, _ result: inout TranslatedRequest
     ) throws(RequestError) -> JSONObject {
         var body = JSONObject(client.json?.members ?? [])
-        setModel(&body, client, dialect, rules, &result)
+        try setModel(&body, client, dialect, rules, &result)
         if let system = rules.system, !system.isEmpty {
             try RelayedSystem.put(JSONString(system), into: &body, client.format)
         }
@@ -27,8 +27,10 @@ enum RelayedBody {
     private static func setModel(
         _ body: inout JSONObject, _ client: ClientBody, _ dialect: Dialect, _ rules: RequestRules,
         _ result: inout TranslatedRequest
-    ) {
-        let asked = client.format == .gemini ? GeminiReader.model(in: client.hints.path) : body["model"]?.string?.text
+    ) throws(RequestError) {
+        let inPath = client.format == .gemini ? GeminiReader.model(in: client.hints.path) : nil
+        let asked = try RouteModel.asked(
+            client.format == .gemini ? inPath.map { JSONString($0) } : body["model"]?.string)
         result.model = RouteModel.choose(asked, rules)
         switch dialect {
         case .gemini: body.remove("model")

@@ -114,7 +114,9 @@ public enum RequestTranslator {
     private static func untouched(_ body: [UInt8], _ rules: RequestRules, _ hints: RequestHints) -> TranslatedRequest {
         var result = TranslatedRequest()
         result.body = body
-        let model = rules.model ?? JSONValue.parse(body)?.text(at: ["model"])
+        let named = rules.model == nil ? JSONValue.parse(body)?["model"]?.string : nil
+        // What is no name is no reason to refuse a body that goes on as it is.
+        let model = rules.model ?? named.flatMap { $0.isLonger(than: RouteModel.nameLimit) ? nil : $0.text }
         result.model = model ?? GeminiReader.model(in: hints.path) ?? rules.fallbackModel ?? ""
         return result
     }

@@ -8,7 +8,7 @@ enum TranslatedBody {
         if !request.hasContent, request.unknown.isEmpty || rules.dropsUnsupported {
             throw .invalid(field: "", "there is nothing to answer")
         }
-        result.model = RouteModel.choose(request.model?.text, rules)
+        result.model = RouteModel.choose(try RouteModel.asked(request.model), rules)
         request.model = result.model.isEmpty ? nil : JSONString(result.model)
         if let system = rules.system, !system.isEmpty {
             request.messages.insert(.init(.system, [.text(JSONString(system))], at: "system"), at: 0)
@@ -39,7 +39,23 @@ enum TranslatedBody {
 }
 
 /// Which model is asked.
-enum RouteModel {
+public enum RouteModel {
+    /// Of a model's name, in bytes. Providers' have some dozens, the ARNs of Bedrock some 150.
+    public static let nameLimit = 512
+
+    /// Refuses a body whose `model` is longer than any: it would be compared with each route's conditions.
+    public static func check(_ body: JSONValue) throws(RequestError) { _ = try limited(body["model"]?.string) }
+
+    /// The client's model as text.
+    static func asked(_ name: JSONString?) throws(RequestError) -> String? { try limited(name)?.text }
+
+    private static func limited(_ name: JSONString?) throws(RequestError) -> JSONString? {
+        if name?.isLonger(than: nameLimit) == true {
+            throw .invalid(field: "model", "is longer than \(nameLimit) bytes")
+        }
+        return name
+    }
+
     static func choose(_ asked: String?, _ rules: RequestRules) -> String {
         var asked = asked
         if let prefix = rules.modelPrefix, let name = asked, name.hasPrefix(prefix) {
