@@ -12,6 +12,14 @@ struct ExchangeDeadlines {
         /// Other exchanges answer the steps before the last.
         case chaining
         case over
+
+        /// Nothing of the answer has come, and nothing but time keeps it from coming.
+        var waitsForAnswer: Bool {
+            switch self {
+            case .starting, .head, .firstToken, .waiting, .chaining: true
+            default: false
+            }
+        }
     }
 
     /// What has lasted too long, or is to be done now.
@@ -167,7 +175,7 @@ struct ExchangeDeadlines {
         }
         if situation.isCommitted, situation.isStream { add(lastClientWrite, keepalive, .keepalive) }
         if !situation.isCommitted, situation.canCommitEarly, let earlyHeaders,
-            [.starting, .head, .firstToken, .waiting, .chaining].contains(phase)
+            phase.waitsForAnswer
         {
             add(started, earlyHeaders, .earlyHeaders)
         }

@@ -3,7 +3,7 @@
 import json
 import threading
 
-from harness import HEAD, Peer, Sluice, chunk, event, wait_closed
+from harness import HEAD, Peer, Sluice, chunk, event, stays_until, wait_closed
 
 LINES = HEAD.replace(b"text/event-stream", b"application/x-ndjson")
 
@@ -80,16 +80,9 @@ class Held(Provider):
             self.allowed.release()
 
     def _wait(self, connection):
-        while not self.allowed.acquire(timeout=0.01):
-            connection.setblocking(False)
-            try:
-                if not connection.recv(1):
-                    self.hangups += 1
-                    raise OSError("hung up")
-            except BlockingIOError:
-                pass
-            finally:
-                connection.setblocking(True)
+        if not stays_until(connection, lambda: self.allowed.acquire(timeout=0.01)):
+            self.hangups += 1
+            raise OSError("hung up")
 
     def _play(self, connection, request):
         head, parts = self.answer

@@ -188,6 +188,20 @@ def wait_closed(connection, seconds=10):
     return time.monotonic()
 
 
+def stays_until(connection, condition):
+    """Asks `condition`, which waits a little each time, until it holds; False if the other side closes before."""
+    while not condition():
+        connection.setblocking(False)
+        try:
+            if not connection.recv(1):
+                return False
+        except BlockingIOError:
+            pass
+        finally:
+            connection.setblocking(True)
+    return True
+
+
 def reset(connection):
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()

@@ -3,7 +3,7 @@
 import re
 import threading
 
-from harness import DONE, HEAD, Peer, Reply, chunk, connect, event, fetch, request_bytes, until
+from harness import DONE, HEAD, Peer, Reply, chunk, connect, event, fetch, request_bytes, stays_until, until
 
 TOKENS = ["Hello", ",\n", " wörld", " 🚀", "\n\nend", " of", " it"]
 ID = re.compile(rb"id: ([A-Za-z0-9_-]{22})/(\d+|end)\n")
@@ -32,16 +32,9 @@ class Gated(Peer):
         connection.sendall(chunk(DONE) + b"0\r\n\r\n")
 
     def _wait(self, connection):
-        while not self.gate.wait(0.01):
-            connection.setblocking(False)
-            try:
-                if not connection.recv(1):
-                    self.hangups += 1
-                    raise OSError("hung up")
-            except BlockingIOError:
-                pass
-            finally:
-                connection.setblocking(True)
+        if not stays_until(connection, lambda: self.gate.wait(0.01)):
+            self.hangups += 1
+            raise OSError("hung up")
 
 
 def settings(peer, resume=None, workers=1, routes=(), **changes):
