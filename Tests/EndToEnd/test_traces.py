@@ -11,14 +11,15 @@ import threading
 import time
 
 import chain_world
-from harness import (CHAT, HEAD, TOKENS, Peer, chunk, config, connect, event, fetch, request_bytes, stream, until,
+from harness import (CHAT, HEAD, TOKENS, Peer, chunk, config, connect, drain, event, fetch, request_bytes, stream, until,
                      wait_closed)
 from http2_peer import connect_http2
 from http2_world import certificates
 from resume_world import metrics
 from retry_world import USUAL, WHOLE, closed_port, first, last, status
+from test_life import activated
 from test_upgrade import Upgradable, upgrade
-from trace_world import CLIENT, INTERNAL, SERVER, Collector, admin_config, traced
+from trace_world import CLIENT, INTERNAL, SERVER, SOON, Collector, admin_config, traced
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -498,3 +499,21 @@ def test_an_answer_that_outlives_its_client_is_told_at_its_own_end():
             assert fetch(proxy.port, f"/r/{name}/stream").complete
             again = collector.wait(3)[-1]
             assert again.kind == SERVER and again.trace != server.trace
+
+
+def test_the_first_spans_of_a_process_are_not_left_waiting():
+    """Clients that came before the program are answered while the rest of it still starts."""
+    count = 40
+    for _ in range(6):
+        listening = socket.create_server(("127.0.0.1", 0), backlog=128)
+        clients = [connect(listening.getsockname()[1]) for _ in range(count)]
+        for client in clients:
+            client.sendall(request_bytes("/nowhere", headers=["Connection: close"]))
+        spec = config("http://127.0.0.1:1", listeners=[{"address": "systemd:http"}], workers=4)
+        with Collector() as collector:
+            environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, **SOON}
+            with activated([listening], ["http"], spec, environment=environment):
+                listening.close()
+                for client in clients:
+                    assert b" 404 " in drain(client)
+                collector.wait(count)
