@@ -94,7 +94,8 @@ struct ExportPlan {
     /// same collector.
     mutating func failed(retryAfter: Interval?, at now: Instant, random: UInt64) -> Step? {
         guard attempts < Self.attemptLimit else { return nil }
-        let doubled = min(Self.backoff.first.nanoseconds << UInt64(min(attempts - 1, 8)), Self.backoff.last.nanoseconds)
+        let doubled = min(
+            Self.backoff.first.nanoseconds << UInt64(clamping: min(attempts - 1, 8)), Self.backoff.last.nanoseconds)
         let wait = retryAfter ?? Interval(nanoseconds: doubled / 2 + random % (doubled / 2 + 1))
         guard now + wait < deadline else { return nil }
         attempts += 1
