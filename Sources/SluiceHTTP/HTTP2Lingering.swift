@@ -27,6 +27,8 @@ extension HTTP2Session {
         var found = false
         for case let stream? in streams where !stream.isClosed && !stream.isResetByUs && !stream.isPeerDone {
             guard let since = stream.lingersSince, now - since >= patience else { continue }
+            // A reset overtakes a head that is not framed yet; where bytes of a body are out, the head is too.
+            guard stream.sentBytes > 0 || !wantsToSend else { continue }
             submitReset(stream, HTTP2Code.noError)
             found = true
         }

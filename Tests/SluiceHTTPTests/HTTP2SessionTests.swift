@@ -204,6 +204,24 @@ private final class Wire {
         #expect(!wire.atClient.events.contains { if case .goAway = $0 { true } else { false } })
     }
 
+    @Test func anAnswerBeforeItsRequestsEndIsReadBeforeTheReset() throws {
+        let wire = try Wire()
+        let head = RequestHead(method: "POST", target: "/x", authority: "host.example")
+        let slot = try #require(wire.client.request(head, isTLS: true, length: .chunked))
+        wire.send(wire.client, slot, "half of it")
+        try wire.run()
+        wire.server.respond(0, ResponseHead(status: 204), length: .none, isLast: true)
+        // The head is not framed yet, and a reset would overtake it.
+        #expect(!wire.server.resetLingering(after: .zero, at: wire.now))
+        try wire.run()
+        #expect(wire.atClient.responses[slot]?.status == 204 && wire.server.streamCount == 1)
+        let isEarly = wire.server.resetLingering(after: .seconds(1), at: wire.now)
+        let isDue = wire.server.resetLingering(after: .zero, at: wire.now)
+        #expect(!isEarly && isDue)
+        try wire.run()
+        #expect(wire.atClient.has(.closed(slot: slot, code: HTTP2Code.noError)) && wire.server.streamCount == 0)
+    }
+
     @Test func twoGoAwaysAndTheStreamsBetweenThem() throws {
         let wire = try Wire()
         _ = try wire.request()
